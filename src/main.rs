@@ -1,0 +1,2 @@
+//! The `norefs` command.
+fn main() {}

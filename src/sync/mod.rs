@@ -1,0 +1,33 @@
+//! The concurrency primitives. Nothing here knows of files.
+//!
+//! Each file tells one algorithm at its head, names its states as constants, explains each memory
+//! ordering once, beside the access, and has a loom story of its own (`tests/loom.rs`).
+//!
+//! | primitive | what it gives |
+//! |---|---|
+//! | [`SeqBlock`] | several words read as one instant, readers never wait |
+//! | [`RefWord`] | a count that can die, once, and then refuses |
+//! | [`Lifetime`] | two counts and a number of links that decide together when an object ends |
+//! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
+//! | [`RenameSeq`], [`Live`] | several names change hands as one step |
+//! | [`Slab`] | slots that are reused but never unmapped |
+//! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
+
+#[cfg(not(loom))]
+mod counters;
+mod lifetime;
+mod primitive;
+mod refword;
+mod rename;
+mod seqblock;
+mod slab;
+mod table;
+
+#[cfg(not(loom))]
+pub use counters::Counters;
+pub use lifetime::{Lifetime, Verdict};
+pub use refword::{Put, RefWord};
+pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
+pub use seqblock::{SeqBlock, Version};
+pub use slab::{NoSlot, Slab, Slot};
+pub use table::{Groups, NoMemory, Retired, Table};

@@ -1,3 +1,11 @@
-//! A FUSE filesystem that answers `stat`, `readlink` and `access` without a lock or a reference.
+//! norefs: a FUSE filesystem that holds a whole directory tree in memory and answers `stat`, `statx`,
+//! `access` and `readlink` without taking a lock or a reference.
+//!
+//! The layers, each of which knows only those below it:
+//!
+//! * [`tree`] is the dentry tree with its lockless walks; it is usable alone.
+//! * [`sync`] has the concurrency primitives the tree is made of.
 
 pub mod sync;
+#[cfg(not(loom))]
+pub mod tree;

@@ -10,7 +10,8 @@
 //! | [`Lifetime`] | two counts and a number of links that decide together when an object ends |
 //! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
-//! | [`Slab`] | slots that are reused but never unmapped |
+//! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
+//! | [`Stationed`] | a value set once, read under the epoch or by its owner |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
 
 #[cfg(not(loom))]
@@ -21,6 +22,8 @@ mod refword;
 mod rename;
 mod seqblock;
 mod slab;
+#[cfg(not(loom))]
+mod stationed;
 mod table;
 
 #[cfg(not(loom))]
@@ -29,5 +32,7 @@ pub use lifetime::{Lifetime, Verdict};
 pub use refword::{Put, RefWord};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};
-pub use slab::{NoSlot, Slab, Slot};
+pub use slab::{NoSlot, Segmented, Segments, Slab, Slot};
+#[cfg(not(loom))]
+pub use stationed::Stationed;
 pub use table::{Groups, NoMemory, Retired, Table};

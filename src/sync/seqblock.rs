@@ -69,12 +69,12 @@ impl<const N: usize> SeqBlock<N> {
         self.is(version).then_some((words, version))
     }
 
-    /// The present version, once no writer is inside; `None` after [`SPIN_LIMIT`] looks.
+    /// The present version, once no writer is inside; `None` after a bounded number of looks.
     #[inline(always)]
     pub fn version(&self) -> Option<Version> {
         for _ in 0..SPIN_LIMIT {
             let seq = self.seq.load(Ordering::Acquire);
-            if seq % 2 == 0 {
+            if seq.is_multiple_of(2) {
                 return Some(Version(seq));
             }
             spin_loop();
@@ -88,6 +88,13 @@ impl<const N: usize> SeqBlock<N> {
     pub fn is(&self, version: Version) -> bool {
         fence(Ordering::Acquire);
         self.seq.load(Ordering::Relaxed) == version.0
+    }
+
+    /// One word, of no particular version. A word that only grows can so be compared with an earlier
+    /// read: after a fence (Acquire), equal means that no write which changed it was seen in between.
+    #[inline(always)]
+    pub fn word(&self, index: usize) -> u64 {
+        self.words[index].load(Ordering::Relaxed)
     }
 
     /// The words as the lock's holder sees them. Only the holder of the writers' lock may call

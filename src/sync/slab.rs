@@ -17,11 +17,14 @@
 use super::primitive::{AtomicPtr, AtomicU32, Mutex, Ordering};
 use std::alloc::Layout;
 
-/// What can live in a [`Slab`]. Its default is an empty slot.
-pub trait Slot: Default + Send + Sync {
-    /// Binary logarithm of the number of slots in a segment.
+/// What can live in [`Segments`]. Its default is an empty slot.
+pub trait Segmented: Default + Send + Sync {
+    /// Binary logarithm of the number of slots in a segment; at least 10.
     const SEGMENT_BITS: u32;
+}
 
+/// What can live in a [`Slab`].
+pub trait Slot: Segmented {
     /// A word of the slot that the slab may use while the slot is free.
     fn free_link(&self) -> &AtomicU32;
 }
@@ -42,43 +45,28 @@ const HUGE_PAGE: usize = 2 << 20;
 /// How many slots of a new segment are filled with defaults at a time.
 const READY_STEP: u32 = 1024;
 
-#[derive(Debug, Default)]
-struct Fresh {
-    /// The lowest number never handed out; 0 before the first.
-    next: u32,
-    /// The stack taken from `freed`, consumed here.
-    chain: u32,
-}
-
-/// The slab.
+/// An array of slots that grows by segments and never moves or shrinks.
 #[derive(Debug)]
-pub struct Slab<T: Slot> {
+pub struct Segments<T: Segmented> {
     segments: Box<[AtomicPtr<T>]>,
     /// Slots below this are filled in. Written once per [`READY_STEP`] slots, so readers share the line.
     ready: AtomicU32,
-    fresh: Mutex<Fresh>,
-    freed: AtomicU32,
+    growing: Mutex<()>,
 }
 
-impl<T: Slot> Default for Slab<T> {
+impl<T: Segmented> Default for Segments<T> {
     fn default() -> Self {
-        Slab::new()
-    }
-}
-
-impl<T: Slot> Slab<T> {
-    const SEGMENT: u32 = 1 << T::SEGMENT_BITS;
-
-    /// An empty slab.
-    pub fn new() -> Self {
         let segments = (LAST >> T::SEGMENT_BITS) as usize + 1;
-        Slab {
+        Segments {
             segments: (0..segments).map(|_| AtomicPtr::default()).collect(),
             ready: AtomicU32::new(0),
-            fresh: Mutex::new(Fresh::default()),
-            freed: AtomicU32::new(0),
+            growing: Mutex::new(()),
         }
     }
+}
+
+impl<T: Segmented> Segments<T> {
+    const SEGMENT: u32 = 1 << T::SEGMENT_BITS;
 
     fn layout() -> Layout {
         let array = Layout::array::<T>(Self::SEGMENT as usize);
@@ -89,28 +77,124 @@ impl<T: Slot> Slab<T> {
         array.and_then(align).expect("a segment is a few megabytes")
     }
 
-    /// The slot `index`, or `None` if it was never handed out. Any number may be asked for.
+    /// The slot `index`, or `None` if the array never reached it. Any number may be asked for.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        if index == 0 || index >= self.ready.load(Ordering::Acquire) {
+        if index >= self.ready.load(Ordering::Acquire) {
             return None;
         }
         let segment = self.segments[(index >> T::SEGMENT_BITS) as usize].load(Ordering::Relaxed);
         // SAFETY: every slot below `ready` was filled in before `ready` was stored with Release,
-        // its segment's pointer before that, and segments stay mapped until the slab is dropped.
+        // its segment's pointer before that, and segments stay mapped until the array is dropped.
         Some(unsafe { &*segment.add((index & (Self::SEGMENT - 1)) as usize) })
     }
 
-    /// The slot `index`, which the caller was given by this slab.
+    /// The slot `index`, which the array is known to have reached.
     ///
     /// # Panics
-    /// If this slab never handed `index` out.
+    /// If it has not.
     #[inline(always)]
     pub fn at(&self, index: u32) -> &T {
         match self.get(index) {
             Some(slot) => slot,
             None => unreachable!("slot {index} was never handed out"),
         }
+    }
+
+    /// Grows the array until it has the slot `index`.
+    ///
+    /// # Errors
+    /// [`NoSlot`] beyond the last number, or without memory.
+    pub fn reach(&self, index: u32) -> Result<(), NoSlot> {
+        if index < self.ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if index > LAST {
+            return Err(NoSlot);
+        }
+        let _growing = self.growing.lock();
+        while index >= self.ready.load(Ordering::Relaxed) {
+            self.fill_in()?;
+        }
+        Ok(())
+    }
+
+    /// Fills in the next slots, in a segment made for them if need be. Called under the lock.
+    fn fill_in(&self) -> Result<(), NoSlot> {
+        let from = self.ready.load(Ordering::Relaxed);
+        let offset = from & (Self::SEGMENT - 1);
+        let place = &self.segments[(from >> T::SEGMENT_BITS) as usize];
+        if offset == 0 {
+            place.store(new_segment(Self::layout())?, Ordering::Release);
+        }
+        let count = READY_STEP.min(Self::SEGMENT - offset);
+        let segment = place.load(Ordering::Relaxed);
+        for index in offset..offset + count {
+            // SAFETY: the segment has `SEGMENT` places, and those from `offset` on are not filled in
+            // yet and not visible to anybody.
+            unsafe { segment.add(index as usize).write(T::default()) };
+        }
+        self.ready.store(from + count, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl<T: Segmented> Drop for Segments<T> {
+    fn drop(&mut self) {
+        let ready = self.ready.load(Ordering::Relaxed);
+        for (number, place) in self.segments.iter().enumerate() {
+            let segment = place.load(Ordering::Relaxed);
+            if segment.is_null() {
+                break;
+            }
+            let filled = ready.saturating_sub((number as u32) << T::SEGMENT_BITS);
+            for index in 0..filled.min(Self::SEGMENT) as usize {
+                // SAFETY: slots below `ready` are filled in, and the array is owned here.
+                unsafe { segment.add(index).drop_in_place() };
+            }
+            // SAFETY: `new_segment` allocated it with this layout.
+            unsafe { std::alloc::dealloc(segment.cast(), Self::layout()) };
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Fresh {
+    /// The highest number handed out so far.
+    last: u32,
+    /// The stack taken from `freed`, consumed here.
+    chain: u32,
+}
+
+/// Slots that are taken and freed one by one, numbered from 1.
+#[derive(Debug)]
+pub struct Slab<T: Slot> {
+    slots: Segments<T>,
+    fresh: Mutex<Fresh>,
+    freed: AtomicU32,
+}
+
+impl<T: Slot> Default for Slab<T> {
+    fn default() -> Self {
+        Slab {
+            slots: Segments::default(),
+            fresh: Mutex::new(Fresh::default()),
+            freed: AtomicU32::new(0),
+        }
+    }
+}
+
+impl<T: Slot> Slab<T> {
+    /// As [`Segments::get`].
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        self.slots.get(index)
+    }
+
+    /// As [`Segments::at`].
+    #[inline(always)]
+    pub fn at(&self, index: u32) -> &T {
+        self.slots.at(index)
     }
 
     /// Takes a slot that nobody else can name. It holds what its last life left in it.
@@ -127,38 +211,14 @@ impl<T: Slot> Slab<T> {
             fresh.chain = self.at(index).free_link().load(Ordering::Relaxed);
             return Ok(index);
         }
-        let index = fresh.next.max(1);
-        if index >= self.ready.load(Ordering::Relaxed) {
-            self.make_ready(index)?;
-        }
-        fresh.next = index + 1;
+        let index = fresh.last + 1;
+        self.slots.reach(index)?;
+        fresh.last = index;
         Ok(index)
     }
 
-    /// Fills in the slots from `from` on, in a segment made for them if need be. Called under the lock.
-    fn make_ready(&self, from: u32) -> Result<(), NoSlot> {
-        if from > LAST {
-            return Err(NoSlot);
-        }
-        let from = if from == 1 { 0 } else { from };
-        let offset = from & (Self::SEGMENT - 1);
-        let place = &self.segments[(from >> T::SEGMENT_BITS) as usize];
-        if offset == 0 {
-            place.store(new_segment(Self::layout())?, Ordering::Release);
-        }
-        let count = READY_STEP.min(Self::SEGMENT - offset);
-        let segment = place.load(Ordering::Relaxed);
-        for index in offset..offset + count {
-            // SAFETY: the segment has `SEGMENT` places, and those from `offset` on are not filled in
-            // yet and not visible to anybody.
-            unsafe { segment.add(index as usize).write(T::default()) };
-        }
-        self.ready.store(from + count, Ordering::Release);
-        Ok(())
-    }
-
     /// Gives a slot back. The caller took it from this slab and makes sure nobody looks at it as the
-    /// object it was. Wait-free but for other pushes; allocates nothing.
+    /// object it was. Waits for nothing but other pushes; allocates nothing.
     pub fn free(&self, index: u32) {
         let link = self.at(index).free_link();
         let mut head = self.freed.load(Ordering::Relaxed);
@@ -208,25 +268,6 @@ fn new_segment<T>(layout: Layout) -> Result<*mut T, NoSlot> {
     Ok(segment.cast())
 }
 
-impl<T: Slot> Drop for Slab<T> {
-    fn drop(&mut self) {
-        let ready = self.ready.load(Ordering::Relaxed);
-        for (number, place) in self.segments.iter().enumerate() {
-            let segment = place.load(Ordering::Relaxed);
-            if segment.is_null() {
-                break;
-            }
-            let filled = ready.saturating_sub((number as u32) << T::SEGMENT_BITS);
-            for index in 0..filled.min(Self::SEGMENT) as usize {
-                // SAFETY: slots below `ready` are filled in, and the slab is owned here.
-                unsafe { segment.add(index).drop_in_place() };
-            }
-            // SAFETY: `new_segment` allocated it with this layout.
-            unsafe { std::alloc::dealloc(segment.cast(), Self::layout()) };
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -238,8 +279,11 @@ mod tests {
         link: AtomicU32,
     }
 
-    impl Slot for Numbered {
+    impl Segmented for Numbered {
         const SEGMENT_BITS: u32 = 11;
+    }
+
+    impl Slot for Numbered {
         fn free_link(&self) -> &AtomicU32 {
             &self.link
         }
@@ -247,17 +291,16 @@ mod tests {
 
     #[test]
     fn numbers_start_at_one_and_unknown_ones_are_refused() {
-        let slab = Slab::<Numbered>::new();
+        let slab = Slab::<Numbered>::default();
         assert!(slab.get(1).is_none());
         assert_eq!(slab.take(), Ok(1));
         assert!(slab.get(1).is_some());
-        assert!(slab.get(0).is_none());
         assert!(slab.get(u32::MAX).is_none());
     }
 
     #[test]
     fn slots_are_handed_out_once_until_freed() {
-        let slab = Slab::<Numbered>::new();
+        let slab = Slab::<Numbered>::default();
         let taken: HashSet<u32> = (0..5000).map(|_| slab.take().unwrap()).collect();
         assert_eq!(taken.len(), 5000);
         for index in &taken {
@@ -275,7 +318,7 @@ mod tests {
 
     #[test]
     fn many_threads_take_and_free() {
-        let slab = Slab::<Numbered>::new();
+        let slab = Slab::<Numbered>::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

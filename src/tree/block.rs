@@ -1,0 +1,232 @@
+//! How an inode's attributes lie in its block of words.
+//!
+//! ```text
+//! word   high half      low half
+//!  0     generation     S_IFMT and permission bits          the head: all that a walk
+//!  1     uid            gid                                 needs of a directory
+//!  2     nlink          aux (slot in the slab of the kind)
+//!  3     stamp of 0 and 1: grows whenever either changes
+//!  4     size in bytes; of a device: its number
+//!  5     blocks
+//!  6     mtime, seconds
+//!  7     atime, seconds
+//!  8     ctime, seconds
+//!  9     btime, seconds
+//! 10     mtime ns       atime ns
+//! 11     ctime ns       btime ns
+//! ```
+//!
+//! The stamp lets a walk rely on a directory's permissions although its times change with every file
+//! made in it: evidence is the stamp, not the version of the whole block.
+
+use super::attr::{Attr, Kind, Time};
+use crate::sync::SeqBlock;
+
+pub(crate) const WORDS: usize = 12;
+/// How many words the head has.
+pub(crate) const HEAD: usize = 4;
+/// Which word the stamp is.
+pub(crate) const STAMP: usize = 3;
+
+pub(crate) type Block = SeqBlock<WORDS>;
+
+const fn pair(high: u32, low: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+const fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+/// What a walk needs of an inode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    words: [u64; HEAD],
+}
+
+impl Head {
+    #[inline(always)]
+    pub(crate) fn new(words: [u64; HEAD]) -> Head {
+        Head { words }
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(words: &[u64; WORDS]) -> Head {
+        Head::new([words[0], words[1], words[2], words[3]])
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u32 {
+        high(self.words[0])
+    }
+
+    #[inline(always)]
+    pub(crate) fn mode(&self) -> u32 {
+        low(self.words[0])
+    }
+
+    /// The kind, or `None` if the slot is empty.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::from_mode(self.mode())
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_directory(&self) -> bool {
+        self.mode() & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.mode() & libc::S_IFMT == libc::S_IFLNK
+    }
+
+    #[inline(always)]
+    pub(crate) fn uid(&self) -> u32 {
+        high(self.words[1])
+    }
+
+    #[inline(always)]
+    pub(crate) fn gid(&self) -> u32 {
+        low(self.words[1])
+    }
+
+    #[inline(always)]
+    pub(crate) fn aux(&self) -> u32 {
+        low(self.words[2])
+    }
+
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> u64 {
+        self.words[STAMP]
+    }
+}
+
+/// The words of a living inode's attributes. `previous` is what the block held: generation and aux
+/// stay, the stamp grows if need be.
+pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
+    let head = Head::of(previous);
+    let access = [
+        pair(head.generation(), attr.mode()),
+        pair(attr.uid, attr.gid),
+    ];
+    let same = access == [previous[0], previous[1]];
+    [
+        access[0],
+        access[1],
+        pair(attr.nlink, head.aux()),
+        head.stamp() + u64::from(!same),
+        match attr.kind.is_device() {
+            true => attr.rdev.into(),
+            false => attr.size,
+        },
+        attr.blocks,
+        attr.mtime.sec as u64,
+        attr.atime.sec as u64,
+        attr.ctime.sec as u64,
+        attr.btime.sec as u64,
+        pair(attr.mtime.nsec, attr.atime.nsec),
+        pair(attr.ctime.nsec, attr.btime.nsec),
+    ]
+}
+
+/// The words of an empty slot between two lives, the next of which has `generation`.
+pub(crate) fn empty(generation: u32, previous: &[u64; WORDS]) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    words[0] = pair(generation, 0);
+    words[STAMP] = previous[STAMP] + 1;
+    words
+}
+
+/// `words` with another aux.
+pub(crate) fn with_aux(mut words: [u64; WORDS], aux: u32) -> [u64; WORDS] {
+    words[2] = pair(high(words[2]), aux);
+    words
+}
+
+/// The attributes in `words`; those of an empty slot are a regular file's without names.
+#[inline(always)]
+pub(crate) fn decode(words: &[u64; WORDS]) -> Attr {
+    let mode = low(words[0]);
+    let kind = Kind::from_mode(mode).unwrap_or(Kind::Regular);
+    let device = kind.is_device();
+    let time = |sec: u64, nsec: u32| Time {
+        sec: sec as i64,
+        nsec,
+    };
+    Attr {
+        kind,
+        perm: (mode & 0o7777) as u16,
+        nlink: high(words[2]),
+        uid: high(words[1]),
+        gid: low(words[1]),
+        size: if device { 0 } else { words[4] },
+        blocks: words[5],
+        rdev: if device { words[4] as u32 } else { 0 },
+        mtime: time(words[6], high(words[10])),
+        atime: time(words[7], low(words[10])),
+        ctime: time(words[8], high(words[11])),
+        btime: time(words[9], low(words[11])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attr() -> Attr {
+        let at = |sec, nsec| Time { sec, nsec };
+        Attr {
+            perm: 0o4751,
+            nlink: 3,
+            uid: 1000,
+            gid: u32::MAX,
+            size: u64::MAX >> 1,
+            blocks: 17,
+            mtime: at(-1, 999_999_999),
+            atime: at(i64::MAX, 1),
+            ctime: at(i64::MIN, 2),
+            btime: at(5, 3),
+            ..Attr::new(Kind::Regular, 0, 0, 0, Time::default())
+        }
+    }
+
+    #[test]
+    fn every_attribute_survives() {
+        let device = Attr {
+            kind: Kind::CharDevice,
+            size: 0,
+            blocks: 0,
+            rdev: 0x0fff_ff42,
+            ..attr()
+        };
+        for attr in [attr(), device] {
+            assert_eq!(decode(&encode(&attr, &[0; WORDS])), attr);
+        }
+    }
+
+    #[test]
+    fn the_stamp_grows_with_the_permissions_only() {
+        let first = encode(&attr(), &empty(7, &[0; WORDS]));
+        let touched = Attr {
+            nlink: 4,
+            size: 1,
+            mtime: Time::default(),
+            ..attr()
+        };
+        let second = encode(&touched, &first);
+        assert_eq!(second[STAMP], first[STAMP]);
+        for changed in [
+            Attr { perm: 0, ..attr() },
+            Attr { uid: 1, ..attr() },
+            Attr { gid: 1, ..attr() },
+        ] {
+            assert!(encode(&changed, &first)[STAMP] > first[STAMP]);
+        }
+        assert_eq!(Head::of(&second).generation(), 7);
+    }
+}

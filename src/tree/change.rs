@@ -1,0 +1,205 @@
+//! New names: of a new inode, or one more of an old one.
+
+use super::directory::Up;
+use super::name::Name;
+use super::noref::PATH_MAX;
+use super::writer::Writer;
+use super::{Attr, Errno, InodeRef, Kind, Result, Time, Tree};
+use crate::sync::Lifetime;
+use std::sync::atomic::Ordering;
+
+/// What a new inode starts with.
+#[derive(Debug)]
+pub struct NewInode<'a, E = ()> {
+    /// Its attributes. `nlink` is what `stat` shows once the first name exists: 1, or 2 for an empty
+    /// directory. A symbolic link's size is set to the length of its target.
+    pub attr: Attr,
+    /// The target of a symbolic link, 1 to 4095 bytes.
+    pub target: Option<&'a [u8]>,
+    /// The extension to start with.
+    pub ext: Option<E>,
+}
+
+impl<E> NewInode<'_, E> {
+    /// An inode of `attr` without target and extension.
+    pub fn plain(attr: Attr) -> NewInode<'static, E> {
+        NewInode {
+            attr,
+            target: None,
+            ext: None,
+        }
+    }
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// Makes a new inode under the name `name` in `parent`.
+    ///
+    /// With `now` the parent's times, size and nlink move as POSIX wants. Without it only the name
+    /// appears and all attributes stay as given: that is for loading a tree.
+    ///
+    /// # Errors
+    /// `EEXIST`; `ENOENT` if `parent` was removed, or for an empty target; `ENOTDIR`; `ENAMETOOLONG`;
+    /// `EINVAL` for a name nothing can have; `ENOSPC` without room for the inode or the name.
+    pub fn create<'t>(
+        &'t self,
+        parent: &InodeRef<'t, E>,
+        name: &[u8],
+        new: NewInode<'_, E>,
+        now: Option<Time>,
+    ) -> Result<InodeRef<'t, E>> {
+        let name = Name::fresh(name, &self.hasher)?;
+        self.directory(parent)?;
+        let inode = self.begin(new)?;
+        match self.attach(&inode, parent, &name, now) {
+            Ok(()) => Ok(inode),
+            Err(error) => {
+                self.drop_link(&inode);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives `inode` one more name. See [`Tree::create`] for `now`.
+    ///
+    /// # Errors
+    /// `EPERM` for a directory; `EMLINK`; `ENOENT` if the inode lost its last name and was forgotten;
+    /// and those of [`Tree::create`].
+    pub fn link<'t>(
+        &'t self,
+        inode: &InodeRef<'t, E>,
+        parent: &InodeRef<'t, E>,
+        name: &[u8],
+        now: Option<Time>,
+    ) -> Result<()> {
+        let name = Name::fresh(name, &self.hasher)?;
+        if inode.kind() == Kind::Directory {
+            return Err(Errno::PERM);
+        }
+        self.add_link(inode)?;
+        let attached = self.attach(inode, parent, &name, now);
+        match attached {
+            Err(_) => self.drop_link(inode),
+            Ok(()) => {
+                if let Some(now) = now {
+                    inode.inode().touch(|attr| {
+                        attr.nlink = attr.nlink.saturating_add(1);
+                        attr.ctime = now;
+                    });
+                }
+            }
+        }
+        attached
+    }
+
+    /// An inode with one link and a reference, under no name yet.
+    fn begin<'t>(&'t self, new: NewInode<'_, E>) -> Result<InodeRef<'t, E>> {
+        let store = &self.store;
+        let mut attr = new.attr;
+        let aux = match attr.kind {
+            Kind::Directory => {
+                let slot = store.directories.take().map_err(|_| Errno::NOSPC)?;
+                store.directories.at(slot).begin(Up::Removed);
+                slot
+            }
+            Kind::Symlink => {
+                let target = new.target.unwrap_or_default();
+                if target.is_empty() || target.len() >= PATH_MAX {
+                    let empty = target.is_empty();
+                    return Err(if empty {
+                        Errno::NOENT
+                    } else {
+                        Errno::NAMETOOLONG
+                    });
+                }
+                attr.size = target.len() as u64;
+                let slot = store.links.take().map_err(|_| Errno::NOSPC)?;
+                store.links.at(slot).target.set(target.into());
+                slot
+            }
+            _ => 0,
+        };
+        let slot = store
+            .begin_inode(&attr, aux)
+            .inspect_err(|_| match attr.kind {
+                Kind::Directory => store.directories.free(aux),
+                Kind::Symlink => store.links.free(aux),
+                _ => {}
+            })?;
+        if let Some(ext) = new.ext {
+            store.inode(slot).ext.set(ext);
+        }
+        Ok(InodeRef::adopt(self, slot))
+    }
+
+    /// Publishes `name` for `inode`, whose link is counted already.
+    fn attach<'t>(
+        &'t self,
+        inode: &InodeRef<'t, E>,
+        parent: &InodeRef<'t, E>,
+        name: &Name<'_>,
+        now: Option<Time>,
+    ) -> Result<()> {
+        let dentry = self.new_dentry(parent, inode.slot, name)?;
+        let attached = self.attach_dentry(inode, parent, name, dentry, now);
+        if attached.is_err() {
+            self.store.free_dentry(dentry);
+        }
+        attached
+    }
+
+    fn attach_dentry<'t>(
+        &'t self,
+        inode: &InodeRef<'t, E>,
+        parent: &InodeRef<'t, E>,
+        name: &Name<'_>,
+        dentry: u32,
+        now: Option<Time>,
+    ) -> Result<()> {
+        let mut names = Writer::lock(parent)?;
+        if names.find(name).is_some() {
+            return Err(Errno::EXIST);
+        }
+        names.reserve(1)?;
+        let is_directory = inode.kind() == Kind::Directory;
+        if is_directory {
+            self.directory(inode)?.set_up(Up::Dentry(dentry));
+        }
+        names.publish(dentry, name);
+        if let Some(now) = now {
+            names.touch(now, 1, is_directory.into());
+        }
+        Ok(())
+    }
+
+    /// A live dentry that is in no table yet.
+    pub(super) fn new_dentry(
+        &self,
+        parent: &InodeRef<'_, E>,
+        inode: u32,
+        name: &Name<'_>,
+    ) -> Result<u32> {
+        let slot = self.store.dentries.take().map_err(|_| Errno::NOSPC)?;
+        let dentry = self.store.dentry(slot);
+        let begun = dentry.begin(parent.slot, inode, name, &self.store.pieces);
+        begun.inspect_err(|_| self.store.dentries.free(slot))?;
+        Ok(slot)
+    }
+
+    fn add_link(&self, inode: &InodeRef<'_, E>) -> Result<()> {
+        let record = inode.inode();
+        let _lock = record.lock.lock();
+        if self.store.life(inode.slot).nlookup.is_dead() {
+            return Err(Errno::NOENT);
+        }
+        let links = record.links.load(Ordering::Relaxed);
+        let more = links.checked_add(1).ok_or(Errno::MLINK)?;
+        record.links.store(more, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Uncounts a link that never became a name. The reference held ends the inode if need be.
+    fn drop_link(&self, inode: &InodeRef<'_, E>) {
+        let _lock = inode.inode().lock.lock();
+        Lifetime::drop_link(&inode.inode().links);
+    }
+}

@@ -1,0 +1,91 @@
+//! A dentry: one name of one inode in one directory.
+//!
+//! It is written before it is published and never changed afterwards, but that it dies once. Moving a
+//! file makes a new dentry. So whoever finds a dentry under a pinned epoch may read all of it, and asks
+//! [`Live`] whether it still counts.
+
+use super::Result;
+use super::name::{Name, NameBuf, Piece, StoredName};
+use crate::sync::{Live, Segmented, Slab, Slot};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The dentry. Its fields are atomics because its slot is reused, not because they change.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Dentry {
+    /// LIVE or dead; the value is the length of the name.
+    pub(crate) live: Live,
+    /// The slot of the directory's inode.
+    parent: AtomicU32,
+    /// The slot of the inode the name leads to; the free link of an empty slot.
+    inode: AtomicU32,
+    /// Where the name stands in the directory's listing.
+    cookie: AtomicU32,
+    name: StoredName,
+}
+
+const _: () = assert!(size_of::<Dentry>() == 48);
+
+impl Segmented for Dentry {
+    const SEGMENT_BITS: u32 = 17;
+}
+
+impl Slot for Dentry {
+    fn free_link(&self) -> &AtomicU32 {
+        &self.inode
+    }
+}
+
+impl Dentry {
+    /// Makes an unpublished dentry live.
+    ///
+    /// # Errors
+    /// `ENOSPC` if a long name finds no place.
+    pub(crate) fn begin(
+        &self,
+        parent: u32,
+        inode: u32,
+        name: &Name<'_>,
+        pieces: &Slab<Piece>,
+    ) -> Result<()> {
+        self.name.set(name, pieces)?;
+        self.parent.store(parent, Ordering::Relaxed);
+        self.inode.store(inode, Ordering::Relaxed);
+        self.live.begin(name.len());
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn parent(&self) -> u32 {
+        self.parent.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn inode(&self) -> u32 {
+        self.inode.load(Ordering::Relaxed)
+    }
+
+    /// Where the name stands in the listing. Under the directory's lock.
+    pub(crate) fn cookie(&self) -> u32 {
+        self.cookie.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_cookie(&self, cookie: u32) {
+        self.cookie.store(cookie, Ordering::Relaxed);
+    }
+
+    /// Whether this is `name`, live or not.
+    #[inline(always)]
+    pub(crate) fn is_named(&self, name: &Name<'_>, pieces: &Slab<Piece>) -> bool {
+        self.name.is(self.live.value(), name, pieces)
+    }
+
+    pub(crate) fn name(&self, pieces: &Slab<Piece>) -> NameBuf {
+        self.name.bytes(self.live.value(), pieces)
+    }
+
+    /// Gives the name's pieces back, before the slot itself is freed.
+    pub(crate) fn free_name(&self, pieces: &Slab<Piece>) {
+        self.name.free(self.live.value(), pieces);
+    }
+}

@@ -1,0 +1,161 @@
+//! A referenced inode.
+
+use super::block::{self, Head};
+use super::noref::Pinned;
+use super::store::Inode;
+use super::{Attr, Kind, NodeId, Result, Tree};
+use crate::sync::Lifetime;
+use rustix::io::Errno;
+use std::sync::atomic::Ordering;
+
+/// An inode that is not freed as long as this lives: one reference of its reference word.
+///
+/// This is what the no-reference operations avoid. Work that changes something holds one.
+pub struct InodeRef<'t, E: Send + Sync + 'static = ()> {
+    pub(super) tree: &'t Tree<E>,
+    pub(super) slot: u32,
+    generation: u32,
+    kind: Kind,
+    aux: u32,
+}
+
+impl<E: Send + Sync + 'static> std::fmt::Debug for InodeRef<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("InodeRef").field(&self.id()).finish()
+    }
+}
+
+impl<E: Send + Sync + 'static> Clone for InodeRef<'_, E> {
+    fn clone(&self) -> Self {
+        let referenced = self.life().refs.get();
+        debug_assert!(referenced, "a held inode does not die");
+        InodeRef { ..*self }
+    }
+}
+
+impl<E: Send + Sync + 'static> Drop for InodeRef<'_, E> {
+    fn drop(&mut self) {
+        if self.life().put_ref(&self.inode().links) {
+            self.tree.store.reap(self.slot, self.generation);
+        }
+    }
+}
+
+impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
+    /// Takes charge of a reference that was already taken on `slot`.
+    pub(super) fn adopt(tree: &'t Tree<E>, slot: u32) -> InodeRef<'t, E> {
+        let head = Head::of(&tree.store.inode(slot).words());
+        InodeRef {
+            tree,
+            slot,
+            generation: head.generation(),
+            kind: head.kind().unwrap_or(Kind::Regular),
+            aux: head.aux(),
+        }
+    }
+
+    /// Takes a reference on `slot` if it lives. The caller makes sure that the slot is not reused
+    /// meanwhile: it holds the epoch, or the lock of a directory with a name that leads there.
+    #[inline]
+    pub(super) fn take(tree: &'t Tree<E>, slot: u32) -> Option<InodeRef<'t, E>> {
+        let taken = tree.store.life(slot).refs.get();
+        taken.then(|| InodeRef::adopt(tree, slot))
+    }
+
+    fn life(&self) -> &'t Lifetime {
+        self.tree.store.life(self.slot)
+    }
+
+    pub(super) fn inode(&self) -> &'t Inode<E> {
+        self.tree.store.inode(self.slot)
+    }
+
+    /// The slot in the slab of this inode's kind.
+    pub(super) fn aux(&self) -> u32 {
+        self.aux
+    }
+
+    /// The id a client knows this inode by.
+    pub fn id(&self) -> NodeId {
+        NodeId::new(self.slot, self.generation)
+    }
+
+    /// The kind, which never changes.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The attributes of one instant.
+    pub fn attr(&self) -> Attr {
+        block::decode(&self.inode().words())
+    }
+
+    /// How many names inside the tree lead here.
+    pub fn links(&self) -> u32 {
+        self.inode().links.load(Ordering::Relaxed)
+    }
+
+    /// The target of a symbolic link; `None` for every other kind.
+    pub fn target(&self) -> Option<Vec<u8>> {
+        if self.kind != Kind::Symlink {
+            return None;
+        }
+        let guard = crossbeam_epoch::pin();
+        let link = self.tree.store.links.at(self.aux);
+        link.target.get(&guard).map(|target| target.to_vec())
+    }
+
+    /// The extension, if one was made.
+    pub fn ext(&self) -> Option<&E> {
+        // SAFETY: the extension is taken out when the inode ends, which this reference prevents.
+        unsafe { self.inode().ext.get_owned() }
+    }
+
+    /// The extension. `make` is called if there is none; of several that come at once one is kept.
+    pub fn ext_or_insert_with(&self, make: impl FnOnce() -> E) -> &E {
+        if self.ext().is_none() {
+            self.inode().ext.set(make());
+        }
+        match self.ext() {
+            Some(ext) => ext,
+            None => unreachable!("an extension stays until its inode ends"),
+        }
+    }
+
+    /// Changes the attributes as one step for every reader; nothing changes if `change` fails. Gives
+    /// what `change` gave, and the attributes afterwards.
+    ///
+    /// `kind` and `rdev` must stay as they are. `change` runs under the inode's lock and must not call
+    /// the tree.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
+        self.inode().edit(change)
+    }
+
+    /// Counts that the client is told of this inode once more; [`Tree::forget`] takes it back. To be
+    /// called before the reply that tells it leaves.
+    ///
+    /// # Errors
+    /// `ESTALE` if the inode lost its last name and was forgotten meanwhile.
+    pub fn raise_lookup(&self) -> Result<()> {
+        let raised = self.life().nlookup.get();
+        raised.then_some(()).ok_or(Errno::STALE)
+    }
+}
+
+impl<E: Send + Sync + 'static> Pinned for InodeRef<'_, E> {
+    fn id(&self) -> NodeId {
+        InodeRef::id(self)
+    }
+
+    fn attr(&self) -> Attr {
+        let _lock = self.inode().lock.lock();
+        block::decode(&self.inode().block.read_locked())
+    }
+
+    fn target(&self) -> Option<Vec<u8>> {
+        InodeRef::target(self)
+    }
+}

@@ -1,0 +1,256 @@
+//! The dentry tree: a whole directory tree in memory whose readers take no lock and no reference.
+//!
+//! ```
+//! use norefs::tree::{Attr, Credential, Kind, NewInode, NodeId, PathArgs, Time, Tree};
+//!
+//! let now = Time::now();
+//! let tree = Tree::new(Attr::new(Kind::Directory, 0o755, 0, 0, now));
+//! let etc = NewInode::plain(Attr::new(Kind::Directory, 0o755, 0, 0, now));
+//! let etc = tree.create(&tree.root(), b"etc", etc, Some(now))?;
+//! let hosts = NewInode::plain(Attr::new(Kind::Regular, 0o644, 0, 0, now));
+//! tree.create(&etc, b"hosts", hosts, Some(now))?;
+//!
+//! let path = PathArgs {
+//!     at: NodeId::ROOT,
+//!     path: b"/etc/../etc/hosts",
+//!     cred: &Credential { uid: 1000, gid: 1000, groups: &[] },
+//!     follow: true,
+//! };
+//! let hosts = tree.stat(&path)?;
+//! assert_eq!(hosts.attr.mode(), 0o100644);
+//! assert_eq!(tree.stat_node(hosts.id)?, hosts.attr);
+//! assert_eq!(tree.outcomes().fast, 2);
+//! # Ok::<(), norefs::tree::Errno>(())
+//! ```
+//!
+//! # What is where
+//!
+//! * An **inode** has attributes (one [`SeqBlock`](crate::sync::SeqBlock)), a kind, and what its kind needs:
+//!   a directory has a [`Table`](crate::sync::Table) of names, a link its target.
+//! * A **dentry** is one name of one inode in one directory. It never changes but that it dies once; a
+//!   rename kills dentries and makes others.
+//! * Everything lies in type-stable slabs and is joined by 32-bit slot numbers. A [`NodeId`] is a slot
+//!   with a generation, so a stale one is noticed and never reaches another inode.
+//! * What readers read and what is written all the time (references, `nlookup`) share no cache line.
+//!
+//! # Who may do what
+//!
+//! * Readers pin the epoch and use [`noref`]: `stat`, `readlink`, `access`, by node id or by path.
+//! * Changes hold the lock of the directory concerned and references to the inodes ([`InodeRef`]).
+//! * Locks, from first to last: the tree's rename lock; directories from the root downwards; an inode's
+//!   lock, under which nothing else is locked. An epoch is never pinned while a lock is waited for.
+
+mod attr;
+mod block;
+mod change;
+mod cred;
+mod dentry;
+mod directory;
+mod inode_ref;
+mod listing;
+mod lookup;
+mod name;
+pub mod noref;
+mod outcomes;
+mod remove;
+mod rename;
+#[cfg(any(test, feature = "seams"))]
+pub mod seam;
+mod store;
+mod walk;
+mod writer;
+
+pub use attr::{Attr, Kind, Time};
+pub use change::NewInode;
+pub use cred::{Credential, Mask};
+pub use inode_ref::InodeRef;
+pub use listing::DirEntry;
+pub use name::NAME_MAX;
+pub use noref::{LinkTarget, PATH_MAX, PathArgs};
+pub use outcomes::{Outcome, Outcomes};
+pub use rename::{RenameMode, Renamed};
+pub use rustix::io::Errno;
+pub use writer::DIRENT_SIZE;
+
+use block::Head;
+use crossbeam_epoch::Guard;
+use directory::Up;
+use name::Name;
+use outcomes::OutcomeCounters;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::Store;
+
+/// What a tree's operations return.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// Names an inode for good: the slot it lies in, and the generation of that slot. The same 64 bits
+/// never name two inodes. They are the FUSE node id and `st_ino`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    /// The root of every tree.
+    pub const ROOT: NodeId = NodeId(1);
+
+    pub(crate) const fn new(slot: u32, generation: u32) -> NodeId {
+        NodeId((generation as u64) << 32 | slot as u64)
+    }
+
+    /// The id in 64 bits that a client sent. Any value is allowed; one that names nothing is answered
+    /// with `ESTALE` where it is used.
+    pub const fn from_raw(raw: u64) -> NodeId {
+        NodeId(raw)
+    }
+
+    /// The 64 bits.
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// A name resolved: the inode it leads to, and that inode's attributes of one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The inode.
+    pub id: NodeId,
+    /// Its attributes.
+    pub attr: Attr,
+}
+
+/// A tree of directories in memory. See the [module](self).
+///
+/// `E` is what the user of the tree keeps with an inode, such as file contents: at most one value an
+/// inode, made when it is first needed and dropped when the inode ends.
+pub struct Tree<E: Send + Sync + 'static = ()> {
+    store: Arc<Store<E>>,
+    /// Keyed at random, so that nobody can choose names that collide.
+    hasher: ahash::RandomState,
+    /// Held by every rename between two directories: then the shape of the tree stands still, as far
+    /// as directories are not made or removed. Taken before any directory's lock.
+    rename_lock: Mutex<()>,
+    outcomes: OutcomeCounters,
+}
+
+impl<E: Send + Sync + 'static> std::fmt::Debug for Tree<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tree")
+            .field("inodes", &self.inodes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tree<()> {
+    /// A tree without extensions whose root has the attributes `root`.
+    pub fn new(root: Attr) -> Tree<()> {
+        Tree::with_extension(root)
+    }
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// A tree whose root has the attributes `root`, but that it is a directory.
+    ///
+    /// # Panics
+    /// If there is no memory for the first slots.
+    pub fn with_extension(root: Attr) -> Tree<E> {
+        let store = Arc::new(Store::default());
+        let attr = Attr {
+            kind: Kind::Directory,
+            ..root
+        };
+        let directory = store.directories.take().expect("the first slot");
+        store.directories.at(directory).begin(Up::Root);
+        let slot = store.begin_inode(&attr, directory).expect("the first slot");
+        assert_eq!(u64::from(slot), NodeId::ROOT.raw());
+        Tree {
+            store,
+            hasher: ahash::RandomState::new(),
+            rename_lock: Mutex::new(()),
+            outcomes: OutcomeCounters::default(),
+        }
+    }
+
+    /// How many inodes live, the root included.
+    pub fn inodes(&self) -> u64 {
+        self.store.living.load(Ordering::Relaxed)
+    }
+
+    /// The root.
+    pub fn root(&self) -> InodeRef<'_, E> {
+        match InodeRef::take(self, NodeId::ROOT.slot()) {
+            Some(root) => root,
+            None => unreachable!("the root does not die"),
+        }
+    }
+
+    /// The inode `id` names.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is none.
+    pub fn get(&self, id: NodeId) -> Result<InodeRef<'_, E>> {
+        let (guard, slot, _) = self.pin_inode(id)?;
+        let taken = self.store.life(slot).refs.get();
+        drop(guard);
+        taken
+            .then(|| InodeRef::adopt(self, slot))
+            .ok_or(Errno::STALE)
+    }
+
+    /// Pins the epoch and finds the inode `id`: its slot is not reused under the guard.
+    fn pin_inode(&self, id: NodeId) -> Result<(Guard, u32, Head)> {
+        let inode = self.store.inodes.get(id.slot()).ok_or(Errno::STALE)?;
+        loop {
+            let guard = crossbeam_epoch::pin();
+            if let Some(head) = inode.head() {
+                let same = head.generation() == id.generation() && head.kind().is_some();
+                return same.then_some((guard, id.slot(), head)).ok_or(Errno::STALE);
+            }
+            drop(guard);
+            drop(inode.lock.lock());
+        }
+    }
+
+    fn name<'a>(&self, bytes: &'a [u8]) -> Result<Name<'a>> {
+        Name::new(bytes, &self.hasher)
+    }
+
+    /// The live dentry for `name` in the directory `slot`.
+    #[inline(always)]
+    fn find(&self, slot: u32, name: &Name<'_>, guard: &Guard) -> Option<u32> {
+        self.store.names(slot, guard).find(name.hash(), |index| {
+            let dentry = self.store.dentry(index);
+            let found = dentry.is_named(name, &self.store.pieces) && dentry.live.is_live();
+            found.then_some(index)
+        })
+    }
+
+    /// The same for a holder of the directory's lock, under which the dentry stays what it is.
+    fn find_locked(&self, slot: u32, name: &Name<'_>) -> Option<u32> {
+        self.find(slot, name, &crossbeam_epoch::pin())
+    }
+
+    /// How the no-reference operations ended so far, summed over all threads.
+    pub fn outcomes(&self) -> Outcomes {
+        self.outcomes.sums()
+    }
+
+    /// The counts of the inode `id`, for diagnosis: references held here, and how often the client was
+    /// told of it.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is no such inode.
+    pub fn counts(&self, id: NodeId) -> Result<(u64, u64)> {
+        let (_guard, slot, _) = self.pin_inode(id)?;
+        let life = self.store.life(slot);
+        Ok((life.refs.count(), life.nlookup.count()))
+    }
+}

@@ -1,0 +1,395 @@
+//! The no-reference operations, and the one driver that runs them all.
+//!
+//! An operation comes in two forms, both of which it must have (the trait has no default bodies):
+//!
+//! * [`NorefOp::fast`] reads an inode through a [`View`] in which every word and pointer was sampled
+//!   once. It has no side effect of any kind: no lock, no reference, no allocation, no system call, no
+//!   log line. It ends with an answer, an error, or [`Fast::Again`].
+//! * [`NorefOp::slow`] gives the same answer on an inode that is referenced, and may wait.
+//!
+//! The driver's sequence, for all operations:
+//!
+//! 1. Pin the epoch. Find the inode: by node id, or by walking a path and collecting evidence.
+//! 2. Run `fast`.
+//! 3. An answer or an error counts only after **all** evidence was looked at again and is unchanged;
+//!    errors are no exception. Then unpin, and only then does anything leave.
+//! 4. `Again`: legitimize in place, that is, take the reference first and validate second, then run
+//!    `slow`. The path is not walked again.
+//! 5. Failed evidence: start over, at most [`ATTEMPTS`] times. Then the locked walk, whose steps cannot
+//!    fail validation because they hold locks, and `slow`.
+//!
+//! By node id the evidence is the version of one attribute block, and inode slots are type-stable: an
+//! operation that follows no pointer needs no epoch at all. The block says whether the slot is still in
+//! the life that the id names.
+//!
+//! Source: Torvalds and Guzik on the Linux kernel list, July 2024 (finish `stat` while still in RCU mode,
+//! take the reference only when that fails); the two-callback form answers the hazards found in trials
+//! of it: pointers read twice, errors not validated, hooks that may block.
+
+mod access;
+mod readlink;
+mod stat;
+
+pub use access::Access;
+pub use readlink::{LinkTarget, Readlink};
+pub use stat::Stat;
+
+use super::block::{self, Head, WORDS};
+use super::cred::Owner;
+use super::outcomes::Outcome;
+use super::store::Link;
+use super::walk::Walked;
+use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, Result, Tree};
+use crate::sync::Slab;
+use crossbeam_epoch::Guard;
+
+/// Steps of a test between two steps of an operation; nothing in a release build.
+macro_rules! seam {
+    ($seam:ident) => {{
+        #[cfg(any(test, feature = "seams"))]
+        crate::tree::seam::reach(crate::tree::seam::Seam::$seam);
+    }};
+}
+pub(crate) use seam;
+
+/// How often an operation tries without a reference before it takes the locked walk.
+pub const ATTEMPTS: usize = 3;
+
+/// The longest path, its terminating NUL included, in bytes.
+pub const PATH_MAX: usize = 4096;
+
+/// How the fast form of an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fast {
+    /// The answer is in `out`.
+    Done,
+    /// The answer is this error.
+    Err(Errno),
+    /// Only the slow form can tell.
+    Again,
+}
+
+/// An operation on one inode that can be answered without a reference to it.
+pub trait NorefOp {
+    /// Where the answer goes. The caller owns it; after a failed attempt it holds rubbish that the next
+    /// attempt overwrites.
+    type Out;
+
+    /// Whether `fast` reads what lies behind a pointer, such as a link's target. If not, an operation
+    /// by node id runs without an epoch.
+    const FOLLOWS_POINTER: bool;
+
+    /// Answers from what `view` shows. Reads only.
+    fn fast(&self, view: &View<'_>, out: &mut Self::Out) -> Fast;
+
+    /// Answers from a referenced inode. May lock, allocate and wait.
+    ///
+    /// # Errors
+    /// The operation's own.
+    fn slow(&self, inode: &dyn Pinned, out: &mut Self::Out) -> Result<()>;
+}
+
+/// A referenced inode as the slow form of an operation sees it.
+pub trait Pinned {
+    /// The node id.
+    fn id(&self) -> NodeId;
+
+    /// The attributes, read under the inode's lock.
+    fn attr(&self) -> Attr;
+
+    /// The target of a symbolic link.
+    fn target(&self) -> Option<Vec<u8>>;
+}
+
+/// An inode as the fast form of an operation sees it: its attributes of one instant, already sampled,
+/// and the target of a link. Nothing here is read a second time.
+#[derive(Debug)]
+pub struct View<'v> {
+    slot: u32,
+    words: [u64; WORDS],
+    links: &'v Slab<Link>,
+    guard: Option<&'v Guard>,
+}
+
+impl View<'_> {
+    /// The attributes.
+    #[inline(always)]
+    pub fn attr(&self) -> Attr {
+        block::decode(&self.words)
+    }
+
+    /// The node id.
+    #[inline(always)]
+    pub fn id(&self) -> NodeId {
+        NodeId::new(self.slot, Head::of(&self.words).generation())
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        Head::of(&self.words).kind().unwrap_or(Kind::Regular)
+    }
+
+    /// The target of a symbolic link, if this is one and the epoch is pinned.
+    pub fn target(&self) -> Option<&[u8]> {
+        let head = Head::of(&self.words);
+        let link = head.is_symlink().then(|| self.links.at(head.aux()))?;
+        link.target.get(self.guard?).map(|target| &**target)
+    }
+
+    /// Whether `cred` may do `mask`.
+    pub fn allows(&self, cred: &Credential<'_>, mask: Mask) -> bool {
+        self.owner().allows(cred, mask)
+    }
+
+    /// The same without the supplementary groups; `None` if these would decide.
+    pub fn allows_without_groups(&self, uid: u32, gid: u32, mask: Mask) -> Option<bool> {
+        self.owner().allows_without_groups(uid, gid, mask)
+    }
+
+    fn owner(&self) -> Owner {
+        owner(&Head::of(&self.words))
+    }
+}
+
+/// What decides about permissions, out of a head.
+#[inline(always)]
+pub(super) fn owner(head: &Head) -> Owner {
+    Owner {
+        kind: if head.is_directory() {
+            Kind::Directory
+        } else {
+            Kind::Regular
+        },
+        mode: head.mode(),
+        uid: head.uid(),
+        gid: head.gid(),
+    }
+}
+
+/// Where a path operation starts and what it may do on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct PathArgs<'a> {
+    /// The directory that a relative path starts at.
+    pub at: NodeId,
+    /// The path; absolute ones start at the root of the tree.
+    pub path: &'a [u8],
+    /// Who needs search permission on the way.
+    pub cred: &'a Credential<'a>,
+    /// Whether a symbolic link at the end is followed (the opposite of `AT_SYMLINK_NOFOLLOW`).
+    pub follow: bool,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Ended(Result<()>),
+    Retry(Outcome),
+    /// `Again` was answered and the inode is referenced and validated.
+    Legitimate(u32),
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// Runs `op` on the inode `id`.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is no such inode; those of the operation.
+    #[inline]
+    pub fn noref_node<O: NorefOp>(&self, id: NodeId, op: &O, out: &mut O::Out) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            match self.attempt_node(id, op, out) {
+                Attempt::Ended(answer) => return self.ended(answer),
+                Attempt::Legitimate(slot) => return self.again(slot, op, out),
+                Attempt::Retry(cause) => self.retry(cause),
+            }
+        }
+        self.outcomes.count(Outcome::Slow);
+        op.slow(&self.get(id)?, out)
+    }
+
+    #[inline(always)]
+    fn attempt_node<O: NorefOp>(&self, id: NodeId, op: &O, out: &mut O::Out) -> Attempt {
+        let guard = O::FOLLOWS_POINTER.then(crossbeam_epoch::pin);
+        let Some(inode) = self.store.inodes.get(id.slot()) else {
+            return Attempt::Ended(Err(Errno::STALE));
+        };
+        let Some((words, version)) = inode.block.read() else {
+            return Attempt::Retry(Outcome::RetryAttr);
+        };
+        let head = Head::of(&words);
+        if head.generation() != id.generation() || head.kind().is_none() {
+            return Attempt::Ended(Err(Errno::STALE));
+        }
+        let view = self.view(id.slot(), words, guard.as_ref());
+        let answer = match op.fast(&view, out) {
+            Fast::Done => Ok(()),
+            Fast::Err(error) => Err(error),
+            Fast::Again => return self.legitimize_node(id),
+        };
+        seam!(BeforeNodeValidate);
+        match inode.block.is(version) {
+            true => Attempt::Ended(answer),
+            false => Attempt::Retry(Outcome::RetryAttr),
+        }
+    }
+
+    #[inline(always)]
+    fn view<'v>(&'v self, slot: u32, words: [u64; WORDS], guard: Option<&'v Guard>) -> View<'v> {
+        View {
+            slot,
+            words,
+            links: &self.store.links,
+            guard,
+        }
+    }
+
+    /// Takes a reference on the inode that was meant; under the guard its slot is in the same life.
+    fn legitimize_node(&self, id: NodeId) -> Attempt {
+        let (guard, slot) = match self.pin_inode(id) {
+            Ok((guard, slot, _)) => (guard, slot),
+            Err(error) => return Attempt::Ended(Err(error)),
+        };
+        let taken = self.store.life(slot).refs.get();
+        drop(guard);
+        match taken {
+            true => Attempt::Legitimate(slot),
+            false => Attempt::Ended(Err(Errno::STALE)),
+        }
+    }
+
+    /// Runs `op` on the inode a path leads to.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`; `ESTALE` if there is no inode `at`;
+    /// those of the operation.
+    pub fn noref_path<O: NorefOp>(
+        &self,
+        args: &PathArgs<'_>,
+        op: &O,
+        out: &mut O::Out,
+    ) -> Result<()> {
+        let mut guard = crossbeam_epoch::pin();
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                guard.repin();
+            }
+            match self.attempt_path(args, &guard, op, out) {
+                Attempt::Ended(answer) => return self.ended(answer),
+                Attempt::Legitimate(slot) => {
+                    drop(guard);
+                    return self.again(slot, op, out);
+                }
+                Attempt::Retry(Outcome::Slow) => break,
+                Attempt::Retry(cause) => self.retry(cause),
+            }
+        }
+        drop(guard);
+        self.outcomes.count(Outcome::Slow);
+        op.slow(&self.resolve(args)?, out)
+    }
+
+    #[inline(always)]
+    fn attempt_path<O: NorefOp>(
+        &self,
+        args: &PathArgs<'_>,
+        guard: &Guard,
+        op: &O,
+        out: &mut O::Out,
+    ) -> Attempt {
+        let mut walk = super::walk::RcuWalk::new(self, args.cred, guard);
+        let answer = match walk.run(args) {
+            Walked::Retry(cause) => return Attempt::Retry(cause),
+            Walked::Err(error) => Err(error),
+            Walked::Found(slot) => {
+                let Some(words) = walk.read_final(slot) else {
+                    return Attempt::Retry(Outcome::RetryAttr);
+                };
+                match op.fast(&self.view(slot, words, Some(guard)), out) {
+                    Fast::Done => Ok(()),
+                    Fast::Err(error) => Err(error),
+                    Fast::Again => return self.legitimize_walk(&walk, slot, guard),
+                }
+            }
+        };
+        seam!(BeforeValidate);
+        match walk.validate() {
+            Ok(()) => Attempt::Ended(answer),
+            Err(cause) => Attempt::Retry(cause),
+        }
+    }
+
+    /// Takes the reference first and validates the evidence second; the other order would let the
+    /// inode be moved or replaced in between.
+    fn legitimize_walk(
+        &self,
+        walk: &super::walk::RcuWalk<'_, '_, E>,
+        slot: u32,
+        guard: &Guard,
+    ) -> Attempt {
+        if !self.store.life(slot).refs.get() {
+            return Attempt::Retry(Outcome::RetryEdge);
+        }
+        seam!(BeforeValidate);
+        match walk.validate() {
+            Ok(()) => Attempt::Legitimate(slot),
+            Err(cause) => {
+                self.put_pinned(slot, guard);
+                Attempt::Retry(cause)
+            }
+        }
+    }
+
+    /// Gives a reference back that was taken on a slot which is not reused under `guard`.
+    fn put_pinned(&self, slot: u32, guard: &Guard) {
+        if self.store.life(slot).put_ref(&self.store.inode(slot).links) {
+            self.store.reap_pinned(slot, guard);
+        }
+    }
+
+    #[inline(always)]
+    fn ended(&self, answer: Result<()>) -> Result<()> {
+        self.outcomes.count(match answer {
+            Ok(()) => Outcome::Fast,
+            Err(_) => Outcome::FastError,
+        });
+        answer
+    }
+
+    fn retry(&self, cause: Outcome) {
+        self.outcomes.count(cause);
+        std::hint::spin_loop();
+    }
+
+    fn again<O: NorefOp>(&self, slot: u32, op: &O, out: &mut O::Out) -> Result<()> {
+        self.outcomes.count(Outcome::Again);
+        op.slow(&InodeRef::adopt(self, slot), out)
+    }
+
+    /// The inode a path leads to, referenced: walked without references and legitimized at the end, or
+    /// by the locked walk after [`ATTEMPTS`] attempts.
+    ///
+    /// # Errors
+    /// As [`Tree::noref_path`].
+    pub fn lookup_path(&self, args: &PathArgs<'_>) -> Result<InodeRef<'_, E>> {
+        for _ in 0..ATTEMPTS {
+            let guard = crossbeam_epoch::pin();
+            let mut walk = super::walk::RcuWalk::new(self, args.cred, &guard);
+            let attempt = match walk.run(args) {
+                Walked::Retry(Outcome::Slow) => break,
+                Walked::Retry(cause) => Attempt::Retry(cause),
+                Walked::Found(slot) => self.legitimize_walk(&walk, slot, &guard),
+                Walked::Err(error) => match walk.validate() {
+                    Ok(()) => Attempt::Ended(Err(error)),
+                    Err(cause) => Attempt::Retry(cause),
+                },
+            };
+            match attempt {
+                Attempt::Legitimate(slot) => {
+                    drop(guard);
+                    return Ok(InodeRef::adopt(self, slot));
+                }
+                Attempt::Ended(answer) => answer?,
+                Attempt::Retry(cause) => self.retry(cause),
+            }
+        }
+        self.resolve(args)
+    }
+}

@@ -1,0 +1,73 @@
+//! `stat`, `statx` and `fstat`.
+
+use super::{Fast, NorefOp, PathArgs, Pinned, View};
+use crate::tree::{Attr, Entry, NodeId, Result, Tree};
+
+/// The operation: all attributes of one instant, the creation time among them.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat;
+
+/// What statx(2) can ask for and gets here: everything of stat(2), and the creation time.
+pub const STATX_ANSWERED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+
+impl NorefOp for Stat {
+    type Out = Entry;
+    const FOLLOWS_POINTER: bool = false;
+
+    #[inline(always)]
+    fn fast(&self, view: &View<'_>, out: &mut Entry) -> Fast {
+        *out = Entry {
+            id: view.id(),
+            attr: view.attr(),
+        };
+        Fast::Done
+    }
+
+    fn slow(&self, inode: &dyn Pinned, out: &mut Entry) -> Result<()> {
+        *out = Entry {
+            id: inode.id(),
+            attr: inode.attr(),
+        };
+        Ok(())
+    }
+}
+
+fn unanswered() -> Entry {
+    Entry {
+        id: NodeId::ROOT,
+        attr: Attr::default(),
+    }
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// fstat by node id.
+    ///
+    /// # Errors
+    /// `ESTALE`.
+    #[inline]
+    pub fn stat_node(&self, id: NodeId) -> Result<Attr> {
+        let mut entry = unanswered();
+        self.noref_node(id, &Stat, &mut entry)?;
+        Ok(entry.attr)
+    }
+
+    /// stat of a path.
+    ///
+    /// # Errors
+    /// As [`Tree::noref_path`].
+    pub fn stat(&self, args: &PathArgs<'_>) -> Result<Entry> {
+        let mut entry = unanswered();
+        self.noref_path(args, &Stat, &mut entry)?;
+        Ok(entry)
+    }
+
+    /// statx of a path. The mask returned says which of the fields asked for in `mask` are valid; the
+    /// basic ones are valid always.
+    ///
+    /// # Errors
+    /// As [`Tree::noref_path`].
+    pub fn statx(&self, args: &PathArgs<'_>, mask: u32) -> Result<(Entry, u32)> {
+        let valid = (mask | libc::STATX_BASIC_STATS) & STATX_ANSWERED;
+        Ok((self.stat(args)?, valid))
+    }
+}

@@ -1,0 +1,365 @@
+//! Rename: names that change hands.
+//!
+//! Locks, from first to last: the rename lock of the tree if two directories are involved, which makes
+//! ancestry stand still; the two directories, an ancestor before its descendant, else in the order of
+//! their slots; a replaced directory, which is below the new parent. Everything that can fail happens
+//! before the first name dies; then [`hand_over`] kills the old names and publishes the new.
+//!
+//! Source: the kernel's `lock_rename` and `vfs_rename` ("Directory Locking").
+
+use super::block::Head;
+use super::directory::Up;
+use super::name::Name;
+use super::writer::Writer;
+use super::{Errno, InodeRef, Kind, NodeId, Result, Time, Tree};
+use crate::sync::{Live, hand_over};
+use arrayvec::ArrayVec;
+
+/// What becomes of a file that already has the new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameMode {
+    /// It loses the name.
+    Replace,
+    /// It keeps it: `EEXIST`.
+    NoReplace,
+    /// It gets the old name. It must exist.
+    Exchange,
+}
+
+/// What a rename did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The inode that was moved.
+    pub moved: NodeId,
+    /// The inode it changed names with.
+    pub exchanged: Option<NodeId>,
+    /// The inode that lost the new name.
+    pub replaced: Option<NodeId>,
+    /// False if both names led to the same inode: then POSIX wants nothing to happen.
+    pub changed: bool,
+}
+
+/// How two different directories lie to each other. The slot is the child of the upper one on the way to
+/// the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    Unrelated,
+    FromAbove(u32),
+    ToAbove(u32),
+}
+
+/// Both directories, locked. `to` is `None` if it is the same one.
+struct Both<'t, E: Send + Sync + 'static> {
+    from: Writer<'t, E>,
+    to: Option<Writer<'t, E>>,
+}
+
+impl<'t, E: Send + Sync + 'static> Both<'t, E> {
+    fn to(&mut self) -> &mut Writer<'t, E> {
+        self.to.as_mut().unwrap_or(&mut self.from)
+    }
+
+    fn hand_over(&mut self, kills: &[&Live], publish: impl FnOnce(&mut Both<'t, E>)) {
+        let one = &self.from.directory.renames;
+        match self.to.as_ref().map(|to| &to.directory.renames) {
+            None => hand_over(&[one], kills, || publish(self)),
+            Some(other) => hand_over(&[one, other], kills, || publish(self)),
+        }
+    }
+}
+
+/// One side: the name, the dentry that has it now, and the inode that leads to.
+struct Side<'n, 't, E: Send + Sync + 'static> {
+    name: Name<'n>,
+    dentry: u32,
+    inode: InodeRef<'t, E>,
+}
+
+impl<E: Send + Sync + 'static> Side<'_, '_, E> {
+    fn is_directory(&self) -> bool {
+        self.inode.kind() == Kind::Directory
+    }
+}
+
+/// A rename whose two names were found, both directories being locked.
+struct Plan<'n, 't, E: Send + Sync + 'static> {
+    tree: &'t Tree<E>,
+    from: &'n InodeRef<'t, E>,
+    to: &'n InodeRef<'t, E>,
+    moved: Side<'n, 't, E>,
+    new_name: Name<'n>,
+    target: Option<Side<'n, 't, E>>,
+    now: Time,
+}
+
+/// What a plan comes to.
+enum Step {
+    Nothing,
+    Move,
+    Exchange,
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// Gives what is called `from` the name `to`, as one step for every reader.
+    ///
+    /// # Errors
+    /// `ENOENT`; `ENOTDIR` (a directory over something else); `EISDIR` (something else over a directory);
+    /// `ENOTEMPTY`; `EEXIST`; `EINVAL` for a directory into itself or a name nothing can have;
+    /// `ENAMETOOLONG`; `ENOSPC`.
+    pub fn rename<'t>(
+        &'t self,
+        from: (&InodeRef<'t, E>, &[u8]),
+        to: (&InodeRef<'t, E>, &[u8]),
+        mode: RenameMode,
+        now: Time,
+    ) -> Result<Renamed> {
+        let old_name = Name::fresh(from.1, &self.hasher)?;
+        let new_name = Name::fresh(to.1, &self.hasher)?;
+        self.directory(from.0)?;
+        self.directory(to.0)?;
+        let two = from.0.slot != to.0.slot;
+        let _still = two.then(|| self.rename_lock.lock());
+        let relation = match two {
+            true => self.relation(from.0.slot, to.0.slot)?,
+            false => Relation::Unrelated,
+        };
+        let mut both = self.lock_both(from.0, to.0, relation)?;
+        let plan = Plan {
+            tree: self,
+            from: from.0,
+            to: to.0,
+            moved: self.side(&both.from, old_name)?.ok_or(Errno::NOENT)?,
+            new_name,
+            target: self.side(both.to(), new_name)?,
+            now,
+        };
+        let renamed = match plan.check(relation, mode)? {
+            Step::Nothing => Ok(plan.renamed(false)),
+            Step::Move => plan.move_over(&mut both),
+            Step::Exchange => plan.exchange(&mut both),
+        };
+        // A replaced file may end with the plan: not under the locks.
+        drop(both);
+        renamed
+    }
+
+    /// The slot of the directory that `slot` is in. Under the rename lock.
+    fn slot_above(&self, slot: u32) -> Result<Option<u32>> {
+        let head = Head::of(&self.store.inode(slot).words());
+        if !head.is_directory() {
+            return Err(Errno::NOENT);
+        }
+        let _guard = crossbeam_epoch::pin();
+        match self.store.directories.at(head.aux()).up() {
+            Up::Root => Ok(None),
+            Up::Removed => Err(Errno::NOENT),
+            Up::Dentry(dentry) => Ok(Some(self.store.dentry(dentry).parent())),
+        }
+    }
+
+    fn relation(&self, from: u32, to: u32) -> Result<Relation> {
+        let climb = |bottom: u32, top: u32| {
+            let mut here = bottom;
+            while let Some(above) = self.slot_above(here)? {
+                if above == top {
+                    return Ok(Some(here));
+                }
+                here = above;
+            }
+            Ok(None)
+        };
+        if let Some(child) = climb(to, from)? {
+            return Ok(Relation::FromAbove(child));
+        }
+        Ok(match climb(from, to)? {
+            Some(child) => Relation::ToAbove(child),
+            None => Relation::Unrelated,
+        })
+    }
+
+    fn lock_both<'t>(
+        &'t self,
+        from: &InodeRef<'t, E>,
+        to: &InodeRef<'t, E>,
+        relation: Relation,
+    ) -> Result<Both<'t, E>> {
+        if from.slot == to.slot {
+            let from = Writer::lock(from)?;
+            return Ok(Both { from, to: None });
+        }
+        let from_first = match relation {
+            Relation::FromAbove(_) => true,
+            Relation::ToAbove(_) => false,
+            Relation::Unrelated => from.slot < to.slot,
+        };
+        let (from, to) = if from_first {
+            let from = Writer::lock(from)?;
+            (from, Writer::lock(to)?)
+        } else {
+            let to = Writer::lock(to)?;
+            (Writer::lock(from)?, to)
+        };
+        Ok(Both { from, to: Some(to) })
+    }
+
+    fn side<'n, 't>(
+        &'t self,
+        names: &Writer<'t, E>,
+        name: Name<'n>,
+    ) -> Result<Option<Side<'n, 't, E>>> {
+        let Some(dentry) = names.find(&name) else {
+            return Ok(None);
+        };
+        let inode = InodeRef::take(self, self.store.dentry(dentry).inode()).ok_or(Errno::NOENT)?;
+        Ok(Some(Side {
+            name,
+            dentry,
+            inode,
+        }))
+    }
+}
+
+impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
+    fn check(&self, relation: Relation, mode: RenameMode) -> Result<Step> {
+        if relation == Relation::FromAbove(self.moved.inode.slot) {
+            return Err(Errno::INVAL);
+        }
+        let Some(target) = &self.target else {
+            return match mode {
+                RenameMode::Exchange => Err(Errno::NOENT),
+                _ => Ok(Step::Move),
+            };
+        };
+        let trapped = relation == Relation::ToAbove(target.inode.slot);
+        match mode {
+            RenameMode::NoReplace => Err(Errno::EXIST),
+            RenameMode::Exchange if trapped => Err(Errno::INVAL),
+            RenameMode::Replace if trapped => Err(Errno::NOTEMPTY),
+            _ if self.moved.inode.slot == target.inode.slot => Ok(Step::Nothing),
+            RenameMode::Exchange => Ok(Step::Exchange),
+            RenameMode::Replace => match (self.moved.is_directory(), target.is_directory()) {
+                (true, false) => Err(Errno::NOTDIR),
+                (false, true) => Err(Errno::ISDIR),
+                _ => Ok(Step::Move),
+            },
+        }
+    }
+
+    fn renamed(&self, changed: bool) -> Renamed {
+        Renamed {
+            moved: self.moved.inode.id(),
+            exchanged: None,
+            replaced: None,
+            changed,
+        }
+    }
+
+    fn live(&self, side: &Side<'_, '_, E>) -> &'t Live {
+        &self.tree.store.dentry(side.dentry).live
+    }
+
+    /// Gives the moved side the new name, over the target if there is one.
+    fn move_over(&self, both: &mut Both<'t, E>) -> Result<Renamed> {
+        let (tree, moved, target) = (self.tree, &self.moved, self.target.as_ref());
+        both.to().reserve(1)?;
+        let new = tree.new_dentry(self.to, moved.inode.slot, &self.new_name)?;
+        if let Some(target) = target.filter(|target| target.is_directory()) {
+            tree.kill_empty(&target.inode)
+                .inspect_err(|_| tree.store.free_dentry(new))?;
+        }
+        let kills: ArrayVec<_, 2> = [Some(moved), target]
+            .into_iter()
+            .flatten()
+            .map(|side| self.live(side))
+            .collect();
+        both.hand_over(&kills, |both| {
+            both.to().publish(new, &self.new_name);
+            tree.set_up(&moved.inode, Up::Dentry(new));
+            if let Some(target) = target {
+                tree.set_up(&target.inode, Up::Removed);
+            }
+        });
+        both.from.withdraw(moved.dentry, &moved.name);
+        if let Some(target) = target {
+            both.to().withdraw(target.dentry, &target.name);
+            tree.lose_name(&target.inode, self.now);
+        }
+        self.touch_moved(both);
+        tree.retire([Some(moved), target]);
+        Ok(Renamed {
+            replaced: target.map(|target| target.inode.id()),
+            ..self.renamed(true)
+        })
+    }
+
+    fn touch_moved(&self, both: &Both<'t, E>) {
+        let (now, target) = (self.now, self.target.as_ref());
+        let directories = i32::from(self.moved.is_directory());
+        let gone = i32::from(target.is_some_and(Side::is_directory));
+        match &both.to {
+            None => both.from.touch(now, -i64::from(target.is_some()), -gone),
+            Some(to) => {
+                both.from.touch(now, -1, -directories);
+                to.touch(now, i64::from(target.is_none()), directories - gone);
+            }
+        }
+        self.moved.inode.inode().touch(|attr| attr.ctime = now);
+    }
+
+    /// Lets the two sides change names.
+    fn exchange(&self, both: &mut Both<'t, E>) -> Result<Renamed> {
+        let (tree, one) = (self.tree, &self.moved);
+        let other = self.target.as_ref().ok_or(Errno::NOENT)?;
+        match &mut both.to {
+            None => both.from.reserve(2)?,
+            Some(to) => {
+                to.reserve(1)?;
+                both.from.reserve(1)?;
+            }
+        }
+        let there = tree.new_dentry(self.to, one.inode.slot, &other.name)?;
+        let back = tree
+            .new_dentry(self.from, other.inode.slot, &one.name)
+            .inspect_err(|_| tree.store.free_dentry(there))?;
+        both.hand_over(&[self.live(one), self.live(other)], |both| {
+            both.to().publish(there, &other.name);
+            both.from.publish(back, &one.name);
+            tree.set_up(&one.inode, Up::Dentry(there));
+            tree.set_up(&other.inode, Up::Dentry(back));
+        });
+        both.from.withdraw(one.dentry, &one.name);
+        both.to().withdraw(other.dentry, &other.name);
+        let more = i32::from(one.is_directory()) - i32::from(other.is_directory());
+        match &both.to {
+            None => both.from.touch(self.now, 0, 0),
+            Some(to) => {
+                both.from.touch(self.now, 0, -more);
+                to.touch(self.now, 0, more);
+            }
+        }
+        for side in [one, other] {
+            side.inode.inode().touch(|attr| attr.ctime = self.now);
+        }
+        tree.retire([Some(one), Some(other)]);
+        Ok(Renamed {
+            exchanged: Some(other.inode.id()),
+            ..self.renamed(true)
+        })
+    }
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    fn set_up(&self, inode: &InodeRef<'_, E>, up: Up) {
+        if let Ok(directory) = self.directory(inode) {
+            directory.set_up(up);
+        }
+    }
+
+    /// Gives dead dentries back; nothing leads to them any more.
+    fn retire(&self, sides: [Option<&Side<'_, '_, E>>; 2]) {
+        let guard = crossbeam_epoch::pin();
+        for side in sides.into_iter().flatten() {
+            self.store.retire_dentry(side.dentry, &guard);
+        }
+    }
+}

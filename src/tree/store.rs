@@ -1,0 +1,256 @@
+//! Where everything lies: one slab for each kind of thing, joined by 32-bit numbers.
+
+use super::block::{self, Block, Head, STAMP, WORDS};
+use super::dentry::Dentry;
+use super::directory::Directory;
+use super::name::Piece;
+use super::{Attr, Result};
+use crate::sync::{
+    Groups, Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict,
+};
+use crossbeam_epoch::Guard;
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// An inode. The first cache line is all that a walk reads of a directory; the counts, which are
+/// written all the time, lie elsewhere ([`Store::lives`]).
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Inode<E> {
+    /// A directory's names. Changed under the lock of its [`Names`](super::directory::Names).
+    pub(crate) table: Table,
+    /// The attributes. Written under `lock`.
+    pub(crate) block: Block,
+    /// What the layer above keeps with this inode.
+    pub(crate) ext: Stationed<E>,
+    /// How many dentries lead here; written under `lock`. The free link of an empty slot.
+    pub(crate) links: AtomicU32,
+    /// The inode lock: a leaf, nothing is locked under it.
+    pub(crate) lock: Mutex<()>,
+}
+
+const _: () = assert!(size_of::<Inode<()>>() == 128);
+const _: () = assert!(std::mem::offset_of!(Inode<()>, block) + 8 * 7 == 64);
+
+impl<E> Default for Inode<E> {
+    fn default() -> Self {
+        Inode {
+            table: Table::default(),
+            block: Block::default(),
+            ext: Stationed::default(),
+            links: AtomicU32::new(0),
+            lock: Mutex::new(()),
+        }
+    }
+}
+
+impl<E: Send + Sync> Segmented for Inode<E> {
+    const SEGMENT_BITS: u32 = 14;
+}
+
+impl<E: Send + Sync> Slot for Inode<E> {
+    fn free_link(&self) -> &AtomicU32 {
+        &self.links
+    }
+}
+
+impl<E> Inode<E> {
+    /// The head, or `None` if writers did not let go of the block in time.
+    #[inline(always)]
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.block.read().map(|(words, _)| Head::new(words))
+    }
+
+    /// Whether the permissions (and the life) are still those of `stamp`. After an Acquire fence.
+    #[inline(always)]
+    pub(crate) fn has_stamp(&self, stamp: u64) -> bool {
+        self.block.word(STAMP) == stamp
+    }
+
+    /// The words, waiting for a writer if need be.
+    pub(crate) fn words(&self) -> [u64; WORDS] {
+        if let Some((words, _)) = self.block.read() {
+            return words;
+        }
+        let _lock = self.lock.lock();
+        self.block.read_locked()
+    }
+
+    /// Changes the attributes as one step. The inode is alive.
+    pub(crate) fn edit<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
+        let _lock = self.lock.lock();
+        let words = self.block.read_locked();
+        let mut attr = block::decode(&words);
+        let value = change(&mut attr)?;
+        self.block.write(&block::encode(&attr, &words));
+        Ok((value, attr))
+    }
+
+    /// The same for a change that cannot fail.
+    pub(crate) fn touch(&self, change: impl FnOnce(&mut Attr)) {
+        let _: Result<_> = self.edit(|attr| {
+            change(attr);
+            Ok(())
+        });
+    }
+}
+
+impl Segmented for Lifetime {
+    const SEGMENT_BITS: u32 = 17;
+}
+
+/// A symbolic link's target.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) target: Stationed<Box<[u8]>>,
+    next: AtomicU32,
+}
+
+impl Segmented for Link {
+    const SEGMENT_BITS: u32 = 12;
+}
+
+impl Slot for Link {
+    fn free_link(&self) -> &AtomicU32 {
+        &self.next
+    }
+}
+
+/// The slabs of one tree.
+#[derive(Debug)]
+pub(crate) struct Store<E: Send + Sync + 'static> {
+    pub(crate) inodes: Slab<Inode<E>>,
+    /// The counts of each inode, under the inode's number.
+    pub(crate) lives: Segments<Lifetime>,
+    pub(crate) dentries: Slab<Dentry>,
+    pub(crate) pieces: Slab<Piece>,
+    pub(crate) directories: Slab<Directory>,
+    pub(crate) links: Slab<Link>,
+    /// How many inodes live.
+    pub(crate) living: AtomicU64,
+}
+
+impl<E: Send + Sync + 'static> Default for Store<E> {
+    fn default() -> Self {
+        Store {
+            inodes: Slab::default(),
+            lives: Segments::default(),
+            dentries: Slab::default(),
+            pieces: Slab::default(),
+            directories: Slab::default(),
+            links: Slab::default(),
+            living: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<E: Send + Sync + 'static> Store<E> {
+    #[inline(always)]
+    pub(crate) fn inode(&self, slot: u32) -> &Inode<E> {
+        self.inodes.at(slot)
+    }
+
+    #[inline(always)]
+    pub(crate) fn dentry(&self, slot: u32) -> &Dentry {
+        self.dentries.at(slot)
+    }
+
+    #[inline(always)]
+    pub(crate) fn life(&self, slot: u32) -> &Lifetime {
+        self.lives.at(slot)
+    }
+
+    /// The table of the directory `slot`, under `guard`.
+    #[inline(always)]
+    pub(crate) fn names<'g>(&self, slot: u32, guard: &'g Guard) -> Groups<'g> {
+        self.inode(slot).table.groups(guard)
+    }
+
+    /// Begins an inode's life with one reference and one link. Nobody else can find it yet.
+    ///
+    /// # Errors
+    /// `ENOSPC`.
+    pub(crate) fn begin_inode(&self, attr: &Attr, aux: u32) -> Result<u32> {
+        let slot = self.inodes.take().map_err(|_| Errno::NOSPC)?;
+        if self.lives.reach(slot).is_err() {
+            self.inodes.free(slot);
+            return Err(Errno::NOSPC);
+        }
+        let (inode, life) = (self.inode(slot), self.life(slot));
+        let _lock = inode.lock.lock();
+        life.renew();
+        let referenced = life.refs.get();
+        debug_assert!(referenced);
+        inode.links.store(1, Ordering::Relaxed);
+        let words = block::with_aux(inode.block.read_locked(), aux);
+        inode.block.write(&block::encode(attr, &words));
+        self.living.fetch_add(1, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    /// Looks whether the inode `slot` of `generation` has to end, after one of its counts came to zero,
+    /// and ends it.
+    pub(crate) fn reap(self: &Arc<Self>, slot: u32, generation: u32) {
+        self.reap_if(slot, |head| head.generation() == generation);
+    }
+
+    /// The same for a slot that is not reused under `_guard`, whatever its generation.
+    pub(crate) fn reap_pinned(self: &Arc<Self>, slot: u32, _guard: &Guard) {
+        self.reap_if(slot, |_| true);
+    }
+
+    fn reap_if(self: &Arc<Self>, slot: u32, same: impl FnOnce(&Head) -> bool) {
+        let (inode, life) = (self.inode(slot), self.life(slot));
+        let lock = inode.lock.lock();
+        let words = inode.block.read_locked();
+        let head = Head::of(&words);
+        if !same(&head) || life.try_end(&inode.links) == Verdict::Lives {
+            return;
+        }
+        let generation = head.generation();
+        inode
+            .block
+            .write(&block::empty(generation.wrapping_add(1), &words));
+        drop(lock);
+        self.living.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the extension is only read by holders of a reference, and there is none left.
+        drop(unsafe { inode.ext.take() });
+
+        let guard = crossbeam_epoch::pin();
+        let table = inode.table.clear();
+        if head.is_symlink() {
+            self.links.at(head.aux()).target.retire(&guard);
+        }
+        let (store, aux) = (self.clone(), (head.is_directory(), head.aux()));
+        // The last generation is never followed by another: such a slot is not used again.
+        let reuse = generation != u32::MAX - 1;
+        guard.defer(move || store.free_inode(slot, aux, table, reuse));
+    }
+
+    /// Frees what belonged to an ended inode. Runs when no reader can hold any of it.
+    fn free_inode(&self, slot: u32, aux: (bool, u32), table: Retired, reuse: bool) {
+        drop(table);
+        match aux {
+            (_, 0) => {}
+            (true, directory) => self.directories.free(directory),
+            (false, link) => self.links.free(link),
+        }
+        if reuse {
+            self.inodes.free(slot);
+        }
+    }
+
+    /// Frees a dentry that was killed and taken out of its table, once no reader can hold it.
+    pub(crate) fn retire_dentry(self: &Arc<Self>, slot: u32, guard: &Guard) {
+        let store = self.clone();
+        guard.defer(move || store.free_dentry(slot));
+    }
+
+    /// Frees a dentry nobody can reach.
+    pub(crate) fn free_dentry(&self, slot: u32) {
+        self.dentry(slot).free_name(&self.pieces);
+        self.dentries.free(slot);
+    }
+}

@@ -1,0 +1,107 @@
+//! A directory locked for changing its names.
+
+use super::directory::{Directory, Names};
+use super::name::Name;
+use super::{Errno, InodeRef, Result, Time, Tree};
+use parking_lot::RwLockWriteGuard;
+
+/// How much `st_size` of a directory changes with one entry, as on tmpfs.
+pub const DIRENT_SIZE: u64 = 20;
+
+/// The directory, its lock held exclusively. Locks are taken from the root downwards; see
+/// [`rename`](super::rename) for two at once.
+pub(super) struct Writer<'t, E: Send + Sync + 'static> {
+    tree: &'t Tree<E>,
+    slot: u32,
+    pub(super) directory: &'t Directory,
+    pub(super) names: RwLockWriteGuard<'t, Names>,
+}
+
+impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
+    /// Locks `parent`.
+    ///
+    /// # Errors
+    /// `ENOTDIR`; `ENOENT` if the directory was removed.
+    pub(super) fn lock(parent: &InodeRef<'t, E>) -> Result<Writer<'t, E>> {
+        let tree = parent.tree;
+        let directory = tree.directory(parent)?;
+        let names = directory.names.write();
+        if names.dead {
+            return Err(Errno::NOENT);
+        }
+        Ok(Writer {
+            tree,
+            slot: parent.slot,
+            directory,
+            names,
+        })
+    }
+
+    /// The dentry for `name`.
+    pub(super) fn find(&self, name: &Name<'_>) -> Option<u32> {
+        self.tree.find_locked(self.slot, name)
+    }
+
+    /// Makes room for `more` dentries, so that publishing them cannot fail.
+    ///
+    /// # Errors
+    /// `ENOSPC`; nothing changed.
+    pub(super) fn reserve(&mut self, more: usize) -> Result<()> {
+        let names = &mut *self.names;
+        if names.is_full(more) {
+            let store = &self.tree.store;
+            names.renumber(|dentry, cookie| store.dentry(dentry).set_cookie(cookie));
+        }
+        if !names.reserve(more) {
+            return Err(Errno::NOSPC);
+        }
+        let table = &self.tree.store.inode(self.slot).table;
+        let capacity = table.capacity();
+        if names.used_cells + more > capacity {
+            let need = names.len() + more;
+            // At least half full of live names: grow. Else it is tombs that fill it: the same size again.
+            let want = if need > capacity / 2 {
+                need.max(capacity + 1)
+            } else {
+                need
+            };
+            let guard = crossbeam_epoch::pin();
+            let retired = table.rebuild(want, &guard).map_err(|_| Errno::NOSPC)?;
+            guard.defer(move || drop(retired));
+            names.used_cells = names.len();
+        }
+        Ok(())
+    }
+
+    /// Makes a dentry that is live and in no table yet reachable. Room was reserved.
+    pub(super) fn publish(&mut self, dentry: u32, name: &Name<'_>) {
+        let cookie = self.names.push(dentry);
+        self.tree.store.dentry(dentry).set_cookie(cookie);
+        let guard = crossbeam_epoch::pin();
+        let table = &self.tree.store.inode(self.slot).table;
+        let reused = table.insert(name.hash(), dentry, &guard);
+        self.names.used_cells += usize::from(!reused);
+    }
+
+    /// Takes a dead dentry out of table and listing. The caller retires it once nothing leads to it.
+    pub(super) fn withdraw(&mut self, dentry: u32, name: &Name<'_>) {
+        let guard = crossbeam_epoch::pin();
+        let table = &self.tree.store.inode(self.slot).table;
+        let removed = table.remove(name.hash(), dentry, &guard);
+        debug_assert!(removed);
+        self.names.remove(self.tree.store.dentry(dentry).cookie());
+    }
+
+    /// Moves the directory's own attributes after a change of its names: `entries` more names,
+    /// `directories` of them directories.
+    pub(super) fn touch(&self, now: Time, entries: i64, directories: i32) {
+        self.tree.store.inode(self.slot).touch(|attr| {
+            attr.mtime = now;
+            attr.ctime = now;
+            attr.nlink = attr.nlink.saturating_add_signed(directories);
+            attr.size = attr
+                .size
+                .saturating_add_signed(entries * DIRENT_SIZE as i64);
+        });
+    }
+}

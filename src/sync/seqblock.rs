@@ -37,8 +37,10 @@ const SPIN_LIMIT: usize = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(u64);
 
-/// `N` words that change together.
+/// `N` words that change together. The counter lies before the words, so that a reader of the first few
+/// finds all it needs on one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct SeqBlock<const N: usize> {
     seq: AtomicU64,
     words: [AtomicU64; N],

@@ -1,0 +1,314 @@
+//! New inodes and new names of old ones.
+
+use super::{Caller, Committed, Fs, Node, check_name};
+use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time};
+
+/// Longest target of a symbolic link, bytes.
+const TARGET_MAX: usize = 4095;
+
+impl Fs {
+    /// A new file that is neither directory nor symbolic link. `mode` carries the type, none standing for a regular file, and
+    /// permissions with the umask already applied; `rdev` counts for devices alone. Raises nlookup by one.
+    ///
+    /// # Errors
+    /// EEXIST, ENOENT for a removed parent, ENOTDIR, EINVAL for another type or a name that cannot be, ENAMETOOLONG, ENOSPC, EROFS,
+    /// ESTALE.
+    pub fn mknod(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: &[u8],
+        mode: u32,
+        rdev: u32,
+    ) -> Result<Committed<Entry>> {
+        let kind = match mode & libc::S_IFMT {
+            0 => Kind::Regular,
+            _ => Kind::from_mode(mode).ok_or(Errno::INVAL)?,
+        };
+        if matches!(kind, Kind::Directory | Kind::Symlink) {
+            return Err(Errno::INVAL);
+        }
+        self.create(
+            caller,
+            parent,
+            name,
+            |attr| Attr {
+                kind,
+                perm: permissions(mode),
+                nlink: 1,
+                rdev: if kind.is_device() { rdev } else { 0 },
+                ..attr
+            },
+            None,
+        )
+    }
+
+    /// A new directory. It inherits set-group-id and the group of a parent that has it. Raises nlookup by one.
+    ///
+    /// # Errors
+    /// As [`Fs::mknod`], and EMLINK.
+    pub fn mkdir(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: &[u8],
+        mode: u32,
+    ) -> Result<Committed<Entry>> {
+        self.create(
+            caller,
+            parent,
+            name,
+            |attr| Attr {
+                kind: Kind::Directory,
+                perm: permissions(mode) | attr.perm,
+                nlink: 2,
+                ..attr
+            },
+            None,
+        )
+    }
+
+    /// A new symbolic link to `target`. Raises nlookup by one.
+    ///
+    /// # Errors
+    /// As [`Fs::mknod`]; ENOENT for an empty target, ENAMETOOLONG for one over 4095 bytes, EINVAL for one with a NUL.
+    pub fn symlink(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Committed<Entry>> {
+        match target.len() {
+            0 => return Err(Errno::NOENT),
+            1..=TARGET_MAX if !target.contains(&0) => {}
+            1..=TARGET_MAX => return Err(Errno::INVAL),
+            _ => return Err(Errno::NAMETOOLONG),
+        }
+        self.create(
+            caller,
+            parent,
+            name,
+            |attr| Attr {
+                kind: Kind::Symlink,
+                perm: 0o777,
+                nlink: 1,
+                size: target.len() as u64,
+                ..attr
+            },
+            Some(target),
+        )
+    }
+
+    /// A new name of the inode `id`. Raises its nlookup by one.
+    ///
+    /// # Errors
+    /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK, ENAMETOOLONG, EINVAL, EROFS, ESTALE.
+    pub fn link(
+        &self,
+        _caller: &Caller,
+        id: NodeId,
+        parent: NodeId,
+        name: &[u8],
+    ) -> Result<Committed<Entry>> {
+        self.writable()?;
+        check_name(name)?;
+        let (inode, parent) = (self.get(id)?, self.get(parent)?);
+        self.tree.link(&inode, &parent, name, Some(Time::now()))?;
+        entry(&inode, &parent)
+    }
+
+    /// Creates what `describe` makes of the attributes every new inode of `caller` starts with. Their `perm` holds the bits a
+    /// directory inherits.
+    fn create(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: &[u8],
+        describe: impl FnOnce(Attr) -> Attr,
+        target: Option<&[u8]>,
+    ) -> Result<Committed<Entry>> {
+        const SGID: u16 = libc::S_ISGID as u16;
+        let max_inodes = self.writable()?.max_inodes;
+        check_name(name)?;
+        let parent = self.get(parent)?;
+        let above = parent.attr();
+        let inherited = above.perm & SGID;
+        let gid = if inherited != 0 {
+            above.gid
+        } else {
+            caller.gid
+        };
+        let now = Time::now();
+        let new = NewInode {
+            attr: describe(Attr::new(Kind::Regular, inherited, caller.uid, gid, now)),
+            target,
+            ext: None,
+        };
+        let inode = {
+            let _room = self.room_for_inode(max_inodes)?;
+            self.tree.create(&parent, name, new, Some(now))?
+        };
+        entry(&inode, &parent)
+    }
+}
+
+fn permissions(mode: u32) -> u16 {
+    (mode & 0o7777) as u16
+}
+
+/// The reply to a new name: the lookup it hands out is counted first, and the attributes are those after the change.
+fn entry(inode: &InodeRef<'_, Node>, parent: &InodeRef<'_, Node>) -> Result<Committed<Entry>> {
+    inode.raise_lookup()?;
+    let entry = Entry {
+        id: inode.id(),
+        attr: inode.attr(),
+    };
+    Ok(Committed::new(entry, [parent.id()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{Bed, ROOT, USER, stale};
+    use crate::tree::LinkTarget;
+
+    #[test]
+    fn each_kind_starts_as_posix_wants() {
+        let bed = Bed::new();
+        let before = Time::now();
+        let (file, told) = stale(bed.fs.mknod(&USER, bed.root(), b"f", 0o4640, 99));
+        assert_eq!(told, [bed.root()]);
+        let attr = file.attr;
+        assert_eq!((attr.mode(), attr.nlink), (libc::S_IFREG | 0o4640, 1));
+        assert_eq!((attr.uid, attr.gid, attr.rdev), (USER.uid, USER.gid, 0));
+        assert_eq!((attr.size, attr.blocks), (0, 0));
+        assert!(attr.mtime >= before && attr.mtime <= Time::now());
+        assert_eq!([attr.atime, attr.ctime, attr.btime], [attr.mtime; 3]);
+
+        let (dir, _) = stale(bed.fs.mkdir(&USER, bed.root(), b"d", 0o1755));
+        assert_eq!(
+            (dir.attr.mode(), dir.attr.nlink),
+            (libc::S_IFDIR | 0o1755, 2)
+        );
+        let (link, _) = stale(bed.fs.symlink(&USER, bed.root(), b"l", b"to/there"));
+        assert_eq!(
+            (link.attr.mode(), link.attr.size),
+            (libc::S_IFLNK | 0o777, 8)
+        );
+        let mut target = LinkTarget::new();
+        bed.fs.readlink(link.id, &mut target).unwrap();
+        assert_eq!(target.as_slice(), b"to/there");
+        let (device, _) =
+            stale(
+                bed.fs
+                    .mknod(&ROOT, bed.root(), b"c", libc::S_IFCHR | 0o600, 0x105),
+            );
+        assert_eq!(
+            (device.attr.kind, device.attr.rdev),
+            (Kind::CharDevice, 0x105)
+        );
+        let (fifo, _) = stale(
+            bed.fs
+                .mknod(&ROOT, bed.root(), b"p", libc::S_IFIFO | 0o600, 0x105),
+        );
+        assert_eq!((fifo.attr.kind, fifo.attr.rdev), (Kind::Fifo, 0));
+        assert_eq!(bed.attr(bed.root()).nlink, 3);
+    }
+
+    #[test]
+    fn a_new_name_moves_the_parents_times_and_nothing_else() {
+        let bed = Bed::new();
+        let dir = bed.dir("d");
+        let before = bed.age(dir);
+        bed.fs
+            .mknod(&USER, dir, b"f", 0o644, 0)
+            .unwrap()
+            .deliver(drop);
+        let after = bed.attr(dir);
+        assert!(after.mtime > before.mtime && after.ctime > before.ctime);
+        assert_eq!((after.atime, after.nlink), (before.atime, 2));
+        bed.fs
+            .mkdir(&USER, dir, b"sub", 0o755)
+            .unwrap()
+            .deliver(drop);
+        assert_eq!(bed.attr(dir).nlink, 3);
+    }
+
+    #[test]
+    fn a_set_group_id_directory_hands_its_group_down() {
+        let bed = Bed::new();
+        let shared = Caller { gid: 77, ..USER };
+        let dir = bed
+            .fs
+            .mkdir(&shared, bed.root(), b"d", 0o2775)
+            .unwrap()
+            .deliver(drop);
+        let sub = bed
+            .fs
+            .mkdir(&USER, dir.id, b"sub", 0o755)
+            .unwrap()
+            .deliver(drop)
+            .attr;
+        assert_eq!((sub.perm, sub.gid, sub.uid), (0o2755, 77, USER.uid));
+        let file = bed
+            .fs
+            .mknod(&USER, dir.id, b"f", 0o644, 0)
+            .unwrap()
+            .deliver(drop)
+            .attr;
+        assert_eq!((file.perm, file.gid), (0o644, 77));
+        let kept = bed
+            .fs
+            .mknod(&USER, dir.id, b"g", 0o2755, 0)
+            .unwrap()
+            .deliver(drop)
+            .attr;
+        assert_eq!((kept.perm, kept.gid), (0o2755, 77));
+    }
+
+    #[test]
+    fn what_cannot_be_created() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let mknod = |parent, name, mode| bed.fs.mknod(&USER, parent, name, mode, 0).err();
+        assert_eq!(mknod(bed.root(), b"f", 0o644), Some(Errno::EXIST));
+        assert_eq!(mknod(file, b"x", 0o644), Some(Errno::NOTDIR));
+        assert_eq!(mknod(bed.root(), b"x", libc::S_IFDIR), Some(Errno::INVAL));
+        assert_eq!(mknod(bed.root(), b"x", libc::S_IFLNK), Some(Errno::INVAL));
+        assert_eq!(mknod(bed.root(), b"x", 0o170000), Some(Errno::INVAL));
+        assert_eq!(mknod(bed.root(), b"..", 0o644), Some(Errno::INVAL));
+        assert_eq!(
+            mknod(bed.root(), &[b'x'; 256], 0o644),
+            Some(Errno::NAMETOOLONG)
+        );
+        let symlink = |target: &[u8]| bed.fs.symlink(&USER, bed.root(), b"l", target).err();
+        assert_eq!(symlink(b""), Some(Errno::NOENT));
+        assert_eq!(symlink(b"a\0b"), Some(Errno::INVAL));
+        assert_eq!(symlink(&[b'x'; 4096]), Some(Errno::NAMETOOLONG));
+        assert_eq!(symlink(&[b'x'; 4095]), None);
+
+        let gone = bed.dir("gone");
+        bed.fs
+            .rmdir(&USER, bed.root(), b"gone")
+            .unwrap()
+            .deliver(drop);
+        assert_eq!(mknod(gone, b"x", 0o644), Some(Errno::NOENT));
+    }
+
+    #[test]
+    fn a_link_is_the_same_inode_with_one_more_name() {
+        let bed = Bed::new();
+        let (file, dir) = (bed.file("f"), bed.dir("d"));
+        let before = bed.age(file);
+        let (entry, told) = stale(bed.fs.link(&USER, file, dir, b"again"));
+        assert_eq!((entry.id, entry.attr.nlink), (file, 2));
+        assert!(entry.attr.ctime > before.ctime);
+        assert_eq!(entry.attr.mtime, before.mtime);
+        assert_eq!(told, [dir]);
+        let link = |id, name| bed.fs.link(&USER, id, bed.root(), name).err();
+        assert_eq!(link(dir, b"x"), Some(Errno::PERM));
+        assert_eq!(link(file, b"f"), Some(Errno::EXIST));
+        assert_eq!(link(file, b"."), Some(Errno::INVAL));
+    }
+}

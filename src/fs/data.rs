@@ -1,0 +1,200 @@
+//! File content in memory.
+//!
+//! A file is cut into chunks of 64 KiB. A chunk is a byte vector holding the chunk's front; what lies behind its end is zero,
+//! as is a chunk that is not there. So a hole costs nothing, a small file is one allocation of its own length, and a file that
+//! outgrows its first chunk moves that chunk without copying it.
+//!
+//! The size of the file is an attribute and lives in the tree. Content knows of it only what keeps this true:
+//! **no byte at or behind the file's size is anything but zero.** Growing a file therefore touches no content.
+//!
+//! A file loaded from a source starts *backed*: it is read through its [`Backing`] until the first write, which copies it.
+
+mod memory;
+
+use super::limits::Ledger;
+use crate::tree::{Errno, Result};
+pub(super) use memory::Memory;
+use std::sync::Arc;
+
+/// Bytes of a file before its first write: read from elsewhere when asked for.
+pub trait Backing: Send + Sync {
+    /// Reads into `buf` at `offset` and returns how many bytes; short only at the end.
+    ///
+    /// # Errors
+    /// ESTALE if the source changed since it was recorded; whatever reading it fails with.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
+
+    /// The first byte at or behind `offset` that is not in a hole, `None` if only a hole is left.
+    ///
+    /// # Errors
+    /// As [`Backing::read_at`].
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        Ok(Some(offset))
+    }
+
+    /// The first hole at or behind `offset`, `None` if data goes on to the end.
+    ///
+    /// # Errors
+    /// As [`Backing::read_at`].
+    fn next_hole(&self, _offset: u64) -> Result<Option<u64>> {
+        Ok(None)
+    }
+}
+
+/// Bytes of one chunk.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The content of one regular file. `CHUNK` is smaller in tests only.
+pub(super) enum Content<const CHUNK: usize = CHUNK_BYTES> {
+    Memory(Memory<CHUNK>),
+    Backed(Backed),
+}
+
+/// Content that is read from a source up to `valid` and zero behind.
+pub(super) struct Backed {
+    source: Box<dyn Backing>,
+    valid: u64,
+    ledger: Arc<Ledger>,
+}
+
+impl<const CHUNK: usize> Content<CHUNK> {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
+        Content::Memory(Memory::new(ledger))
+    }
+
+    /// Content read from `source` until it is written: `size` bytes.
+    pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Self {
+        Content::Backed(Backed {
+            source,
+            valid: size,
+            ledger: Arc::clone(ledger),
+        })
+    }
+
+    /// Fills all of `buf` from `offset` on; holes are zeros.
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        match self {
+            Content::Memory(memory) => {
+                memory.read(offset, buf);
+                Ok(())
+            }
+            Content::Backed(backed) => {
+                let there = backed.valid.saturating_sub(offset).min(buf.len() as u64);
+                let (data, hole) = buf.split_at_mut(there as usize);
+                hole.fill(0);
+                read_exact(backed.source.as_ref(), offset, data)
+            }
+        }
+    }
+
+    /// Cuts the content at `size` and says how many units of 512 bytes are allocated now; they were `blocks` before.
+    pub(super) fn truncate(&mut self, size: u64, blocks: u64) -> u64 {
+        match self {
+            Content::Memory(memory) => {
+                memory.truncate(size);
+                memory.blocks()
+            }
+            Content::Backed(backed) if size > 0 => {
+                backed.valid = backed.valid.min(size);
+                blocks.min(size.div_ceil(512))
+            }
+            Content::Backed(backed) => {
+                *self = Content::new(&backed.ledger);
+                0
+            }
+        }
+    }
+
+    /// The bytes in memory, so that they may be changed: backed content is copied first.
+    ///
+    /// ENOSPC, or what the source fails with (ESTALE); then nothing changed.
+    pub(super) fn own(&mut self, max: u64) -> Result<&mut Memory<CHUNK>> {
+        if let Content::Backed(backed) = self {
+            *self = Content::Memory(backed.copy(max)?);
+        }
+        match self {
+            Content::Memory(memory) => Ok(memory),
+            Content::Backed(_) => unreachable!("backed content was copied above"),
+        }
+    }
+
+    /// Where the first data at or behind `from` starts, below `size`; ENXIO if there is none.
+    pub(super) fn seek_data(&self, from: u64, size: u64) -> Result<u64> {
+        let found = match self {
+            Content::Memory(memory) => memory.next_data(from),
+            Content::Backed(backed) => backed.next_data(from)?,
+        };
+        found.filter(|&found| found < size).ok_or(Errno::NXIO)
+    }
+
+    /// Where the first hole at or behind `from` starts; the end of the file counts as one. ENXIO if `from` is not below `size`.
+    pub(super) fn seek_hole(&self, from: u64, size: u64) -> Result<u64> {
+        if from >= size {
+            return Err(Errno::NXIO);
+        }
+        let found = match self {
+            Content::Memory(memory) => memory.next_hole(from),
+            Content::Backed(backed) => backed.next_hole(from)?,
+        };
+        Ok(found.min(size))
+    }
+}
+
+impl Backed {
+    fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
+        let mut copy = Memory::new(&self.ledger);
+        let mut buf = Vec::new();
+        let mut at = 0;
+        while let Some(data) = self.next_data(at)? {
+            let start = data / CHUNK as u64 * CHUNK as u64;
+            let len = (self.valid - start).min(CHUNK as u64) as usize;
+            resize(&mut buf, len)?;
+            read_exact(self.source.as_ref(), start, &mut buf)?;
+            if buf.iter().any(|&byte| byte != 0) && copy.write(start, &buf, max)? < len {
+                return Err(Errno::NOSPC);
+            }
+            at = start + len as u64;
+        }
+        Ok(copy)
+    }
+
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        if from >= self.valid {
+            return Ok(None);
+        }
+        let found = self.source.next_data(from)?.map(|found| found.max(from));
+        Ok(found.filter(|&found| found < self.valid))
+    }
+
+    fn next_hole(&self, from: u64) -> Result<u64> {
+        if from >= self.valid {
+            return Ok(from);
+        }
+        let found = self.source.next_hole(from)?.unwrap_or(self.valid);
+        Ok(found.clamp(from, self.valid))
+    }
+}
+
+/// Makes `buf` `len` bytes long; ENOMEM.
+pub(super) fn resize(buf: &mut Vec<u8>, len: usize) -> Result<()> {
+    buf.try_reserve_exact(len.saturating_sub(buf.len()))
+        .map_err(|_| Errno::NOMEM)?;
+    buf.resize(len, 0);
+    Ok(())
+}
+
+/// Fills all of `buf` from a source. A source that ends early has changed: ESTALE.
+fn read_exact(source: &dyn Backing, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
+    while !buf.is_empty() {
+        let n = source.read_at(offset, buf)?.min(buf.len());
+        if n == 0 {
+            return Err(Errno::STALE);
+        }
+        offset += n as u64;
+        buf = &mut buf[n..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Reading, writing and arranging the bytes of regular files.
+
+use super::data::{Memory, resize};
+use super::setattr::{SIZE_MAX, drop_capabilities};
+use super::{Caller, Committed, Fs, Node, without_suidgid};
+use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
+use std::ops::Range;
+
+/// The allocation modes served, with the bits of fallocate(2).
+const KEEP_SIZE: i32 = libc::FALLOC_FL_KEEP_SIZE;
+const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP_SIZE;
+const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE;
+const ZERO_RANGE_KEEP_SIZE: i32 = ZERO_RANGE | KEEP_SIZE;
+
+impl Fs {
+    /// Checks that an inode's content can be served. `flags` are those of open(2); O_TRUNC is not acted on.
+    ///
+    /// # Errors
+    /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, ESTALE.
+    pub fn open(&self, id: NodeId, flags: i32) -> Result<()> {
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        match self.get(id)?.kind() {
+            Kind::Directory if writes => return Err(Errno::ISDIR),
+            Kind::Directory | Kind::Regular => {}
+            Kind::Symlink => return Err(Errno::LOOP),
+            _ => return Err(Errno::NXIO),
+        }
+        if writes {
+            self.writable()?;
+        }
+        Ok(())
+    }
+
+    /// Reads at most `size` bytes at `offset` into `out`, whose bytes go; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// EISDIR, EINVAL for what is not a regular file, ENOMEM, ESTALE if the inode is gone or its source changed; whatever reading the
+    /// source fails with. `out` is empty then.
+    pub fn read(&self, id: NodeId, offset: u64, size: u32, out: &mut Vec<u8>) -> Result<()> {
+        self.read_over(id, offset, size, out)
+            .inspect_err(|_| out.clear())
+    }
+
+    /// Reads over what `out` held, so that a buffer used again is not zeroed first.
+    fn read_over(&self, id: NodeId, offset: u64, size: u32, out: &mut Vec<u8>) -> Result<()> {
+        let inode = self.regular(id)?;
+        let span = |attr: Attr| attr.size.saturating_sub(offset).min(u64::from(size)) as usize;
+        // Content comes before a size: a size seen without content is one of zeros only.
+        let hole = span(inode.attr());
+        let Some(node) = inode.ext() else {
+            resize(out, hole)?;
+            out.fill(0);
+            return Ok(());
+        };
+        let content = node.content.read();
+        resize(out, span(inode.attr()))?;
+        content.read(offset, out)
+    }
+
+    /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id, set-group-id and capabilities if told to.
+    ///
+    /// The first write to source-backed content copies all of it into memory.
+    ///
+    /// # Errors
+    /// EISDIR, EINVAL for what is not a regular file, EFBIG at 2^63-1, ENOSPC if nothing fits, EROFS, ESTALE; whatever reading
+    /// the source fails with. The content is unchanged then.
+    pub fn write(
+        &self,
+        _caller: &Caller,
+        id: NodeId,
+        offset: u64,
+        data: &[u8],
+        kill_suidgid: bool,
+    ) -> Result<u32> {
+        let max = self.writable()?.max_bytes;
+        let inode = self.regular(id)?;
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let room = SIZE_MAX.saturating_sub(offset).min(u64::from(u32::MAX));
+        let data = &data[..data.len().min(room as usize)];
+        if data.is_empty() {
+            return Err(Errno::FBIG);
+        }
+        let node = self.node(&inode);
+        let mut content = node.content.write();
+        let memory = content.own(max)?;
+        let written = memory.write(offset, data, max);
+        if kill_suidgid && written.is_ok() {
+            drop_capabilities(&inode);
+        }
+        changed(&inode, memory.blocks(), |attr, now| {
+            let Ok(written) = written else { return };
+            attr.size = attr.size.max(offset + written as u64);
+            attr.mtime = now;
+            attr.ctime = now;
+            if kill_suidgid {
+                attr.perm = without_suidgid(attr.perm);
+            }
+        })?;
+        Ok(written? as u32)
+    }
+
+    /// Allocates (mode 0), allocates behind the end (`KEEP_SIZE`), frees (`PUNCH_HOLE|KEEP_SIZE`) or zeroes (`ZERO_RANGE`) a range.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP for another mode, EISDIR, ENODEV for what is not a regular file, EINVAL for length 0, EFBIG, ENOSPC, EROFS, ESTALE;
+    /// whatever reading the source fails with.
+    pub fn fallocate(
+        &self,
+        _caller: &Caller,
+        id: NodeId,
+        offset: u64,
+        length: u64,
+        mode: i32,
+    ) -> Result<Committed<()>> {
+        if ![0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE_KEEP_SIZE].contains(&mode) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let max = self.writable()?.max_bytes;
+        let inode = self.regular(id).map_err(|errno| match errno {
+            Errno::INVAL => Errno::NODEV,
+            other => other,
+        })?;
+        if length == 0 {
+            return Err(Errno::INVAL);
+        }
+        let end = offset.checked_add(length).filter(|&end| end <= SIZE_MAX);
+        let range = offset..end.ok_or(Errno::FBIG)?;
+        let node = self.node(&inode);
+        let mut content = node.content.write();
+        let memory = content.own(max)?;
+        let done = arrange(memory, mode, range.clone(), max);
+        changed(&inode, memory.blocks(), |attr, now| {
+            if done.is_err() {
+                return;
+            }
+            let grows = mode & KEEP_SIZE == 0 && range.end > attr.size;
+            if grows {
+                attr.size = range.end;
+            }
+            if grows || !matches!(mode, 0 | KEEP_SIZE) {
+                attr.mtime = now;
+            }
+            attr.ctime = now;
+        })?;
+        done?;
+        // Where the size may change the kernel counts the change itself.
+        let stale = (mode & KEEP_SIZE != 0).then_some(id);
+        Ok(Committed::new((), stale))
+    }
+
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) starts at or behind `offset`. The end of the file counts as a hole.
+    ///
+    /// # Errors
+    /// ENXIO if there is none or `offset` is not inside the file, EINVAL for another `whence` or what is not a regular file, EISDIR,
+    /// ESTALE.
+    pub fn lseek(&self, id: NodeId, offset: i64, whence: i32) -> Result<i64> {
+        let inode = self.regular(id)?;
+        if !matches!(whence, libc::SEEK_DATA | libc::SEEK_HOLE) {
+            return Err(Errno::INVAL);
+        }
+        let from = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+        let node = self.node(&inode);
+        let content = node.content.read();
+        let size = inode.attr().size;
+        let found = match whence {
+            libc::SEEK_DATA => content.seek_data(from, size)?,
+            _ => content.seek_hole(from, size)?,
+        };
+        Ok(found as i64)
+    }
+
+    /// A regular file: EISDIR, EINVAL for anything else; ESTALE.
+    fn regular(&self, id: NodeId) -> Result<InodeRef<'_, Node>> {
+        let inode = self.get(id)?;
+        match inode.kind() {
+            Kind::Regular => Ok(inode),
+            Kind::Directory => Err(Errno::ISDIR),
+            _ => Err(Errno::INVAL),
+        }
+    }
+}
+
+fn arrange<const CHUNK: usize>(
+    memory: &mut Memory<CHUNK>,
+    mode: i32,
+    range: Range<u64>,
+    max: u64,
+) -> Result<()> {
+    if mode == PUNCH_HOLE {
+        memory.punch(range);
+        return Ok(());
+    }
+    memory.allocate(range.clone(), max)?;
+    if mode & ZERO_RANGE != 0 {
+        memory.zero(range);
+    }
+    Ok(())
+}
+
+/// Brings the attributes up to date after a change of content, as one step.
+fn changed(
+    inode: &InodeRef<'_, Node>,
+    blocks: u64,
+    also: impl FnOnce(&mut Attr, Time),
+) -> Result<()> {
+    inode.update(|attr| {
+        attr.blocks = blocks;
+        also(attr, Time::now());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

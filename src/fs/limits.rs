@@ -1,0 +1,272 @@
+//! What a filesystem may hold: the live configuration, the ledger of bytes, `statfs`.
+//!
+//! File data is charged by the bytes allocated for it (the capacity of its chunks), extended attributes by their names and
+//! values. Whoever allocates holds a [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
+
+use super::Fs;
+use crate::tree::{Errno, NAME_MAX, Result};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The live configuration: replaced as a whole at run time, read on every request.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long the kernel may keep names and attributes. [`Duration::ZERO`]: every call asks.
+    pub ttl: Duration,
+    /// Bytes of file data and extended attributes held in memory at most. Source-backed content counts once it is copied.
+    pub max_bytes: u64,
+    /// Inodes held at most, the root included.
+    pub max_inodes: u64,
+    /// Refuse every change with EROFS.
+    pub read_only: bool,
+}
+
+/// What `statfs` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatFs {
+    /// Bytes of one block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks not in use.
+    pub blocks_free: u64,
+    /// Inodes in all.
+    pub files: u64,
+    /// Inodes not in use.
+    pub files_free: u64,
+    /// Longest name in bytes.
+    pub name_max: u32,
+}
+
+const BLOCK_SIZE: u32 = 4096;
+
+/// Closer to the limit than this, inodes are created one at a time so that the limit is exact. More than the number of
+/// requests ever being served at once.
+const INODE_MARGIN: u64 = 1024;
+
+/// Bytes in use by one filesystem.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(AtomicU64);
+
+impl Ledger {
+    pub(super) fn used(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The bytes one owner holds; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    ledger: Arc<Ledger>,
+    bytes: u64,
+}
+
+impl Charge {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Charge {
+        Charge {
+            ledger: Arc::clone(ledger),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Takes `bytes`, or nothing and ENOSPC if they do not fit below `max`.
+    pub(super) fn take(&mut self, bytes: u64, max: u64) -> Result<()> {
+        self.ledger
+            .0
+            .fetch_update(Relaxed, Relaxed, |used| {
+                used.checked_add(bytes).filter(|&sum| sum <= max)
+            })
+            .map_err(|_| Errno::NOSPC)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Takes as many of `bytes` as fit below `max` and says how many.
+    pub(super) fn take_up_to(&mut self, bytes: u64, max: u64) -> u64 {
+        let grant = |used: u64| bytes.min(max.saturating_sub(used));
+        let before = self
+            .ledger
+            .0
+            .fetch_update(Relaxed, Relaxed, |used| Some(used + grant(used)));
+        let granted = grant(before.unwrap_or(max));
+        self.bytes += granted;
+        granted
+    }
+
+    pub(super) fn give(&mut self, bytes: u64) {
+        debug_assert!(bytes <= self.bytes);
+        self.bytes -= bytes;
+        self.ledger.0.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give(self.bytes);
+    }
+}
+
+impl Fs {
+    /// True numbers: blocks of memory by `max_bytes`, inodes by `max_inodes`.
+    pub fn statfs(&self) -> StatFs {
+        let config = self.config.load();
+        let block = u64::from(BLOCK_SIZE);
+        StatFs {
+            block_size: BLOCK_SIZE,
+            blocks: config.max_bytes / block,
+            blocks_free: config.max_bytes.saturating_sub(self.ledger.used()) / block,
+            files: config.max_inodes,
+            files_free: config.max_inodes.saturating_sub(self.tree.inodes()),
+            name_max: NAME_MAX as u32,
+        }
+    }
+
+    /// Room for one more inode; ENOSPC. Keep what it returns until the inode exists.
+    pub(super) fn room_for_inode(&self, max_inodes: u64) -> Result<Option<MutexGuard<'_, ()>>> {
+        if self.tree.inodes().saturating_add(INODE_MARGIN) < max_inodes {
+            return Ok(None);
+        }
+        let guard = self.last_inodes.lock();
+        if self.tree.inodes() >= max_inodes {
+            return Err(Errno::NOSPC);
+        }
+        Ok(Some(guard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{self, Bed};
+
+    #[test]
+    fn a_charge_is_given_back_when_dropped() {
+        let ledger = Arc::new(Ledger::default());
+        let mut one = Charge::new(&ledger);
+        let mut two = Charge::new(&ledger);
+        one.take(60, 100).unwrap();
+        assert_eq!(two.take(41, 100), Err(Errno::NOSPC));
+        assert_eq!(two.take_up_to(41, 100), 40);
+        assert_eq!(two.take_up_to(1, 100), 0);
+        assert_eq!(ledger.used(), 100);
+        one.give(10);
+        assert_eq!(ledger.used(), 90);
+        drop(one);
+        assert_eq!(ledger.used(), 40);
+        drop(two);
+        assert_eq!(ledger.used(), 0);
+    }
+
+    #[test]
+    fn a_limit_lowered_below_what_is_used_grants_nothing() {
+        let ledger = Arc::new(Ledger::default());
+        let mut charge = Charge::new(&ledger);
+        charge.take(100, 100).unwrap();
+        assert_eq!(charge.take_up_to(1, 50), 0);
+        assert_eq!(charge.take(u64::MAX, u64::MAX), Err(Errno::NOSPC));
+        assert_eq!(charge.bytes(), 100);
+    }
+
+    #[test]
+    fn statfs_counts_bytes_and_inodes() {
+        let bed = Bed::with(Config {
+            max_bytes: 1 << 20,
+            max_inodes: 10,
+            ..testing::config()
+        });
+        let empty = bed.fs.statfs();
+        assert_eq!((empty.blocks, empty.blocks_free), (256, 256));
+        assert_eq!((empty.files, empty.files_free), (10, 9));
+        let file = bed.file("f");
+        bed.write(file, 0, &[1; 8192]);
+        let used = bed.fs.statfs();
+        assert_eq!((used.blocks_free, used.files_free), (254, 8));
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_is_gone() {
+        let bed = Bed::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let bed = &bed;
+                scope.spawn(move || {
+                    for turn in 0..100u64 {
+                        let name = format!("{thread}-{turn}");
+                        let file = bed.file(&name);
+                        bed.write(file, turn * 1000, &[thread; 5000]);
+                        bed.write(file, 70_000 * turn, &vec![thread; 70_000]);
+                        testing::stale(bed.fs.setxattr(
+                            &testing::ROOT,
+                            file,
+                            b"user.x",
+                            b"value",
+                            0,
+                        ));
+                        bed.remove(&name);
+                    }
+                });
+            }
+        });
+        assert_eq!((bed.fs.ledger.used(), bed.fs.tree().inodes()), (0, 1));
+        assert_eq!(bed.attr(bed.root()).nlink, 2);
+    }
+
+    #[test]
+    fn a_limit_on_inodes_is_exact_for_many_at_once() {
+        let bed = Bed::with(Config {
+            max_inodes: 101,
+            ..testing::config()
+        });
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let bed = &bed;
+                scope.spawn(move || {
+                    for turn in 0..50 {
+                        let name = format!("{thread}-{turn}");
+                        let made =
+                            bed.fs
+                                .mknod(&testing::USER, bed.root(), name.as_bytes(), 0o644, 0);
+                        if let Err(errno) = made.map(|made| made.deliver(drop)) {
+                            assert_eq!(errno, Errno::NOSPC);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(bed.fs.tree().inodes(), 101);
+    }
+
+    #[test]
+    fn the_last_inode_is_the_last() {
+        let bed = Bed::with(Config {
+            max_inodes: 3,
+            ..testing::config()
+        });
+        bed.file("a");
+        bed.file("b");
+        let full = bed.fs.mknod(&testing::ROOT, bed.root(), b"c", 0o644, 0);
+        assert_eq!(full.err(), Some(Errno::NOSPC));
+        assert_eq!(
+            bed.fs
+                .lookup(&testing::ROOT, bed.root(), b"c")
+                .unwrap()
+                .map(|e| e.id),
+            None
+        );
+        bed.fs.set_config(Config {
+            max_inodes: 4,
+            ..testing::config()
+        });
+        bed.file("c");
+    }
+}

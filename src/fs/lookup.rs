@@ -1,0 +1,177 @@
+//! Finding inodes and asking about them.
+
+use super::{Caller, Fs};
+use crate::tree::{Attr, Entry, Errno, Kind, LinkTarget, Mask, NodeId, Result};
+
+const W_OK: u32 = libc::W_OK as u32;
+
+impl Fs {
+    /// The child `name` of `parent`; raises its nlookup by one. `None`: there is no such name.
+    ///
+    /// `"."` and `".."` are answered too, of any directory still known, as file handles need it.
+    ///
+    /// # Errors
+    /// ENOTDIR, ENAMETOOLONG, ESTALE for an unknown parent.
+    pub fn lookup(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>> {
+        if !matches!(name, b"." | b"..") {
+            return self.tree.lookup(parent, name);
+        }
+        let mut inode = self.get(parent)?;
+        if name == b".." {
+            inode = self.tree.parent(&inode)?;
+        }
+        inode.raise_lookup()?;
+        Ok(Some(Entry {
+            id: inode.id(),
+            attr: inode.attr(),
+        }))
+    }
+
+    /// Takes `n` lookups of `id` back. An inode without lookups and names is freed.
+    pub fn forget(&self, id: NodeId, n: u64) {
+        if !self.tree.forget(id, n) {
+            tracing::debug!(id = id.raw(), n, "FORGET of lookups that were never given");
+        }
+    }
+
+    /// The attributes, without a lock or a reference.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn getattr(&self, id: NodeId) -> Result<Attr> {
+        self.tree.stat_node(id)
+    }
+
+    /// The target of a symbolic link into `out`, without a lock or a reference.
+    ///
+    /// # Errors
+    /// EINVAL if it is none, ESTALE.
+    pub fn readlink(&self, id: NodeId, out: &mut LinkTarget) -> Result<()> {
+        self.tree.readlink_node(id, out)
+    }
+
+    /// Whether `caller` may read (4), write (2), execute or search (1) an inode; 0 asks for existence.
+    ///
+    /// Supplementary groups are looked up in `/proc` only if the answer depends on them.
+    ///
+    /// # Errors
+    /// EACCES, EROFS for writing on a read-only filesystem, EINVAL for other mask bits, ESTALE.
+    pub fn access(&self, caller: &Caller, id: NodeId, mask: u32) -> Result<()> {
+        let asked = Mask::from_bits(mask).ok_or(Errno::INVAL)?;
+        if mask & W_OK != 0 && self.config.load().read_only {
+            let kind = self.tree.stat_node(id)?.kind;
+            if matches!(kind, Kind::Regular | Kind::Directory | Kind::Symlink) {
+                return Err(Errno::ROFS);
+            }
+        }
+        self.tree
+            .access_node(id, caller.uid, caller.gid, asked, || {
+                supplementary_groups(caller.pid)
+            })
+    }
+}
+
+/// The supplementary groups of a thread, none if it cannot be seen or is gone.
+fn supplementary_groups(pid: u32) -> Vec<u32> {
+    if pid == 0 {
+        return Vec::new();
+    }
+    // The first line is the thread's name in whatever bytes it chose.
+    std::fs::read(format!("/proc/{pid}/status"))
+        .map(|status| parse_groups(&String::from_utf8_lossy(&status)))
+        .unwrap_or_default()
+}
+
+fn parse_groups(status: &str) -> Vec<u32> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Groups:"))
+        .map(|groups| {
+            groups
+                .split_ascii_whitespace()
+                .flat_map(str::parse)
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{self, Bed, USER};
+
+    #[test]
+    fn groups_are_read_from_a_status_page() {
+        let page = "Name:\tsh\nGid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nVmPeak:\t1 kB\n";
+        assert_eq!(parse_groups(page), [4, 24, 1000]);
+        assert_eq!(parse_groups("Name:\tGroups: 7\nGroups:\t\n"), [0u32; 0]);
+        assert_eq!(parse_groups(""), [0u32; 0]);
+    }
+
+    #[test]
+    fn own_groups_are_those_the_kernel_reports() {
+        let mut own: Vec<u32> = rustix::process::getgroups()
+            .unwrap()
+            .iter()
+            .map(|gid| gid.as_raw())
+            .collect();
+        let mut seen = supplementary_groups(std::process::id());
+        own.sort_unstable();
+        seen.sort_unstable();
+        assert_eq!(seen, own);
+        assert_eq!(supplementary_groups(0), [0u32; 0]);
+    }
+
+    #[test]
+    fn a_missing_name_is_an_answer_and_an_unknown_parent_is_not() {
+        let bed = Bed::new();
+        let lookup = |parent, name| bed.fs.lookup(&USER, parent, name);
+        assert!(lookup(bed.root(), b"none").unwrap().is_none());
+        let file = bed.file("f");
+        assert_eq!(lookup(bed.root(), b"f").unwrap().unwrap().id, file);
+        assert_eq!(lookup(file, b"x").err(), Some(Errno::NOTDIR));
+        assert_eq!(
+            lookup(NodeId::from_raw(0xdead_beef), b"x").err(),
+            Some(Errno::STALE)
+        );
+        let long = [b'x'; 256];
+        assert_eq!(lookup(bed.root(), &long).err(), Some(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn dots_lead_to_the_directory_and_its_parent_and_count_as_lookups() {
+        let bed = Bed::new();
+        let a = bed.dir("a");
+        let dot = bed.fs.lookup(&USER, a, b".").unwrap().unwrap();
+        let up = bed.fs.lookup(&USER, a, b"..").unwrap().unwrap();
+        let top = bed.fs.lookup(&USER, bed.root(), b"..").unwrap().unwrap();
+        assert_eq!((dot.id, up.id, top.id), (a, bed.root(), bed.root()));
+        bed.fs.rmdir(&USER, bed.root(), b"a").unwrap().deliver(drop);
+        bed.fs.forget(a, 1);
+        assert_eq!(bed.fs.getattr(a).unwrap().nlink, 0);
+        bed.fs.forget(a, 1);
+        assert_eq!(bed.fs.getattr(a).err(), Some(Errno::STALE));
+    }
+
+    #[test]
+    fn access_by_owner_group_and_others() {
+        let bed = Bed::new();
+        let entry = bed.fs.mknod(&USER, bed.root(), b"f", 0o640, 0);
+        let file = entry.unwrap().deliver(drop).id;
+        let group = Caller { uid: 7, ..USER };
+        let other = Caller {
+            uid: 7,
+            gid: 7,
+            pid: 0,
+        };
+        assert_eq!(bed.fs.access(&USER, file, 6), Ok(()));
+        assert_eq!(bed.fs.access(&group, file, 4), Ok(()));
+        assert_eq!(bed.fs.access(&group, file, 2), Err(Errno::ACCESS));
+        assert_eq!(bed.fs.access(&other, file, 0), Ok(()));
+        assert_eq!(bed.fs.access(&other, file, 4), Err(Errno::ACCESS));
+        assert_eq!(bed.fs.access(&testing::ROOT, file, 6), Ok(()));
+        assert_eq!(bed.fs.access(&testing::ROOT, file, 1), Err(Errno::ACCESS));
+        assert_eq!(bed.fs.access(&USER, file, 8), Err(Errno::INVAL));
+        assert_eq!(bed.fs.access(&USER, file, 256), Err(Errno::INVAL));
+    }
+}

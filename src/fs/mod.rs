@@ -1,0 +1,197 @@
+//! POSIX on top of the dentry tree: what each call means, which errno, which times change, ownership, extended attributes,
+//! file data, limits. Free of any wire format: a transport decodes a request, calls one function of [`Fs`] and encodes the answer.
+//!
+//! # Who checks what
+//! The kernel checks permissions, the sticky bit, rules of chmod and chown, applies the umask and strips set-group-id from new
+//! files (`default_permissions`). `Fs` decides what remains: ownership in set-group-id directories, times, sizes, limits.
+//! [`Fs::access`] answers as access(2) does for whoever does not have a kernel in front.
+//!
+//! # Times
+//! atime changes by [`Fs::setattr`] alone, as on a filesystem mounted `noatime`. A change of content moves mtime and ctime, a
+//! change of the inode ctime, a change of a directory's names its mtime and ctime.
+//!
+//! # Stale attributes
+//! Every change the kernel does not account for itself returns [`Committed`]: the value for the reply comes out only after the inodes
+//! whose cached attributes are now wrong were handed to a notifier.
+//!
+//! # Locks
+//! Each inode's content has its own lock: a read or write of one file is one step to every other. The order is content, extended
+//! attributes, tree; nothing of the tree is locked while bytes are copied.
+//!
+//! ```
+//! use norefs::fs::{Caller, Config, Fs};
+//! use norefs::tree::{Attr, Kind, NodeId, Time};
+//! use std::time::Duration;
+//!
+//! let config = Config { ttl: Duration::MAX, max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
+//! let fs = Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()));
+//! let caller = Caller { uid: 1000, gid: 1000, pid: 0 };
+//!
+//! let entry = fs.mknod(&caller, NodeId::ROOT, b"greeting", 0o644, 0)?.deliver(|_stale| {});
+//! fs.write(&caller, entry.id, 0, b"hello", false)?;
+//! assert_eq!(fs.getattr(entry.id)?.size, 5);
+//! # Ok::<(), norefs::tree::Errno>(())
+//! ```
+
+mod create;
+mod data;
+mod io;
+mod limits;
+mod load;
+mod lookup;
+mod node;
+mod readdir;
+mod request;
+mod setattr;
+#[cfg(test)]
+mod testing;
+mod unlink;
+mod xattr;
+
+pub use data::Backing;
+pub use limits::{Config, StatFs};
+pub use load::Loaded;
+pub use node::Node;
+pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
+pub use xattr::Xattr;
+
+use crate::tree::{Attr, Errno, InodeRef, NAME_MAX, NodeId, Outcomes, Result, Tree};
+use arc_swap::ArcSwap;
+use limits::Ledger;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// The filesystem.
+pub struct Fs {
+    tree: Tree<Node>,
+    config: ArcSwap<Config>,
+    ledger: Arc<Ledger>,
+    /// Held while an inode is created close to the limit.
+    last_inodes: Mutex<()>,
+}
+
+impl Fs {
+    /// An empty tree whose root has the attributes `root` (of a directory). A root without links gets the two of an empty directory.
+    pub fn new(config: Config, root: Attr) -> Fs {
+        let nlink = if root.nlink == 0 { 2 } else { root.nlink };
+        Fs {
+            tree: Tree::with_extension(Attr { nlink, ..root }),
+            config: ArcSwap::from_pointee(config),
+            ledger: Arc::default(),
+            last_inodes: Mutex::new(()),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Replaces the configuration; requests already begun end under the old one. Limits below what is held free nothing.
+    pub fn set_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// The tree underneath.
+    pub fn tree(&self) -> &Tree<Node> {
+        &self.tree
+    }
+
+    /// How no-reference operations ended so far.
+    pub fn outcomes(&self) -> Outcomes {
+        self.tree.outcomes()
+    }
+
+    /// The configuration, if it allows changes; EROFS.
+    fn writable(&self) -> Result<arc_swap::Guard<Arc<Config>>> {
+        let config = self.config.load();
+        if config.read_only {
+            return Err(Errno::ROFS);
+        }
+        Ok(config)
+    }
+
+    fn node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> &'a Node {
+        inode.ext_or_insert_with(|| Node::new(&self.ledger))
+    }
+
+    fn get(&self, id: NodeId) -> Result<InodeRef<'_, Node>> {
+        self.tree.get(id)
+    }
+}
+
+/// Whether `name` can name something that is created, removed or renamed: EINVAL, ENAMETOOLONG.
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.len() > NAME_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        return Err(Errno::INVAL);
+    }
+    Ok(())
+}
+
+/// What a write, truncation or chown leaves of permission bits: no set-user-id, and no set-group-id where the group may execute.
+fn without_suidgid(perm: u16) -> u16 {
+    const SUID: u16 = libc::S_ISUID as u16;
+    const SGID: u16 = libc::S_ISGID as u16;
+    const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
+    let perm = perm & !SUID;
+    if perm & GROUP_EXEC != 0 {
+        perm & !SGID
+    } else {
+        perm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{self, Bed};
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_be() {
+        for bad in [&b""[..], b".", b"..", b"a/b", b"a\0b", b"/"] {
+            assert_eq!(check_name(bad), Err(Errno::INVAL), "{bad:?}");
+        }
+        assert_eq!(check_name(&[b'x'; 256]), Err(Errno::NAMETOOLONG));
+        for good in [&b"..."[..], b".hidden", b"\xff\xfe", &[b'x'; 255]] {
+            assert_eq!(check_name(good), Ok(()));
+        }
+    }
+
+    #[test]
+    fn suid_goes_always_and_sgid_with_group_exec() {
+        assert_eq!(without_suidgid(0o6755), 0o755);
+        assert_eq!(without_suidgid(0o6745), 0o2745);
+        assert_eq!(without_suidgid(0o1777), 0o1777);
+    }
+
+    #[test]
+    fn read_only_refuses_every_change() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        bed.fs.set_config(Config {
+            read_only: true,
+            ..testing::config()
+        });
+        let (fs, c, root) = (&bed.fs, &testing::ROOT, bed.root());
+        let rofs = Some(Errno::ROFS);
+        assert_eq!(fs.mknod(c, root, b"x", 0o644, 0).err(), rofs);
+        assert_eq!(fs.mkdir(c, root, b"x", 0o755).err(), rofs);
+        assert_eq!(fs.symlink(c, root, b"x", b"t").err(), rofs);
+        assert_eq!(fs.link(c, file, root, b"x").err(), rofs);
+        assert_eq!(fs.unlink(c, root, b"f").err(), rofs);
+        assert_eq!(fs.rmdir(c, root, b"f").err(), rofs);
+        assert_eq!(fs.rename(c, (root, b"f"), (root, b"g"), 0).err(), rofs);
+        assert_eq!(fs.setattr(c, file, &SetAttr::default()).err(), rofs);
+        assert_eq!(fs.write(c, file, 0, b"x", false).err(), rofs);
+        assert_eq!(fs.fallocate(c, file, 0, 1, 0).err(), rofs);
+        assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0).err(), rofs);
+        assert_eq!(fs.removexattr(c, file, b"user.a").err(), rofs);
+        assert_eq!(fs.open(file, libc::O_RDWR).err(), rofs);
+        assert_eq!(fs.access(c, file, 2).err(), rofs);
+        assert_eq!(fs.open(file, libc::O_RDONLY), Ok(()));
+        assert_eq!(fs.access(c, file, 4), Ok(()));
+    }
+}

@@ -1,0 +1,34 @@
+//! What the filesystem hangs on a tree's inode.
+
+use super::data::{Backing, Content};
+use super::limits::Ledger;
+use super::xattr::Xattrs;
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// Content and extended attributes of one inode. Made when the first of them is.
+///
+/// Lock order: content, then extended attributes, then whatever the tree locks for an attribute change.
+pub struct Node {
+    pub(super) content: RwLock<Content>,
+    pub(super) xattrs: RwLock<Option<Box<Xattrs>>>,
+}
+
+impl Node {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Node {
+        Node {
+            content: RwLock::new(Content::new(ledger)),
+            xattrs: RwLock::new(None),
+        }
+    }
+
+    pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Node {
+        Node {
+            content: RwLock::new(Content::backed(ledger, source, size)),
+            xattrs: RwLock::new(None),
+        }
+    }
+}
+
+/// An inode with content costs this much beside the content.
+const _: () = assert!(size_of::<Node>() <= 72);

@@ -1,0 +1,119 @@
+//! The plain values requests and answers are made of.
+
+use crate::tree::{Attr, Kind, NodeId, Time};
+use arrayvec::ArrayVec;
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Filesystem user id.
+    pub uid: u32,
+    /// Filesystem group id.
+    pub gid: u32,
+    /// Thread id in the daemon's pid namespace, 0 if it cannot be seen from there.
+    pub pid: u32,
+}
+
+/// A change that is committed, and the inodes of which the kernel now caches old attributes.
+///
+/// The value can only be taken by handing those inodes to a notifier first: a GETATTR reply already under way would
+/// otherwise bring the old attributes back after the reply, for good.
+#[must_use = "the kernel keeps stale attributes until the change is delivered"]
+#[derive(Debug)]
+pub struct Committed<T> {
+    value: T,
+    stale: ArrayVec<NodeId, 4>,
+}
+
+impl<T> Committed<T> {
+    /// `value`, with up to four `stale` inodes; repeated ones are kept once.
+    pub(super) fn new(value: T, stale: impl IntoIterator<Item = NodeId>) -> Committed<T> {
+        let mut unique = ArrayVec::new();
+        for id in stale {
+            if !unique.contains(&id) {
+                unique.push(id);
+            }
+        }
+        Committed {
+            value,
+            stale: unique,
+        }
+    }
+
+    /// Calls `notify` for each inode the kernel must drop the attributes of, then gives the value for the reply.
+    pub fn deliver(self, mut notify: impl FnMut(NodeId)) -> T {
+        for id in &self.stale {
+            notify(*id);
+        }
+        self.value
+    }
+}
+
+/// A requested change of attributes: `None` leaves one alone.
+///
+/// A request without any is what `chown(path, -1, -1)` sends: it clears set-user-id and set-group-id and moves ctime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetAttr {
+    /// Permission bits, `0o7777` at most.
+    pub perm: Option<u16>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// Last access.
+    pub atime: Option<SetTime>,
+    /// Last change of the content.
+    pub mtime: Option<SetTime>,
+    /// Last change of the inode; now if not given.
+    pub ctime: Option<Time>,
+    /// Clear set-user-id, and set-group-id if the group may execute: asked for with a size by an unprivileged caller.
+    pub kill_suidgid: bool,
+}
+
+/// A requested time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTime {
+    /// The daemon's clock at the change.
+    Now,
+    /// This time.
+    At(Time),
+}
+
+impl SetTime {
+    pub(super) fn resolve(self, now: Time) -> Time {
+        match self {
+            SetTime::Now => now,
+            SetTime::At(time) => time,
+        }
+    }
+}
+
+/// One name a listing hands out, `"."` and `".."` included.
+#[derive(Debug)]
+pub struct ListEntry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The inode.
+    pub id: NodeId,
+    /// Its type.
+    pub kind: Kind,
+    /// The position after this entry: pass it on to continue.
+    pub cookie: u64,
+    /// The attributes if they were asked for; `None` for `"."` and `".."`, which do not count as a lookup.
+    pub attr: Option<Attr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_notifies_each_inode_once_before_it_gives_its_value() {
+        let [a, b] = [NodeId::from_raw(7), NodeId::from_raw(9)];
+        let mut told = Vec::new();
+        let value = Committed::new(5, [a, b, a, a, b]).deliver(|id| told.push(id));
+        assert_eq!((value, told), (5, vec![a, b]));
+    }
+}

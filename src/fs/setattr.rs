@@ -1,0 +1,256 @@
+//! chmod, chown, truncate, utimens: one request.
+
+use super::xattr::Xattrs;
+use super::{Caller, Committed, Fs, Node, SetAttr, without_suidgid};
+use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
+
+/// Largest size of a file.
+pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
+
+impl Fs {
+    /// Changes attributes as one step and returns all of them. ctime becomes now unless it is given, as does mtime when a size is.
+    ///
+    /// Growing a file allocates nothing. Cutting a source-backed file does not read its source.
+    ///
+    /// # Errors
+    /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG beyond 2^63-1. EROFS, ESTALE.
+    pub fn setattr(
+        &self,
+        _caller: &Caller,
+        id: NodeId,
+        change: &SetAttr,
+    ) -> Result<Committed<Attr>> {
+        self.writable()?;
+        let inode = self.get(id)?;
+        let kill = change.kill_suidgid || is_chown(change);
+        if kill && inode.kind() != Kind::Directory {
+            drop_capabilities(&inode);
+        }
+        let attr = match change.size {
+            Some(size) => self.resize(&inode, size, change)?,
+            None => apply(&inode, change, |_| ())?,
+        };
+        // The kernel replaces what it caches by the reply.
+        Ok(Committed::new(attr, []))
+    }
+
+    fn resize(&self, inode: &InodeRef<'_, Node>, size: u64, change: &SetAttr) -> Result<Attr> {
+        match inode.kind() {
+            Kind::Regular if size <= SIZE_MAX => {}
+            Kind::Regular => return Err(Errno::FBIG),
+            Kind::Directory => return Err(Errno::ISDIR),
+            _ => return Err(Errno::INVAL),
+        }
+        let node = self.node(inode);
+        let mut content = node.content.write();
+        let blocks = content.truncate(size, inode.attr().blocks);
+        apply(inode, change, |attr| {
+            attr.size = size;
+            attr.blocks = blocks;
+        })
+    }
+}
+
+/// What `chown` asks of a file's privileges, also with neither owner nor group to change.
+fn is_chown(change: &SetAttr) -> bool {
+    let owner = change.uid.is_some() || change.gid.is_some();
+    change.perm.is_none() && (owner || *change == SetAttr::default())
+}
+
+/// Removes the file capabilities, which a change of owner or content takes away.
+pub(super) fn drop_capabilities(inode: &InodeRef<'_, Node>) {
+    if let Some(node) = inode.ext()
+        && let Some(xattrs) = node.xattrs.write().as_deref_mut()
+    {
+        let _ = xattrs.remove(Xattrs::CAPABILITY);
+    }
+}
+
+fn apply(
+    inode: &InodeRef<'_, Node>,
+    change: &SetAttr,
+    also: impl FnOnce(&mut Attr),
+) -> Result<Attr> {
+    let ((), attr) = inode.update(|attr| {
+        let now = Time::now();
+        also(attr);
+        if (change.kill_suidgid || is_chown(change)) && attr.kind != Kind::Directory {
+            attr.perm = without_suidgid(attr.perm);
+        }
+        if let Some(perm) = change.perm {
+            attr.perm = perm & 0o7777;
+        }
+        attr.uid = change.uid.unwrap_or(attr.uid);
+        attr.gid = change.gid.unwrap_or(attr.gid);
+        if change.size.is_some() {
+            attr.mtime = now;
+        }
+        if let Some(time) = change.mtime {
+            attr.mtime = time.resolve(now);
+        }
+        if let Some(time) = change.atime {
+            attr.atime = time.resolve(now);
+        }
+        attr.ctime = change.ctime.unwrap_or(now);
+        Ok(())
+    })?;
+    Ok(attr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::SetTime;
+    use crate::fs::testing::{Bed, ROOT, USER, stale};
+
+    fn set(bed: &Bed, id: NodeId, change: SetAttr) -> Result<Attr> {
+        bed.fs
+            .setattr(&ROOT, id, &change)
+            .map(|done| done.deliver(|id| panic!("the reply itself brings {id:?} up to date")))
+    }
+
+    #[test]
+    fn chmod_changes_mode_and_ctime_alone() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let before = bed.age(file);
+        let change = SetAttr {
+            perm: Some(0o4711),
+            ..SetAttr::default()
+        };
+        let after = set(&bed, file, change).unwrap();
+        assert!(after.ctime > before.ctime);
+        assert_eq!(
+            after,
+            Attr {
+                perm: 0o4711,
+                ctime: after.ctime,
+                ..before
+            }
+        );
+        assert_eq!(bed.attr(file), after);
+    }
+
+    #[test]
+    fn chown_clears_privileges_of_files_only() {
+        let bed = Bed::new();
+        let (file, dir) = (bed.file("f"), bed.dir("d"));
+        let mode = |id, perm| {
+            set(
+                &bed,
+                id,
+                SetAttr {
+                    perm: Some(perm),
+                    ..SetAttr::default()
+                },
+            )
+            .unwrap()
+        };
+        let chown = SetAttr {
+            uid: Some(5),
+            gid: Some(6),
+            ..SetAttr::default()
+        };
+        mode(file, 0o6755);
+        bed.fs
+            .setxattr(&ROOT, file, Xattrs::CAPABILITY, b"cap", 0)
+            .unwrap()
+            .deliver(drop);
+        let attr = set(&bed, file, chown).unwrap();
+        assert_eq!((attr.uid, attr.gid, attr.perm), (5, 6, 0o755));
+        assert_eq!(
+            bed.fs.getxattr(&ROOT, file, Xattrs::CAPABILITY),
+            Err(Errno::NODATA)
+        );
+        mode(file, 0o6755);
+        assert_eq!(set(&bed, file, SetAttr::default()).unwrap().perm, 0o755);
+        mode(file, 0o6755);
+        let both = SetAttr {
+            perm: Some(0o6711),
+            ..chown
+        };
+        assert_eq!(set(&bed, file, both).unwrap().perm, 0o6711);
+        mode(dir, 0o2775);
+        assert_eq!(set(&bed, dir, chown).unwrap().perm, 0o2775);
+    }
+
+    #[test]
+    fn times_are_set_as_given() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let before = bed.age(file);
+        let past = Time {
+            sec: -5,
+            nsec: 999_999_999,
+        };
+        let change = SetAttr {
+            atime: Some(SetTime::At(past)),
+            mtime: Some(SetTime::Now),
+            ..SetAttr::default()
+        };
+        let after = set(&bed, file, change).unwrap();
+        assert_eq!(after.atime, past);
+        assert!(after.mtime > before.mtime && after.ctime == after.mtime);
+        let given = SetAttr {
+            ctime: Some(past),
+            ..SetAttr::default()
+        };
+        assert_eq!(set(&bed, file, given).unwrap().ctime, past);
+    }
+
+    #[test]
+    fn a_size_moves_mtime_and_frees_or_costs_nothing() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        bed.write(file, 0, &[1; 3000]);
+        let before = bed.age(file);
+        let size = |size| {
+            set(
+                &bed,
+                file,
+                SetAttr {
+                    size: Some(size),
+                    ..SetAttr::default()
+                },
+            )
+        };
+        let cut = size(10).unwrap();
+        assert_eq!((cut.size, cut.blocks), (10, 1));
+        assert!(cut.mtime > before.mtime && cut.ctime > before.ctime);
+        let grown = size(1 << 62).unwrap();
+        assert_eq!((grown.size, grown.blocks), (1 << 62, 1));
+        assert_eq!(bed.read(file, 8, 4), [1, 1, 0, 0]);
+        assert_eq!(size(1 << 63), Err(Errno::FBIG));
+        assert_eq!(size(0).unwrap().blocks, 0);
+        assert_eq!(bed.fs.ledger.used(), 0);
+        let dir = bed.dir("d");
+        let change = SetAttr {
+            size: Some(1),
+            ..SetAttr::default()
+        };
+        assert_eq!(set(&bed, dir, change), Err(Errno::ISDIR));
+        let link = bed.fs.symlink(&USER, bed.root(), b"l", b"t");
+        assert_eq!(set(&bed, stale(link).0.id, change), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn an_unprivileged_truncation_kills_suid() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let change = SetAttr {
+            perm: Some(0o6755),
+            ..SetAttr::default()
+        };
+        set(&bed, file, change).unwrap();
+        let cut = SetAttr {
+            size: Some(0),
+            ..SetAttr::default()
+        };
+        assert_eq!(set(&bed, file, cut).unwrap().perm, 0o6755);
+        let kill = SetAttr {
+            kill_suidgid: true,
+            ..cut
+        };
+        assert_eq!(set(&bed, file, kill).unwrap().perm, 0o755);
+    }
+}

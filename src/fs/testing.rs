@@ -1,0 +1,126 @@
+//! A small filesystem to try calls on.
+
+use super::{Backing, Caller, Committed, Config, Fs};
+use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
+use std::time::Duration;
+
+pub(super) const ROOT: Caller = Caller {
+    uid: 0,
+    gid: 0,
+    pid: 0,
+};
+pub(super) const USER: Caller = Caller {
+    uid: 1000,
+    gid: 100,
+    pid: 0,
+};
+
+pub(super) fn config() -> Config {
+    Config {
+        ttl: Duration::ZERO,
+        max_bytes: 64 << 20,
+        max_inodes: 1 << 20,
+        read_only: false,
+    }
+}
+
+/// The value of a change and what it made stale.
+pub(super) fn stale<T>(change: Result<Committed<T>>) -> (T, Vec<NodeId>) {
+    let mut told = Vec::new();
+    let value = change.unwrap().deliver(|id| told.push(id));
+    (value, told)
+}
+
+pub(super) struct Bed {
+    pub(super) fs: Fs,
+}
+
+impl Bed {
+    pub(super) fn new() -> Bed {
+        Bed::with(config())
+    }
+
+    pub(super) fn with(config: Config) -> Bed {
+        let root = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
+        Bed {
+            fs: Fs::new(config, root),
+        }
+    }
+
+    pub(super) fn root(&self) -> NodeId {
+        NodeId::ROOT
+    }
+
+    /// A new file with one lookup counted.
+    pub(super) fn file(&self, name: &str) -> NodeId {
+        self.file_in(self.root(), name)
+    }
+
+    pub(super) fn file_in(&self, dir: NodeId, name: &str) -> NodeId {
+        let made = self.fs.mknod(&ROOT, dir, name.as_bytes(), 0o644, 0);
+        stale(made).0.id
+    }
+
+    pub(super) fn dir(&self, name: &str) -> NodeId {
+        stale(self.fs.mkdir(&ROOT, self.root(), name.as_bytes(), 0o755))
+            .0
+            .id
+    }
+
+    /// Takes the name and the one lookup of a file in the root away.
+    pub(super) fn remove(&self, name: &str) {
+        let root = self.fs.tree().root();
+        let id = self.fs.tree().child(&root, name.as_bytes()).unwrap().id();
+        stale(self.fs.unlink(&ROOT, self.root(), name.as_bytes()));
+        self.fs.forget(id, 1);
+    }
+
+    pub(super) fn write(&self, file: NodeId, offset: u64, data: &[u8]) {
+        let written = self.fs.write(&ROOT, file, offset, data, false);
+        assert_eq!(written, Ok(data.len() as u32));
+    }
+
+    pub(super) fn read(&self, file: NodeId, offset: u64, size: u32) -> Vec<u8> {
+        let mut out = vec![0xee; 3];
+        self.fs.read(file, offset, size, &mut out).unwrap();
+        out
+    }
+
+    pub(super) fn attr(&self, id: NodeId) -> Attr {
+        self.fs.getattr(id).unwrap()
+    }
+
+    /// Sets all times back, so that whatever moves is seen, and returns the attributes.
+    pub(super) fn age(&self, id: NodeId) -> Attr {
+        let inode = self.fs.tree().get(id).unwrap();
+        let long_ago = Time { sec: 1, nsec: 1 };
+        let ((), attr) = inode
+            .update(|attr| {
+                (attr.atime, attr.mtime, attr.ctime) = (long_ago, long_ago, long_ago);
+                Ok(())
+            })
+            .unwrap();
+        attr
+    }
+}
+
+/// A source that never changes.
+pub(super) struct Fixed(pub(super) Vec<u8>);
+
+impl Backing for Fixed {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let rest = self.0.get(offset as usize..).unwrap_or(&[]);
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+}
+
+/// A source that changed since.
+pub(super) struct Broken;
+
+impl Backing for Broken {
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
+        Err(Errno::STALE)
+    }
+}

@@ -1,0 +1,164 @@
+//! Names that go away or move.
+
+use super::{Caller, Committed, Fs, check_name};
+use crate::tree::{Errno, NodeId, RenameMode, Result, Time};
+
+const RENAME_NOREPLACE: u32 = 1;
+const RENAME_EXCHANGE: u32 = 2;
+
+impl Fs {
+    /// Removes a name of anything but a directory. The inode lives on while the kernel knows it.
+    ///
+    /// # Errors
+    /// ENOENT, EISDIR, ENOTDIR, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
+    pub fn unlink(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
+        self.writable()?;
+        check_name(name)?;
+        self.tree.unlink(&self.get(parent)?, name, Time::now())?;
+        Ok(Committed::new((), [parent]))
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR, ENOTEMPTY, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
+    pub fn rmdir(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
+        self.writable()?;
+        check_name(name)?;
+        self.tree.rmdir(&self.get(parent)?, name, Time::now())?;
+        Ok(Committed::new((), [parent]))
+    }
+
+    /// Moves a name as one step, replacing the target if there is one. `flags`: `RENAME_NOREPLACE` (1) refuses to replace,
+    /// `RENAME_EXCHANGE` (2) swaps the two names.
+    ///
+    /// # Errors
+    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, ESTALE; EINVAL for a directory into itself, a name that
+    /// cannot be, both flags or others.
+    pub fn rename(
+        &self,
+        _caller: &Caller,
+        from: (NodeId, &[u8]),
+        to: (NodeId, &[u8]),
+        flags: u32,
+    ) -> Result<Committed<()>> {
+        let mode = match flags {
+            0 => RenameMode::Replace,
+            RENAME_NOREPLACE => RenameMode::NoReplace,
+            RENAME_EXCHANGE => RenameMode::Exchange,
+            _ => return Err(Errno::INVAL),
+        };
+        self.writable()?;
+        check_name(from.1)?;
+        check_name(to.1)?;
+        let (old, new) = (self.get(from.0)?, self.get(to.0)?);
+        let done = self
+            .tree
+            .rename((&old, from.1), (&new, to.1), mode, Time::now())?;
+        if !done.changed {
+            return Ok(Committed::new((), []));
+        }
+        let stale = [Some(from.0), Some(to.0), Some(done.moved), done.exchanged];
+        Ok(Committed::new((), stale.into_iter().flatten()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{Bed, USER, stale};
+
+    #[test]
+    fn an_unlinked_file_lives_until_it_is_forgotten() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        bed.write(file, 0, b"still here");
+        let before = bed.age(file);
+        let ((), told) = stale(bed.fs.unlink(&USER, bed.root(), b"f"));
+        assert_eq!(told, [bed.root()]);
+        let attr = bed.attr(file);
+        assert_eq!(attr.nlink, 0);
+        assert!(attr.ctime > before.ctime);
+        assert_eq!(attr.mtime, before.mtime);
+        assert_eq!(bed.read(file, 0, 100), b"still here");
+        bed.write(file, 0, b"STILL");
+        assert_eq!(bed.read(file, 0, 100), b"STILL here");
+        bed.fs.forget(file, 1);
+        assert_eq!(bed.fs.getattr(file).err(), Some(Errno::STALE));
+        assert_eq!(
+            bed.fs.write(&USER, file, 0, b"x", false).err(),
+            Some(Errno::STALE)
+        );
+    }
+
+    #[test]
+    fn removing_the_wrong_kind_or_nothing() {
+        let bed = Bed::new();
+        let dir = bed.dir("d");
+        bed.file("f");
+        bed.file_in(dir, "inside");
+        let (fs, root) = (&bed.fs, bed.root());
+        assert_eq!(fs.unlink(&USER, root, b"d").err(), Some(Errno::ISDIR));
+        assert_eq!(fs.rmdir(&USER, root, b"f").err(), Some(Errno::NOTDIR));
+        assert_eq!(fs.rmdir(&USER, root, b"d").err(), Some(Errno::NOTEMPTY));
+        assert_eq!(fs.unlink(&USER, root, b"x").err(), Some(Errno::NOENT));
+        assert_eq!(fs.rmdir(&USER, root, b"x").err(), Some(Errno::NOENT));
+        assert_eq!(fs.rmdir(&USER, root, b".").err(), Some(Errno::INVAL));
+        fs.unlink(&USER, dir, b"inside").unwrap().deliver(drop);
+        fs.rmdir(&USER, root, b"d").unwrap().deliver(drop);
+        assert_eq!(bed.attr(root).nlink, 2);
+        assert_eq!(bed.attr(dir).nlink, 0);
+    }
+
+    #[test]
+    fn rename_names_everything_it_made_stale() {
+        let bed = Bed::new();
+        let (a, b, file) = (bed.dir("a"), bed.dir("b"), bed.file("f"));
+        let root = bed.root();
+        let rename = |from, to, flags| stale(bed.fs.rename(&USER, from, to, flags)).1;
+        assert_eq!(rename((root, b"f"), (a, b"f"), 0), [root, a, file]);
+        assert_eq!(rename((a, b"f"), (a, b"g"), 0), [a, file]);
+        let other = bed.file_in(b, "h");
+        assert_eq!(
+            rename((a, b"g"), (b, b"h"), RENAME_EXCHANGE),
+            [a, b, file, other]
+        );
+        assert_eq!(bed.fs.lookup(&USER, b, b"h").unwrap().unwrap().id, file);
+        bed.fs.link(&USER, file, b, b"same").unwrap().deliver(drop);
+        assert_eq!(rename((b, b"h"), (b, b"same"), 0), []);
+        assert_eq!(bed.attr(file).nlink, 2);
+    }
+
+    #[test]
+    fn rename_replaces_only_what_it_may() {
+        let bed = Bed::new();
+        let (dir, full) = (bed.dir("d"), bed.dir("full"));
+        bed.file_in(full, "x");
+        let (f, g) = (bed.file("f"), bed.file("g"));
+        let root = bed.root();
+        let rename = |from: &[u8], to: &[u8], flags| {
+            bed.fs
+                .rename(&USER, (root, from), (root, to), flags)
+                .map(|done| done.deliver(drop))
+        };
+        assert_eq!(rename(b"f", b"g", RENAME_NOREPLACE), Err(Errno::EXIST));
+        assert_eq!(rename(b"f", b"d", 0), Err(Errno::ISDIR));
+        assert_eq!(rename(b"d", b"f", 0), Err(Errno::NOTDIR));
+        assert_eq!(rename(b"d", b"full", 0), Err(Errno::NOTEMPTY));
+        assert_eq!(rename(b"none", b"f", 0), Err(Errno::NOENT));
+        assert_eq!(rename(b"f", b"none", RENAME_EXCHANGE), Err(Errno::NOENT));
+        assert_eq!(
+            rename(b"f", b"g", RENAME_NOREPLACE | RENAME_EXCHANGE),
+            Err(Errno::INVAL)
+        );
+        assert_eq!(rename(b"f", b"g", 4), Err(Errno::INVAL));
+        assert_eq!(rename(b"f", b"..", 0), Err(Errno::INVAL));
+        let into_itself = bed.fs.rename(&USER, (root, b"d"), (dir, b"d"), 0);
+        assert_eq!(into_itself.err(), Some(Errno::INVAL));
+        assert_eq!(rename(b"f", b"g", 0), Ok(()));
+        assert_eq!(bed.attr(g).nlink, 0);
+        assert_eq!(bed.attr(f).nlink, 1);
+        assert_eq!(rename(b"full", b"d", 0), Ok(()));
+        assert_eq!(bed.attr(dir).nlink, 0);
+    }
+}

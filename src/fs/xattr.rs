@@ -1,0 +1,337 @@
+//! Extended attributes: `user.`, `trusted.` and `security.` names.
+//!
+//! POSIX ACLs are not kept, so `system.` names are answered EOPNOTSUPP, as are all others. That `user.` belongs to regular files
+//! and directories, and `trusted.` to the privileged, is checked by the kernel; listing hides `trusted.` from others here.
+
+use super::limits::{Charge, Ledger};
+use super::{Caller, Committed, Fs, Node};
+use crate::tree::{Errno, InodeRef, NodeId, Result, Time};
+use std::sync::Arc;
+
+const XATTR_CREATE: i32 = libc::XATTR_CREATE;
+const XATTR_REPLACE: i32 = libc::XATTR_REPLACE;
+const XATTR_NAME_MAX: usize = 255;
+/// Longest value and longest list of names, bytes.
+const XATTR_SIZE_MAX: usize = 64 << 10;
+const TRUSTED: &[u8] = b"trusted.";
+
+/// The name and the value of an extended attribute.
+pub type Xattr = (Box<[u8]>, Box<[u8]>);
+
+/// The extended attributes of one inode, sorted by name.
+pub(super) struct Xattrs {
+    entries: Vec<Xattr>,
+    charge: Charge,
+}
+
+impl Xattrs {
+    /// The file capabilities, which go with a change of owner or content.
+    pub(super) const CAPABILITY: &[u8] = b"security.capability";
+
+    fn new(ledger: &Arc<Ledger>) -> Xattrs {
+        Xattrs {
+            entries: Vec::new(),
+            charge: Charge::new(ledger),
+        }
+    }
+
+    /// Those of `pairs` whose names are served; ENOSPC.
+    pub(super) fn loaded(pairs: Vec<Xattr>, ledger: &Arc<Ledger>, max: u64) -> Result<Xattrs> {
+        let mut xattrs = Xattrs::new(ledger);
+        for (name, value) in pairs {
+            if check_namespace(&name).is_ok() {
+                xattrs.set(&name, &value, 0, max)?;
+            }
+        }
+        Ok(xattrs)
+    }
+
+    fn position(&self, name: &[u8]) -> std::result::Result<usize, usize> {
+        self.entries
+            .binary_search_by(|(have, _)| have.as_ref().cmp(name))
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        let at = self.position(name).ok()?;
+        Some(&self.entries[at].1)
+    }
+
+    fn set(&mut self, name: &[u8], value: &[u8], flags: i32, max: u64) -> Result<()> {
+        match self.position(name) {
+            Ok(_) if flags & XATTR_CREATE != 0 => Err(Errno::EXIST),
+            Ok(at) => {
+                let new = boxed(value)?;
+                self.charge.take(value.len() as u64, max)?;
+                let old = std::mem::replace(&mut self.entries[at].1, new);
+                self.charge.give(old.len() as u64);
+                Ok(())
+            }
+            Err(_) if flags & XATTR_REPLACE != 0 => Err(Errno::NODATA),
+            Err(at) => {
+                if self.list_len() + name.len() + 1 > XATTR_SIZE_MAX {
+                    return Err(Errno::NOSPC);
+                }
+                let pair = (boxed(name)?, boxed(value)?);
+                self.entries
+                    .try_reserve_exact(1)
+                    .map_err(|_| Errno::NOSPC)?;
+                self.charge.take(cost(&pair), max)?;
+                self.entries.insert(at, pair);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &[u8]) -> Result<()> {
+        let at = self.position(name).map_err(|_| Errno::NODATA)?;
+        let pair = self.entries.remove(at);
+        self.charge.give(cost(&pair));
+        Ok(())
+    }
+
+    fn list_len(&self) -> usize {
+        self.entries.iter().map(|(name, _)| name.len() + 1).sum()
+    }
+}
+
+fn cost((name, value): &Xattr) -> u64 {
+    (name.len() + value.len()) as u64
+}
+
+fn boxed(bytes: &[u8]) -> Result<Box<[u8]>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())
+        .map_err(|_| Errno::NOSPC)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy.into_boxed_slice())
+}
+
+/// EOPNOTSUPP for names that are not kept, EINVAL for a namespace without a name, ERANGE for too long a one.
+fn check_namespace(name: &[u8]) -> Result<()> {
+    if name.len() > XATTR_NAME_MAX {
+        return Err(Errno::RANGE);
+    }
+    let rest = [b"user.", TRUSTED, b"security."]
+        .iter()
+        .find_map(|namespace| name.strip_prefix(*namespace));
+    match rest {
+        Some(b"") => Err(Errno::INVAL),
+        Some(_) if name.contains(&0) => Err(Errno::INVAL),
+        Some(_) => Ok(()),
+        None => Err(Errno::OPNOTSUPP),
+    }
+}
+
+impl Fs {
+    /// Sets an extended attribute. `flags`: `XATTR_CREATE` (1) only a new one, `XATTR_REPLACE` (2) only an old one.
+    ///
+    /// # Errors
+    /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, ENOSPC if the names together would pass 64 KiB or memory is used up, EOPNOTSUPP,
+    /// EINVAL, ERANGE for a name over 255 bytes, EROFS, ESTALE.
+    pub fn setxattr(
+        &self,
+        _caller: &Caller,
+        id: NodeId,
+        name: &[u8],
+        value: &[u8],
+        flags: i32,
+    ) -> Result<Committed<()>> {
+        let max = self.writable()?.max_bytes;
+        check_namespace(name)?;
+        if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
+            return Err(Errno::INVAL);
+        }
+        if value.len() > XATTR_SIZE_MAX {
+            return Err(Errno::TOOBIG);
+        }
+        let inode = self.get(id)?;
+        let mut xattrs = self.node(&inode).xattrs.write();
+        xattrs
+            .get_or_insert_with(|| Box::new(Xattrs::new(&self.ledger)))
+            .set(name, value, flags, max)?;
+        touch(&inode)?;
+        Ok(Committed::new((), [id]))
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, ENOSPC if no memory is left for the copy, ESTALE.
+    pub fn getxattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+        check_namespace(name)?;
+        let inode = self.get(id)?;
+        let Some(node) = inode.ext() else {
+            return Err(Errno::NODATA);
+        };
+        let xattrs = node.xattrs.read();
+        let value = xattrs.as_ref().and_then(|xattrs| xattrs.get(name));
+        Ok(boxed(value.ok_or(Errno::NODATA)?)?.into_vec())
+    }
+
+    /// The names, each ended by NUL; `trusted.` ones for uid 0 alone.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn listxattr(&self, caller: &Caller, id: NodeId) -> Result<Vec<u8>> {
+        let inode = self.get(id)?;
+        let mut names = Vec::new();
+        let Some(node) = inode.ext() else {
+            return Ok(names);
+        };
+        if let Some(xattrs) = node.xattrs.read().as_ref() {
+            for (name, _) in &xattrs.entries {
+                if caller.uid == 0 || !name.starts_with(TRUSTED) {
+                    names.extend_from_slice(name);
+                    names.push(0);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, EROFS, ESTALE.
+    pub fn removexattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Committed<()>> {
+        self.writable()?;
+        check_namespace(name)?;
+        let inode = self.get(id)?;
+        let Some(node) = inode.ext() else {
+            return Err(Errno::NODATA);
+        };
+        let mut xattrs = node.xattrs.write();
+        xattrs.as_mut().ok_or(Errno::NODATA)?.remove(name)?;
+        touch(&inode)?;
+        Ok(Committed::new((), [id]))
+    }
+}
+
+/// ctime moves.
+fn touch(inode: &InodeRef<'_, Node>) -> Result<()> {
+    inode.update(|attr| {
+        attr.ctime = Time::now();
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Config;
+    use crate::fs::testing::{self, Bed, ROOT, USER, stale};
+
+    fn set(bed: &Bed, id: NodeId, name: &[u8], value: &[u8], flags: i32) -> Result<()> {
+        bed.fs
+            .setxattr(&ROOT, id, name, value, flags)
+            .map(|done| done.deliver(drop))
+    }
+
+    #[test]
+    fn namespaces() {
+        for good in [
+            &b"user.a"[..],
+            b"trusted.overlay.opaque",
+            b"security.selinux",
+        ] {
+            assert_eq!(check_namespace(good), Ok(()));
+        }
+        for other in [
+            &b"system.posix_acl_access"[..],
+            b"system.x",
+            b"btrfs.x",
+            b"user",
+            b"",
+        ] {
+            assert_eq!(check_namespace(other), Err(Errno::OPNOTSUPP));
+        }
+        assert_eq!(check_namespace(b"user."), Err(Errno::INVAL));
+        assert_eq!(check_namespace(b"user.a\0b"), Err(Errno::INVAL));
+        let mut long = b"user.".to_vec();
+        long.resize(255, b'x');
+        assert_eq!(check_namespace(&long), Ok(()));
+        long.push(b'x');
+        assert_eq!(check_namespace(&long), Err(Errno::RANGE));
+    }
+
+    #[test]
+    fn set_get_list_remove() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        assert_eq!(bed.fs.listxattr(&USER, file).unwrap(), b"");
+        assert_eq!(bed.fs.getxattr(&USER, file, b"user.b"), Err(Errno::NODATA));
+        let before = bed.age(file);
+        let ((), told) = stale(bed.fs.setxattr(&USER, file, b"user.b", b"two", 0));
+        assert_eq!(told, [file]);
+        let after = bed.attr(file);
+        assert!(after.ctime > before.ctime && after.mtime == before.mtime);
+        set(&bed, file, b"user.a", b"", 0).unwrap();
+        set(&bed, file, b"trusted.t", b"t", 0).unwrap();
+        assert_eq!(bed.fs.listxattr(&USER, file).unwrap(), b"user.a\0user.b\0");
+        assert_eq!(
+            bed.fs.listxattr(&ROOT, file).unwrap(),
+            b"trusted.t\0user.a\0user.b\0"
+        );
+        assert_eq!(bed.fs.getxattr(&USER, file, b"user.a").unwrap(), b"");
+        assert_eq!(bed.fs.getxattr(&USER, file, b"user.b").unwrap(), b"two");
+        let ((), told) = stale(bed.fs.removexattr(&USER, file, b"user.b"));
+        assert_eq!(told, [file]);
+        assert_eq!(
+            bed.fs.removexattr(&USER, file, b"user.b").err(),
+            Some(Errno::NODATA)
+        );
+        assert_eq!(bed.fs.getxattr(&USER, file, b"user.b"), Err(Errno::NODATA));
+    }
+
+    #[test]
+    fn create_and_replace() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        assert_eq!(
+            set(&bed, file, b"user.a", b"1", XATTR_REPLACE),
+            Err(Errno::NODATA)
+        );
+        assert_eq!(set(&bed, file, b"user.a", b"1", XATTR_CREATE), Ok(()));
+        assert_eq!(
+            set(&bed, file, b"user.a", b"2", XATTR_CREATE),
+            Err(Errno::EXIST)
+        );
+        assert_eq!(set(&bed, file, b"user.a", b"2", XATTR_REPLACE), Ok(()));
+        assert_eq!(set(&bed, file, b"user.a", b"2", 4), Err(Errno::INVAL));
+        assert_eq!(bed.fs.getxattr(&USER, file, b"user.a").unwrap(), b"2");
+        assert_eq!(set(&bed, file, b"user.a", b"much longer", 0), Ok(()));
+        let used = bed.fs.ledger.used();
+        assert_eq!(used, "user.a".len() as u64 + "much longer".len() as u64);
+        stale(bed.fs.removexattr(&USER, file, b"user.a"));
+        assert_eq!(bed.fs.ledger.used(), 0);
+    }
+
+    #[test]
+    fn limits_of_value_list_and_memory() {
+        let bed = Bed::with(Config {
+            max_bytes: 200_000,
+            ..testing::config()
+        });
+        let file = bed.file("f");
+        let value = vec![7; XATTR_SIZE_MAX + 1];
+        assert_eq!(set(&bed, file, b"user.v", &value, 0), Err(Errno::TOOBIG));
+        assert_eq!(set(&bed, file, b"user.v", &value[1..], 0), Ok(()));
+        let name = |n: usize| format!("user.{n:0>249}").into_bytes();
+        let fitting = (0..)
+            .take_while(|&n| set(&bed, file, &name(n), b"", 0).is_ok())
+            .count();
+        assert_eq!(fitting, (XATTR_SIZE_MAX - 7) / 255);
+        assert!(bed.fs.listxattr(&ROOT, file).unwrap().len() <= XATTR_SIZE_MAX);
+        let other = bed.file("g");
+        assert_eq!(set(&bed, other, b"user.v", &value[1..], 0), Ok(()));
+        assert_eq!(
+            set(&bed, other, b"user.w", &value[1..], 0),
+            Err(Errno::NOSPC)
+        );
+        for file in ["f", "g"] {
+            bed.remove(file);
+        }
+        assert_eq!(bed.fs.ledger.used(), 0);
+    }
+}

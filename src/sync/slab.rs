@@ -15,6 +15,7 @@
 //! was done in the last. A segment is published with Release and found with Acquire, complete.
 
 use super::primitive::{AtomicPtr, AtomicU32, Mutex, Ordering};
+use crossbeam_utils::CachePadded;
 use std::alloc::Layout;
 
 /// What can live in [`Segments`]. Its default is an empty slot.
@@ -166,20 +167,21 @@ struct Fresh {
     chain: u32,
 }
 
-/// Slots that are taken and freed one by one, numbered from 1.
+/// Slots that are taken and freed one by one, numbered from 1. What every reader reads and what every
+/// taker writes lie on different cache lines.
 #[derive(Debug)]
 pub struct Slab<T: Slot> {
-    slots: Segments<T>,
-    fresh: Mutex<Fresh>,
-    freed: AtomicU32,
+    slots: CachePadded<Segments<T>>,
+    fresh: CachePadded<Mutex<Fresh>>,
+    freed: CachePadded<AtomicU32>,
 }
 
 impl<T: Slot> Default for Slab<T> {
     fn default() -> Self {
         Slab {
-            slots: Segments::default(),
-            fresh: Mutex::new(Fresh::default()),
-            freed: AtomicU32::new(0),
+            slots: CachePadded::new(Segments::default()),
+            fresh: CachePadded::new(Mutex::new(Fresh::default())),
+            freed: CachePadded::new(AtomicU32::new(0)),
         }
     }
 }

@@ -74,6 +74,7 @@ pub use writer::DIRENT_SIZE;
 
 use block::Head;
 use crossbeam_epoch::Guard;
+use crossbeam_utils::CachePadded;
 use directory::Up;
 use name::Name;
 use outcomes::OutcomeCounters;
@@ -137,7 +138,7 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     hasher: ahash::RandomState,
     /// Held by every rename between two directories: then the shape of the tree stands still, as far
     /// as directories are not made or removed. Taken before any directory's lock.
-    rename_lock: Mutex<()>,
+    rename_lock: CachePadded<Mutex<()>>,
     outcomes: OutcomeCounters,
 }
 
@@ -174,7 +175,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         Tree {
             store,
             hasher: ahash::RandomState::new(),
-            rename_lock: Mutex::new(()),
+            rename_lock: CachePadded::default(),
             outcomes: OutcomeCounters::default(),
         }
     }

@@ -9,6 +9,7 @@ use crate::sync::{
     Groups, Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict,
 };
 use crossbeam_epoch::Guard;
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -123,25 +124,25 @@ impl Slot for Link {
 pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) inodes: Slab<Inode<E>>,
     /// The counts of each inode, under the inode's number.
-    pub(crate) lives: Segments<Lifetime>,
+    pub(crate) lives: CachePadded<Segments<Lifetime>>,
     pub(crate) dentries: Slab<Dentry>,
     pub(crate) pieces: Slab<Piece>,
     pub(crate) directories: Slab<Directory>,
     pub(crate) links: Slab<Link>,
     /// How many inodes live.
-    pub(crate) living: AtomicU64,
+    pub(crate) living: CachePadded<AtomicU64>,
 }
 
 impl<E: Send + Sync + 'static> Default for Store<E> {
     fn default() -> Self {
         Store {
             inodes: Slab::default(),
-            lives: Segments::default(),
+            lives: CachePadded::default(),
             dentries: Slab::default(),
             pieces: Slab::default(),
             directories: Slab::default(),
             links: Slab::default(),
-            living: AtomicU64::new(0),
+            living: CachePadded::default(),
         }
     }
 }

@@ -35,10 +35,24 @@ pub(crate) struct Name<'a> {
     hash: u32,
 }
 
+/// Up to eight bytes as a word, zeros behind them. Two overlapping reads of fixed size instead of a copy
+/// of variable length.
+#[inline(always)]
 fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+    let len = bytes.len();
+    let half = |at: usize| {
+        let four = bytes[at..at + 4].try_into().unwrap_or_default();
+        u64::from(u32::from_le_bytes(four))
+    };
+    match len {
+        0 => 0,
+        1..4 => {
+            let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
+            byte(0) | byte(len / 2) | byte(len - 1)
+        }
+        4..8 => half(0) | half(len - 4) << (8 * (len - 4)),
+        _ => u64::from_le_bytes(bytes[..8].try_into().unwrap_or_default()),
+    }
 }
 
 impl<'a> Name<'a> {
@@ -52,8 +66,14 @@ impl<'a> Name<'a> {
             return Err(Errno::NAMETOOLONG);
         }
         let mut words = [0; INLINE];
-        for (cell, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
-            *cell = word(chunk);
+        let mut rest = bytes;
+        for cell in &mut words {
+            let (here, after) = rest.split_at(rest.len().min(8));
+            *cell = word(here);
+            if after.is_empty() {
+                break;
+            }
+            rest = after;
         }
         let mut state = hasher.build_hasher();
         state.write(bytes);

@@ -2,6 +2,7 @@
 
 use crate::tree::noref::PATH_MAX;
 use crate::tree::{Errno, Result};
+use memchr::memchr;
 
 /// How many symbolic links a walk follows before it answers `ELOOP`, as in the kernel.
 pub(super) const MAX_LINKS: usize = 40;
@@ -25,11 +26,7 @@ pub(super) fn check(path: &[u8]) -> Result<()> {
 pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|byte| *byte != b'/')?;
     let path = &path[start..];
-    let end = path
-        .iter()
-        .position(|byte| *byte == b'/')
-        .unwrap_or(path.len());
-    Some(path.split_at(end))
+    Some(path.split_at(memchr(b'/', path).unwrap_or(path.len())))
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
+//! * [`source`] loads a tree from a directory on disk.
 //! * [`fs`] says what each POSIX call means, over the tree.
 //! * [`tree`] is the dentry tree with its lockless walks; it is usable alone.
 //! * [`sync`] has the concurrency primitives the tree is made of.
 
 #[cfg(not(loom))]
 pub mod fs;
+#[cfg(not(loom))]
+pub mod source;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod tree;

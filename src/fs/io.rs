@@ -1,8 +1,9 @@
 //! Reading, writing and arranging the bytes of regular files.
 
 use super::data::{Memory, resize};
-use super::setattr::{SIZE_MAX, drop_capabilities};
-use super::{Caller, Committed, Fs, Node, without_suidgid};
+use super::privilege::Loss;
+use super::setattr::SIZE_MAX;
+use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
 use std::ops::Range;
 
@@ -66,7 +67,7 @@ impl Fs {
     /// the source fails with. The content is unchanged then.
     pub fn write(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: NodeId,
         offset: u64,
         data: &[u8],
@@ -86,16 +87,16 @@ impl Fs {
         let mut content = node.content.write();
         let memory = content.own(max)?;
         let written = memory.write(offset, data, max);
-        if kill_suidgid && written.is_ok() {
-            drop_capabilities(&inode);
-        }
+        let loss = (kill_suidgid && written.is_ok())
+            .then(|| Loss::begin(&inode, caller, false))
+            .flatten();
         changed(&inode, memory.blocks(), |attr, now| {
             let Ok(written) = written else { return };
             attr.size = attr.size.max(offset + written as u64);
             attr.mtime = now;
             attr.ctime = now;
-            if kill_suidgid {
-                attr.perm = without_suidgid(attr.perm);
+            if let Some(loss) = &loss {
+                loss.apply(attr);
             }
         })?;
         Ok(written? as u32)
@@ -135,13 +136,10 @@ impl Fs {
             if done.is_err() {
                 return;
             }
-            let grows = mode & KEEP_SIZE == 0 && range.end > attr.size;
-            if grows {
-                attr.size = range.end;
+            if mode & KEEP_SIZE == 0 {
+                attr.size = attr.size.max(range.end);
             }
-            if grows || !matches!(mode, 0 | KEEP_SIZE) {
-                attr.mtime = now;
-            }
+            attr.mtime = now;
             attr.ctime = now;
         })?;
         done?;

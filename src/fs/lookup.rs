@@ -1,5 +1,6 @@
 //! Finding inodes and asking about them.
 
+use super::privilege::supplementary_groups;
 use super::{Caller, Fs};
 use crate::tree::{Attr, Entry, Errno, Kind, LinkTarget, Mask, NodeId, Result};
 
@@ -71,56 +72,10 @@ impl Fs {
     }
 }
 
-/// The supplementary groups of a thread, none if it cannot be seen or is gone.
-fn supplementary_groups(pid: u32) -> Vec<u32> {
-    if pid == 0 {
-        return Vec::new();
-    }
-    // The first line is the thread's name in whatever bytes it chose.
-    std::fs::read(format!("/proc/{pid}/status"))
-        .map(|status| parse_groups(&String::from_utf8_lossy(&status)))
-        .unwrap_or_default()
-}
-
-fn parse_groups(status: &str) -> Vec<u32> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Groups:"))
-        .map(|groups| {
-            groups
-                .split_ascii_whitespace()
-                .flat_map(str::parse)
-                .collect()
-        })
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::testing::{self, Bed, USER};
-
-    #[test]
-    fn groups_are_read_from_a_status_page() {
-        let page = "Name:\tsh\nGid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nVmPeak:\t1 kB\n";
-        assert_eq!(parse_groups(page), [4, 24, 1000]);
-        assert_eq!(parse_groups("Name:\tGroups: 7\nGroups:\t\n"), [0u32; 0]);
-        assert_eq!(parse_groups(""), [0u32; 0]);
-    }
-
-    #[test]
-    fn own_groups_are_those_the_kernel_reports() {
-        let mut own: Vec<u32> = rustix::process::getgroups()
-            .unwrap()
-            .iter()
-            .map(|gid| gid.as_raw())
-            .collect();
-        let mut seen = supplementary_groups(std::process::id());
-        own.sort_unstable();
-        seen.sort_unstable();
-        assert_eq!(seen, own);
-        assert_eq!(supplementary_groups(0), [0u32; 0]);
-    }
 
     #[test]
     fn a_missing_name_is_an_answer_and_an_unknown_parent_is_not() {

@@ -40,6 +40,7 @@ mod limits;
 mod load;
 mod lookup;
 mod node;
+mod privilege;
 mod readdir;
 mod request;
 mod setattr;
@@ -131,19 +132,6 @@ fn check_name(name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What a write, truncation or chown leaves of permission bits: no set-user-id, and no set-group-id where the group may execute.
-fn without_suidgid(perm: u16) -> u16 {
-    const SUID: u16 = libc::S_ISUID as u16;
-    const SGID: u16 = libc::S_ISGID as u16;
-    const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
-    let perm = perm & !SUID;
-    if perm & GROUP_EXEC != 0 {
-        perm & !SGID
-    } else {
-        perm
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::testing::{self, Bed};
@@ -158,13 +146,6 @@ mod tests {
         for good in [&b"..."[..], b".hidden", b"\xff\xfe", &[b'x'; 255]] {
             assert_eq!(check_name(good), Ok(()));
         }
-    }
-
-    #[test]
-    fn suid_goes_always_and_sgid_with_group_exec() {
-        assert_eq!(without_suidgid(0o6755), 0o755);
-        assert_eq!(without_suidgid(0o6745), 0o2745);
-        assert_eq!(without_suidgid(0o1777), 0o1777);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! chmod, chown, truncate, utimens: one request.
 
-use super::xattr::Xattrs;
-use super::{Caller, Committed, Fs, Node, SetAttr, without_suidgid};
+use super::privilege::Loss;
+use super::{Caller, Committed, Fs, Node, SetAttr};
 use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
 
 /// Largest size of a file.
@@ -16,25 +16,27 @@ impl Fs {
     /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG beyond 2^63-1. EROFS, ESTALE.
     pub fn setattr(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: NodeId,
         change: &SetAttr,
     ) -> Result<Committed<Attr>> {
         self.writable()?;
         let inode = self.get(id)?;
-        let kill = change.kill_suidgid || is_chown(change);
-        if kill && inode.kind() != Kind::Directory {
-            drop_capabilities(&inode);
-        }
         let attr = match change.size {
-            Some(size) => self.resize(&inode, size, change)?,
-            None => apply(&inode, change, |_| ())?,
+            Some(size) => self.resize(caller, &inode, size, change)?,
+            None => apply(caller, &inode, change, |_| ())?,
         };
         // The kernel replaces what it caches by the reply.
         Ok(Committed::new(attr, []))
     }
 
-    fn resize(&self, inode: &InodeRef<'_, Node>, size: u64, change: &SetAttr) -> Result<Attr> {
+    fn resize(
+        &self,
+        caller: &Caller,
+        inode: &InodeRef<'_, Node>,
+        size: u64,
+        change: &SetAttr,
+    ) -> Result<Attr> {
         match inode.kind() {
             Kind::Regular if size <= SIZE_MAX => {}
             Kind::Regular => return Err(Errno::FBIG),
@@ -44,7 +46,7 @@ impl Fs {
         let node = self.node(inode);
         let mut content = node.content.write();
         let blocks = content.truncate(size, inode.attr().blocks);
-        apply(inode, change, |attr| {
+        apply(caller, inode, change, |attr| {
             attr.size = size;
             attr.blocks = blocks;
         })
@@ -57,25 +59,22 @@ fn is_chown(change: &SetAttr) -> bool {
     change.perm.is_none() && (owner || *change == SetAttr::default())
 }
 
-/// Removes the file capabilities, which a change of owner or content takes away.
-pub(super) fn drop_capabilities(inode: &InodeRef<'_, Node>) {
-    if let Some(node) = inode.ext()
-        && let Some(xattrs) = node.xattrs.write().as_deref_mut()
-    {
-        let _ = xattrs.remove(Xattrs::CAPABILITY);
-    }
-}
-
 fn apply(
+    caller: &Caller,
     inode: &InodeRef<'_, Node>,
     change: &SetAttr,
     also: impl FnOnce(&mut Attr),
 ) -> Result<Attr> {
+    let kills = change.kill_suidgid || is_chown(change);
+    let privileged = caller.uid == 0 && !change.kill_suidgid;
+    let loss = kills
+        .then(|| Loss::begin(inode, caller, privileged))
+        .flatten();
     let ((), attr) = inode.update(|attr| {
         let now = Time::now();
         also(attr);
-        if (change.kill_suidgid || is_chown(change)) && attr.kind != Kind::Directory {
-            attr.perm = without_suidgid(attr.perm);
+        if let Some(loss) = &loss {
+            loss.apply(attr);
         }
         if let Some(perm) = change.perm {
             attr.perm = perm & 0o7777;
@@ -102,6 +101,7 @@ mod tests {
     use super::*;
     use crate::fs::SetTime;
     use crate::fs::testing::{Bed, ROOT, USER, stale};
+    use crate::fs::xattr::Xattrs;
 
     fn set(bed: &Bed, id: NodeId, change: SetAttr) -> Result<Attr> {
         bed.fs

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A place in the no-reference path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seam {
+    /// A walk, of either form, is about to go through the next component.
+    BeforeStep,
     /// A path was walked or an inode read; nothing is validated yet.
     BeforeValidate,
     /// A LOOKUP has probed its directory and found nothing; the miss is not validated yet.

@@ -119,11 +119,8 @@ fn fallocate_promises_space() {
     let before = bed.age(file);
     assert_eq!(fallocate(4096, 4096, KEEP_SIZE), Ok(1));
     let attr = bed.attr(file);
-    assert_eq!(
-        (attr.size, attr.blocks, attr.mtime),
-        (4096, 16, before.mtime)
-    );
-    assert!(attr.ctime > before.ctime);
+    assert_eq!((attr.size, attr.blocks), (4096, 16));
+    assert!(attr.mtime > before.mtime && attr.ctime > before.ctime);
     assert_eq!(fallocate(0, 10_001, 0), Err(Errno::NOSPC));
     assert_eq!(fallocate(0, 1 << 62, 0), Err(Errno::NOSPC));
     assert_eq!(bed.attr(file), attr);

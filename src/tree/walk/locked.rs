@@ -6,7 +6,7 @@
 
 use super::path::{self, MAX_LINKS};
 use crate::tree::cred::{Mask, Owner};
-use crate::tree::noref::PathArgs;
+use crate::tree::noref::{PathArgs, seam};
 use crate::tree::{Credential, Errno, InodeRef, Kind, Result, Tree};
 
 impl<E: Send + Sync + 'static> Tree<E> {
@@ -56,6 +56,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         component: &[u8],
         cred: &Credential<'_>,
     ) -> Result<InodeRef<'_, E>> {
+        seam!(BeforeStep);
         let directory = self.directory(here)?;
         let search = || {
             let attr = here.attr();

@@ -12,7 +12,7 @@ use crate::tree::block::{Head, WORDS};
 use crate::tree::cred::Mask;
 use crate::tree::directory::Up;
 use crate::tree::name::Name;
-use crate::tree::noref::{PathArgs, owner};
+use crate::tree::noref::{PathArgs, owner, seam};
 use crate::tree::outcomes::Outcome;
 use crate::tree::{Credential, Errno, NodeId, Tree};
 use arrayvec::ArrayVec;
@@ -164,6 +164,7 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
     /// From the directory `slot` through one component.
     #[inline(always)]
     fn step(&mut self, slot: u32, head: &Head, component: &[u8]) -> Go<u32> {
+        seam!(BeforeStep);
         if !head.is_directory() {
             return Err(Stop::Err(Errno::NOTDIR));
         }

@@ -1,0 +1,129 @@
+//! What a file may do beyond its user's rights, and what takes that away.
+//!
+//! A change of owner, or of content by somebody unprivileged, clears set-user-id and file capabilities. It clears set-group-id where
+//! the group may execute; where it may not, only for a caller who is not in that group.
+
+use super::xattr::Xattrs;
+use super::{Caller, Node};
+use crate::tree::{Attr, InodeRef, Kind};
+
+const SUID: u16 = libc::S_ISUID as u16;
+const SGID: u16 = libc::S_ISGID as u16;
+const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
+
+/// The loss of an inode's privileges. Its capabilities are gone when this is made.
+pub(super) struct Loss {
+    keeps_sgid: bool,
+}
+
+impl Loss {
+    /// `None` for a directory, which has none to lose. `privileged` callers count as members of every group.
+    pub(super) fn begin(
+        inode: &InodeRef<'_, Node>,
+        caller: &Caller,
+        privileged: bool,
+    ) -> Option<Loss> {
+        if inode.kind() == Kind::Directory {
+            return None;
+        }
+        if let Some(node) = inode.ext()
+            && let Some(xattrs) = node.xattrs.write().as_deref_mut()
+        {
+            let _ = xattrs.remove(Xattrs::CAPABILITY);
+        }
+        let attr = inode.attr();
+        let matters = attr.perm & (SGID | GROUP_EXEC) == SGID;
+        let keeps_sgid = matters && (privileged || is_member(caller, attr.gid));
+        Some(Loss { keeps_sgid })
+    }
+
+    pub(super) fn apply(&self, attr: &mut Attr) {
+        attr.perm &= !SUID;
+        if attr.perm & GROUP_EXEC != 0 || !self.keeps_sgid {
+            attr.perm &= !SGID;
+        }
+    }
+}
+
+fn is_member(caller: &Caller, gid: u32) -> bool {
+    caller.gid == gid || supplementary_groups(caller.pid).contains(&gid)
+}
+
+/// The supplementary groups of a thread, none if it cannot be seen or is gone.
+pub(super) fn supplementary_groups(pid: u32) -> Vec<u32> {
+    if pid == 0 {
+        return Vec::new();
+    }
+    // The first line is the thread's name in whatever bytes it chose.
+    std::fs::read(format!("/proc/{pid}/status"))
+        .map(|status| parse_groups(&String::from_utf8_lossy(&status)))
+        .unwrap_or_default()
+}
+
+fn parse_groups(status: &str) -> Vec<u32> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Groups:"))
+        .map(|groups| {
+            groups
+                .split_ascii_whitespace()
+                .flat_map(str::parse)
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{Bed, ROOT, USER};
+    use crate::tree::NodeId;
+
+    fn left(bed: &Bed, id: NodeId, perm: u16, caller: &Caller, privileged: bool) -> u16 {
+        let inode = bed.fs.tree().get(id).unwrap();
+        let set = inode.update(|attr| {
+            attr.perm = perm;
+            Ok(())
+        });
+        let ((), mut attr) = set.unwrap();
+        if let Some(loss) = Loss::begin(&inode, caller, privileged) {
+            loss.apply(&mut attr);
+        }
+        attr.perm
+    }
+
+    #[test]
+    fn who_loses_what() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let member = Caller { gid: 0, ..USER };
+        assert_eq!(left(&bed, file, 0o6755, &ROOT, true), 0o755);
+        assert_eq!(left(&bed, file, 0o6745, &ROOT, true), 0o2745);
+        assert_eq!(left(&bed, file, 0o6745, &member, false), 0o2745);
+        assert_eq!(left(&bed, file, 0o6745, &USER, false), 0o745);
+        assert_eq!(left(&bed, file, 0o1777, &USER, false), 0o1777);
+        assert_eq!(left(&bed, bed.dir("d"), 0o6775, &USER, false), 0o6775);
+    }
+
+    #[test]
+    fn groups_are_read_from_a_status_page() {
+        let page = "Name:\tsh\nGid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nVmPeak:\t1 kB\n";
+        assert_eq!(parse_groups(page), [4, 24, 1000]);
+        assert_eq!(parse_groups("Name:\tGroups: 7\nGroups:\t\n"), [0u32; 0]);
+        assert_eq!(parse_groups(""), [0u32; 0]);
+    }
+
+    #[test]
+    fn own_groups_are_those_the_kernel_reports() {
+        let mut own: Vec<u32> = rustix::process::getgroups()
+            .unwrap()
+            .iter()
+            .map(|gid| gid.as_raw())
+            .collect();
+        let mut seen = supplementary_groups(std::process::id());
+        own.sort_unstable();
+        seen.sort_unstable();
+        assert_eq!(seen, own);
+        assert_eq!(supplementary_groups(0), [0u32; 0]);
+    }
+}

@@ -1,0 +1,110 @@
+//! A directory as a source.
+//!
+//! Several threads share one stack of directories still to be read. Each job is one directory, or a part of a
+//! large one: list the names, `statx` each, read link targets and extended attributes, hand every entry to the
+//! filesystem, push the subdirectories. A parent is always loaded before its children.
+//!
+//! Waiting directories hold no descriptor. A thread opens the next one relative to the directory in which it
+//! found subdirectories last where that is the parent, and otherwise by walking down from the source's root, in
+//! pieces shorter than `PATH_MAX`. So a load holds at most three descriptors for each thread, and neither depth nor path length is
+//! limited.
+//!
+//! `openat2` is used throughout (Linux 5.6): no symbolic link is ever followed below the root, and nothing
+//! outside it is reached.
+
+mod attributes;
+mod backing;
+mod links;
+mod queue;
+mod root;
+mod scan;
+
+use super::{LoadError, LoadOptions, LoadReport, Progress};
+use crate::fs::Fs;
+use crate::tree::NodeId;
+use attributes::Xattrs;
+use queue::{Queue, Waiting};
+use root::{Place, SourceRoot};
+use rustix::io::Errno;
+use scan::{Load, Worker};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Loads all metadata of the directory `dir` into `fs`, whose tree must still be empty.
+///
+/// Modes, owners, times, link counts, sizes and block counts, device numbers, link targets and extended
+/// attributes become what the source shows, the root's own included. File content is not read: reads are
+/// served from the source as long as the file is the one that was recorded there, and fail with `ESTALE` and
+/// one log line once it is not. The source is opened for reading only; access times are left alone where the
+/// caller may ask for that, except those of symbolic links, which every `readlink` moves.
+///
+/// A change of content is told by the times the source's kernel keeps. Those of kernels before 6.13 tick every
+/// few milliseconds: a file changed within the same tick in which it was loaded is taken for unchanged. So are
+/// stores through a shared mapping that was already dirty when the file was loaded.
+///
+/// A file that is itself a mount point is loaded as it shows.
+///
+/// A source that changes meanwhile is loaded as it is met; what vanishes between listing and reading counts
+/// as unreadable.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(
+    fs: &Fs,
+    dir: &Path,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<LoadReport, LoadError> {
+    let started = Instant::now();
+    let failed = |errno| LoadError::Source {
+        path: dir.to_owned(),
+        errno,
+    };
+    let root = SourceRoot::open(dir).map_err(failed)?;
+    let root = Arc::new(root);
+    let stat = root.stat().map_err(failed)?;
+    let attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
+    let xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
+    fs.load_root(attr, xattrs);
+
+    let load = Load::new(fs, root.clone(), &stat, options, progress);
+    let queue = Queue::new(Waiting {
+        id: NodeId::ROOT,
+        place: Place::ROOT,
+    });
+    let mut report = run(&load, &queue, threads(options))?;
+    root.shrink();
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// Reads everything in the queue, and what is found on the way, with `threads` threads.
+fn run(load: &Load<'_>, queue: &Queue, threads: NonZeroUsize) -> Result<LoadReport, LoadError> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.get())
+            .map(|_| scope.spawn(|| Worker::new(load, queue).run()))
+            .collect();
+        let mut total = Ok(LoadReport::default());
+        for worker in workers {
+            let found = worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            total = match (total, found) {
+                (Ok(mut total), Ok(found)) => {
+                    total.absorb(found);
+                    Ok(total)
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+        total
+    })
+}
+
+fn threads(options: &LoadOptions) -> NonZeroUsize {
+    NonZeroUsize::new(options.threads)
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}

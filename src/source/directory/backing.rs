@@ -1,0 +1,85 @@
+//! The content of a file that stayed in the source.
+
+use super::root::{Place, SourceRoot};
+use crate::fs::Backing;
+use rustix::fs::SeekFrom;
+use rustix::io::{Errno, Result};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime and ctime,
+/// hashed with a key of this load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(pub(super) u64);
+
+/// A regular file of the source: 24 bytes, its name is kept with its directory.
+pub(super) struct SourceFile {
+    root: Arc<SourceRoot>,
+    place: Place,
+    identity: Identity,
+}
+
+const _: () = assert!(size_of::<SourceFile>() == 24);
+
+impl SourceFile {
+    pub(super) fn new(root: Arc<SourceRoot>, place: Place, identity: Identity) -> SourceFile {
+        SourceFile {
+            root,
+            place,
+            identity,
+        }
+    }
+
+    /// What `ask` learns from the file if it is the recorded one, before and after.
+    fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
+        let file = self.root.open_file(self.place, self.identity)?;
+        let answer = ask(&file)?;
+        // A writer moves the times before it touches the content. So an identity found unchanged afterwards
+        // vouches for everything that was read.
+        if self.root.identity_of(&file)? != self.identity {
+            return Err(self.root.stale(self.place));
+        }
+        Ok(answer)
+    }
+}
+
+impl Backing for SourceFile {
+    /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` and others as the source gives them.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.on_unchanged(|file| read_fully(file, offset, buf))
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        self.on_unchanged(|file| seek(file, SeekFrom::Data(offset)))
+    }
+
+    fn next_hole(&self, offset: u64) -> Result<Option<u64>> {
+        self.on_unchanged(|file| {
+            let hole = seek(file, SeekFrom::Hole(offset))?;
+            let end = rustix::fs::fstat(file)?.st_size as u64;
+            Ok(hole.filter(|hole| *hole < end))
+        })
+    }
+}
+
+/// `None` if there is nothing of the kind from there to the end.
+fn seek(file: &OwnedFd, to: SeekFrom) -> Result<Option<u64>> {
+    match rustix::fs::seek(file, to) {
+        Err(Errno::NXIO) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn read_fully(file: &OwnedFd, offset: u64, buf: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
+        match rustix::io::pread(file, &mut buf[done..], at) {
+            Ok(0) => break,
+            Ok(length) => done += length,
+            Err(Errno::INTR) => (),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
+}

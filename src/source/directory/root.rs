@@ -1,0 +1,281 @@
+//! The source's root: everything below it is named by directory number and place of the name, and opened
+//! beneath it.
+
+use super::backing::Identity;
+use crate::tree::PATH_MAX;
+use ahash::RandomState;
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::io::{Errno, Result};
+use std::collections::HashSet;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a name stands: in which directory, and where among its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// Number of the directory; the root's is 0.
+    pub(super) directory: u32,
+    /// Offset in the directory's [`Names`].
+    pub(super) name: u32,
+}
+
+impl Place {
+    /// The root's, which has no name.
+    pub(super) const ROOT: Place = Place {
+        directory: u32::MAX,
+        name: 0,
+    };
+}
+
+/// The names of one directory, each ended by NUL.
+#[derive(Clone)]
+pub(super) struct Names(Arc<[u8]>);
+
+impl Names {
+    /// `EOVERFLOW` if the names do not fit into 4 GiB.
+    pub(super) fn new(bytes: &[u8]) -> Result<Names> {
+        u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+        Ok(Names(bytes.into()))
+    }
+
+    /// The end of the last name, as an offset.
+    pub(super) fn end(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    /// The name that begins at `offset`; empty if none does.
+    pub(super) fn at(&self, offset: u32) -> &CStr {
+        let rest = self.0.get(offset as usize..).unwrap_or_default();
+        CStr::from_bytes_until_nul(rest).unwrap_or_default()
+    }
+}
+
+struct Directory {
+    place: Place,
+    names: Names,
+}
+
+/// An open source. Lives as long as a file's content may be asked of it.
+pub(super) struct SourceRoot {
+    path: PathBuf,
+    fd: OwnedFd,
+    directories: RwLock<Vec<Directory>>,
+    key: RandomState,
+    files: OpenFiles,
+    reported: Mutex<HashSet<Place>>,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+/// A pipe that took a file's place must not block, nor a terminal become ours.
+const CONTENT: OFlags = OFlags::NONBLOCK
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+impl SourceRoot {
+    /// Opens the directory at `path`, which may itself be reached through symbolic links.
+    pub(super) fn open(path: &Path) -> Result<SourceRoot> {
+        Ok(SourceRoot {
+            path: path.to_owned(),
+            fd: rustix::fs::open(path, DIRECTORY, Mode::empty())?,
+            directories: RwLock::default(),
+            key: RandomState::new(),
+            files: OpenFiles::new(),
+            reported: Mutex::default(),
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn stat(&self) -> Result<Statx> {
+        rustix::fs::statx(
+            &self.fd,
+            c"",
+            AtFlags::EMPTY_PATH,
+            super::attributes::WANTED,
+        )
+    }
+
+    /// Enters a directory whose name stands at `place`, with its names; the root is entered first.
+    /// Returns its number.
+    pub(super) fn add_directory(&self, place: Place, names: Names) -> Result<u32> {
+        let mut directories = self.directories.write();
+        let index = u32::try_from(directories.len()).map_err(|_| Errno::OVERFLOW)?;
+        directories.push(Directory { place, names });
+        Ok(index)
+    }
+
+    /// Gives back memory that growing left over.
+    pub(super) fn shrink(&self) {
+        self.directories.write().shrink_to_fit();
+    }
+
+    /// The path of a name, beginning with the source as it was given.
+    pub(super) fn path(&self, place: Place) -> PathBuf {
+        if place == Place::ROOT {
+            return self.path.clone();
+        }
+        let below = self.path_below(place);
+        self.path.join(OsStr::from_bytes(&below))
+    }
+
+    fn path_below(&self, mut place: Place) -> Vec<u8> {
+        let directories = self.directories.read();
+        let mut chain = vec![place];
+        while place.directory != 0 {
+            place = directories[place.directory as usize].place;
+            chain.push(place);
+        }
+        let mut path = Vec::new();
+        for place in chain.iter().rev() {
+            let names = &directories[place.directory as usize].names;
+            path.extend_from_slice(names.at(place.name).to_bytes());
+            path.push(b'/');
+        }
+        path.pop();
+        path
+    }
+
+    /// Opens the directory whose name stands at `place`. Its access time is left alone where that is permitted.
+    pub(super) fn open_directory(&self, place: Place) -> Result<OwnedFd> {
+        if place == Place::ROOT {
+            return SourceRoot::open_child(self.fd(), c".");
+        }
+        self.open_beneath(place, DIRECTORY)
+    }
+
+    /// Opens the directory `name` in the open directory `parent`, in the same way.
+    pub(super) fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+        open_quietly(parent, name.to_bytes(), DIRECTORY)
+    }
+
+    fn open_beneath(&self, place: Place, flags: OFlags) -> Result<OwnedFd> {
+        let path = self.path_below(place);
+        let mut rest = path.as_slice();
+        let mut reached: Option<OwnedFd> = None;
+        while rest.len() >= PATH_MAX {
+            let piece = &rest[..PATH_MAX];
+            let slash = piece.iter().rposition(|byte| *byte == b'/');
+            let slash = slash.ok_or(Errno::NAMETOOLONG)?;
+            let from = reached.as_ref().map_or(self.fd(), AsFd::as_fd);
+            reached = Some(open(from, &rest[..slash], DIRECTORY | OFlags::PATH)?);
+            rest = &rest[slash + 1..];
+        }
+        let from = reached.as_ref().map_or(self.fd(), AsFd::as_fd);
+        open_quietly(from, rest, flags)
+    }
+
+    /// What tells whether a file is still the same.
+    pub(super) fn identity(&self, stat: &Statx) -> Identity {
+        Identity(self.key.hash_one((
+            (stat.stx_dev_major, stat.stx_dev_minor),
+            (stat.stx_ino, stat.stx_size),
+            (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        )))
+    }
+
+    /// The identity an open file has now.
+    pub(super) fn identity_of(&self, file: &OwnedFd) -> Result<Identity> {
+        Ok(self.identity(&stat_content(file)?))
+    }
+
+    /// The regular file whose name stands at `place`, open for reading, if it is the recorded one.
+    ///
+    /// # Errors
+    /// `ESTALE`, with a log line the first time, if it is not; else what opening it gives.
+    pub(super) fn open_file(&self, place: Place, recorded: Identity) -> Result<Arc<OwnedFd>> {
+        if let Some(file) = self.files.get(place) {
+            return Ok(file);
+        }
+        let file = match self.open_beneath(place, CONTENT) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::NODEV) => {
+                return Err(self.stale(place));
+            }
+            file => file?,
+        };
+        let stat = stat_content(&file)?;
+        let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        if !regular || self.identity(&stat) != recorded {
+            return Err(self.stale(place));
+        }
+        let file = Arc::new(file);
+        self.files.put(place, file.clone());
+        Ok(file)
+    }
+
+    /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error for its reader.
+    pub(super) fn stale(&self, place: Place) -> Errno {
+        self.files.drop(place);
+        if self.reported.lock().insert(place) {
+            let path = self.path(place);
+            tracing::warn!("{}: changed since it was loaded", path.display());
+        }
+        Errno::STALE
+    }
+}
+
+fn stat_content(file: &OwnedFd) -> Result<Statx> {
+    let wanted = StatxFlags::BASIC_STATS;
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted)
+}
+
+fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(from, path, flags, Mode::empty(), beneath)
+}
+
+/// Opens without moving the access time where the caller may ask for that: as owner or privileged.
+fn open_quietly(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    match open(from, path, flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(from, path, flags),
+        file => file,
+    }
+}
+
+type Slot = Mutex<Option<(Place, Arc<OwnedFd>)>>;
+
+/// Files kept open between reads: a fixed number of slots, each for the file read last of those it may hold.
+struct OpenFiles {
+    slots: Box<[Slot]>,
+    key: RandomState,
+}
+
+impl OpenFiles {
+    const MOST: u64 = 256;
+
+    /// At most a quarter of the descriptors the process may have.
+    fn new() -> OpenFiles {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let slots = (limit.current.unwrap_or(u64::MAX) / 4).clamp(1, OpenFiles::MOST);
+        OpenFiles {
+            slots: (0..slots).map(|_| Mutex::default()).collect(),
+            key: RandomState::new(),
+        }
+    }
+
+    fn slot(&self, place: Place) -> &Slot {
+        &self.slots[(self.key.hash_one(place) % self.slots.len() as u64) as usize]
+    }
+
+    fn get(&self, place: Place) -> Option<Arc<OwnedFd>> {
+        let slot = self.slot(place).lock();
+        let (held, file) = slot.as_ref()?;
+        (*held == place).then(|| file.clone())
+    }
+
+    fn put(&self, place: Place, file: Arc<OwnedFd>) {
+        let before = self.slot(place).lock().replace((place, file));
+        drop(before);
+    }
+
+    fn drop(&self, place: Place) {
+        let before = self.slot(place).lock().take_if(|(held, _)| *held == place);
+        drop(before);
+    }
+}

@@ -104,12 +104,14 @@ impl Fs {
 
     /// Allocates (mode 0), allocates behind the end (`KEEP_SIZE`), frees (`PUNCH_HOLE|KEEP_SIZE`) or zeroes (`ZERO_RANGE`) a range.
     ///
+    /// Clears set-user-id, set-group-id and capabilities unless the caller is uid 0: the request does not say.
+    ///
     /// # Errors
     /// EOPNOTSUPP for another mode, EISDIR, ENODEV for what is not a regular file, EINVAL for length 0, EFBIG, ENOSPC, EROFS, ESTALE;
     /// whatever reading the source fails with.
     pub fn fallocate(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: NodeId,
         offset: u64,
         length: u64,
@@ -132,6 +134,9 @@ impl Fs {
         let mut content = node.content.write();
         let memory = content.own(max)?;
         let done = arrange(memory, mode, range.clone(), max);
+        let loss = (caller.uid != 0 && done.is_ok())
+            .then(|| Loss::begin(&inode, caller, false))
+            .flatten();
         changed(&inode, memory.blocks(), |attr, now| {
             if done.is_err() {
                 return;
@@ -141,6 +146,9 @@ impl Fs {
             }
             attr.mtime = now;
             attr.ctime = now;
+            if let Some(loss) = &loss {
+                loss.apply(attr);
+            }
         })?;
         done?;
         // Where the size may change the kernel counts the change itself.

@@ -51,7 +51,8 @@ impl<T> Committed<T> {
 
 /// A requested change of attributes: `None` leaves one alone.
 ///
-/// A request without any is what `chown(path, -1, -1)` sends: it clears set-user-id and set-group-id and moves ctime.
+/// A request without any is what `chown(path, -1, -1)` sends: it moves ctime and, sent by the owner or uid 0, clears set-user-id and
+/// set-group-id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttr {
     /// Permission bits, `0o7777` at most.

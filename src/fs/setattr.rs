@@ -53,10 +53,14 @@ impl Fs {
     }
 }
 
-/// What `chown` asks of a file's privileges, also with neither owner nor group to change.
-fn is_chown(change: &SetAttr) -> bool {
-    let owner = change.uid.is_some() || change.gid.is_some();
-    change.perm.is_none() && (owner || *change == SetAttr::default())
+/// Whether an inode of `owner` loses its privileges.
+///
+/// A request without any attribute comes of `chown(path, -1, -1)`, which is checked by nobody else, and of a write, which asks again for
+/// itself. So it counts for those alone who may change the mode.
+fn takes_privileges(change: &SetAttr, caller: &Caller, owner: u32) -> bool {
+    let chown = change.uid.is_some() || change.gid.is_some();
+    let empty = *change == SetAttr::default() && (caller.uid == 0 || caller.uid == owner);
+    change.kill_suidgid || (change.perm.is_none() && (chown || empty))
 }
 
 fn apply(
@@ -65,9 +69,8 @@ fn apply(
     change: &SetAttr,
     also: impl FnOnce(&mut Attr),
 ) -> Result<Attr> {
-    let kills = change.kill_suidgid || is_chown(change);
     let privileged = caller.uid == 0 && !change.kill_suidgid;
-    let loss = kills
+    let loss = takes_privileges(change, caller, inode.attr().uid)
         .then(|| Loss::begin(inode, caller, privileged))
         .flatten();
     let ((), attr) = inode.update(|attr| {
@@ -165,6 +168,12 @@ mod tests {
         mode(file, 0o6755);
         assert_eq!(set(&bed, file, SetAttr::default()).unwrap().perm, 0o755);
         mode(file, 0o6755);
+        mode(file, 0o6755);
+        let nothing = |caller| bed.fs.setattr(caller, file, &SetAttr::default());
+        let stranger = stale(nothing(&USER)).0;
+        assert_eq!(stranger.perm, 0o6755);
+        let owner = Caller { uid: 5, ..USER };
+        assert_eq!(stale(nothing(&owner)).0.perm, 0o755);
         let both = SetAttr {
             perm: Some(0o6711),
             ..chown

@@ -89,10 +89,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             let reach = grow::<CHUNK>(chunk, piece.end, charge, max);
             let fits = reach.saturating_sub(piece.start);
             if fits > 0 {
-                if chunk.len() < reach {
-                    chunk.resize(reach, 0);
-                }
-                chunk[piece.start..reach].copy_from_slice(&data[written..written + fits]);
+                put(chunk, piece.start, &data[written..written + fits]);
                 written += fits;
             }
             if fits < piece.len() {
@@ -258,6 +255,17 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             }
         }
     }
+}
+
+/// Puts `data` at `start` of a chunk that has room for it.
+fn put(chunk: &mut Vec<u8>, start: usize, data: &[u8]) {
+    if chunk.len() < start {
+        chunk.resize(start, 0);
+    }
+    let over = data.len().min(chunk.len() - start);
+    let (over, behind) = data.split_at(over);
+    chunk[start..start + over.len()].copy_from_slice(over);
+    chunk.extend_from_slice(behind);
 }
 
 /// Gives `chunk` room for its first `end` bytes and says how many of those it has room for.

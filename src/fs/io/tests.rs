@@ -1,5 +1,5 @@
 use super::*;
-use crate::fs::testing::{self, Bed, ROOT, stale};
+use crate::fs::testing::{self, Bed, ROOT, USER, stale};
 use crate::fs::{Config, SetAttr};
 
 fn tight(max_bytes: u64) -> Bed {
@@ -64,6 +64,11 @@ fn privileges_go_only_when_told() {
     bed.fs.write(&ROOT, file, 0, b"x", true).unwrap();
     assert_eq!(bed.attr(file).perm, 0o755);
     assert_eq!(bed.fs.listxattr(&ROOT, file).unwrap(), b"");
+    stale(bed.fs.setattr(&ROOT, file, &suid));
+    stale(bed.fs.fallocate(&ROOT, file, 0, 9, 0));
+    assert_eq!(bed.attr(file).perm, 0o6755);
+    stale(bed.fs.fallocate(&USER, file, 0, 9, 0));
+    assert_eq!(bed.attr(file).perm, 0o755);
 }
 
 #[test]

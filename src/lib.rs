@@ -3,15 +3,21 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
+//! * [`control`] is how a running mount is asked for its counters.
 //! * [`source`] loads a tree from a directory on disk.
+//! * [`transport`] carries the kernel's requests.
 //! * [`fs`] says what each POSIX call means, over the tree.
 //! * [`tree`] is the dentry tree with its lockless walks; it is usable alone.
 //! * [`sync`] has the concurrency primitives the tree is made of.
 
 #[cfg(not(loom))]
+pub mod control;
+#[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
 pub mod source;
 pub mod sync;
+#[cfg(not(loom))]
+pub mod transport;
 #[cfg(not(loom))]
 pub mod tree;

@@ -11,6 +11,11 @@ const SUID: u16 = libc::S_ISUID as u16;
 const SGID: u16 = libc::S_ISGID as u16;
 const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
 
+/// Whether a change of owner or content would take something from a file with these attributes.
+pub(super) fn has_privileges(attr: &Attr) -> bool {
+    attr.kind != Kind::Directory && attr.perm & (SUID | SGID) != 0
+}
+
 /// The loss of an inode's privileges. Its capabilities are gone when this is made.
 pub(super) struct Loss {
     keeps_sgid: bool,

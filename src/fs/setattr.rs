@@ -1,6 +1,6 @@
 //! chmod, chown, truncate, utimens: one request.
 
-use super::privilege::Loss;
+use super::privilege::{Loss, has_privileges};
 use super::{Caller, Committed, Fs, Node, SetAttr};
 use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
 
@@ -13,7 +13,8 @@ impl Fs {
     /// Growing a file allocates nothing. Cutting a source-backed file does not read its source.
     ///
     /// # Errors
-    /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG beyond 2^63-1. EROFS, ESTALE.
+    /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG beyond 2^63-1. EPERM for a stranger's
+    /// change of nothing that would take privileges. EROFS, ESTALE.
     pub fn setattr(
         &self,
         caller: &Caller,
@@ -22,12 +23,33 @@ impl Fs {
     ) -> Result<Committed<Attr>> {
         self.writable()?;
         let inode = self.get(id)?;
+        self.check_empty(caller, &inode, change)?;
         let attr = match change.size {
             Some(size) => self.resize(caller, &inode, size, change)?,
             None => apply(caller, &inode, change, |_| ())?,
         };
         // The kernel replaces what it caches by the reply.
         Ok(Committed::new(attr, []))
+    }
+
+    /// A request without any attribute comes of `chown(path, -1, -1)`, which takes privileges and so is for the owner, or of a write,
+    /// which is for those who may write. Nobody else has checked the first.
+    fn check_empty(
+        &self,
+        caller: &Caller,
+        inode: &InodeRef<'_, Node>,
+        change: &SetAttr,
+    ) -> Result<()> {
+        let attr = inode.attr();
+        let harmless = *change != SetAttr::default()
+            || caller.uid == 0
+            || caller.uid == attr.uid
+            || !has_privileges(&attr);
+        if harmless {
+            return Ok(());
+        }
+        self.access(caller, inode.id(), libc::W_OK as u32)
+            .map_err(|_| Errno::PERM)
     }
 
     fn resize(
@@ -135,6 +157,28 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_nothing_is_for_those_who_may_change_something() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        let stranger = Caller {
+            uid: 77,
+            gid: 77,
+            pid: 0,
+        };
+        let nothing = || bed.fs.setattr(&stranger, file, &SetAttr::default());
+        let mode = |perm| SetAttr {
+            perm: Some(perm),
+            ..SetAttr::default()
+        };
+        assert!(nothing().is_ok(), "there is nothing to lose");
+        set(&bed, file, mode(0o4755)).unwrap();
+        assert_eq!(nothing().err(), Some(Errno::PERM));
+        assert_eq!(bed.attr(file).perm, 0o4755);
+        set(&bed, file, mode(0o4757)).unwrap();
+        assert!(nothing().is_ok(), "who may write may ask for it");
+    }
+
+    #[test]
     fn chown_clears_privileges_of_files_only() {
         let bed = Bed::new();
         let (file, dir) = (bed.file("f"), bed.dir("d"));
@@ -168,10 +212,9 @@ mod tests {
         mode(file, 0o6755);
         assert_eq!(set(&bed, file, SetAttr::default()).unwrap().perm, 0o755);
         mode(file, 0o6755);
-        mode(file, 0o6755);
         let nothing = |caller| bed.fs.setattr(caller, file, &SetAttr::default());
-        let stranger = stale(nothing(&USER)).0;
-        assert_eq!(stranger.perm, 0o6755);
+        assert_eq!(nothing(&USER).err(), Some(Errno::PERM));
+        assert_eq!(bed.attr(file).perm, 0o6755);
         let owner = Caller { uid: 5, ..USER };
         assert_eq!(stale(nothing(&owner)).0.perm, 0o755);
         let both = SetAttr {

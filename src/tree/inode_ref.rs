@@ -131,6 +131,7 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// # Errors
     /// Those of `change`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
+        let _change = self.tree.change();
         self.inode().edit(change)
     }
 

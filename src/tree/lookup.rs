@@ -96,7 +96,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
             return Ok(Some(found));
         }
         let renames = &self.store.directories.at(head.aux()).renames;
+        seam!(BeforeStamp);
         let stamp = renames.stamp().ok_or(Retry::RetryRename)?;
+        seam!(BeforeSecondProbe);
         if let Some(found) = self.find(parent, name, guard) {
             return Ok(Some(found));
         }

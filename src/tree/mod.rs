@@ -37,7 +37,7 @@
 //!
 //! * Readers pin the epoch and use [`noref`]: `stat`, `readlink`, `access`, by node id or by path.
 //! * Changes hold the lock of the directory concerned and references to the inodes ([`InodeRef`]).
-//! * Locks, from first to last: the tree's rename lock; directories from the root downwards; an inode's
+//! * Locks, from first to last: the tree's stillness; its rename lock; directories from the root downwards; an inode's
 //!   lock, under which nothing else is locked. An epoch is never pinned while a lock is waited for.
 
 mod attr;
@@ -75,12 +75,13 @@ pub use writer::DIRENT_SIZE;
 use block::Head;
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use directory::Up;
 use name::Name;
 use outcomes::OutcomeCounters;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use store::Store;
 
 /// What a tree's operations return.
@@ -139,6 +140,10 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     /// Held by every rename between two directories: then the shape of the tree stands still, as far
     /// as directories are not made or removed. Taken before any directory's lock.
     rename_lock: CachePadded<Mutex<()>>,
+    /// Held shared by everything that takes a name away or changes permissions; each thread then writes
+    /// to a line of its own. The fallback of path operations holds it alone: then nothing on a path
+    /// changes under it. Taken before every other lock.
+    still: ShardedLock<()>,
     outcomes: OutcomeCounters,
 }
 
@@ -176,6 +181,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             store,
             hasher: ahash::RandomState::new(),
             rename_lock: CachePadded::default(),
+            still: ShardedLock::default(),
             outcomes: OutcomeCounters::default(),
         }
     }
@@ -218,6 +224,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
             drop(guard);
             drop(inode.lock.lock());
         }
+    }
+
+    /// Announces a change that a path could notice, until the result is dropped.
+    fn change(&self) -> ShardedLockReadGuard<'_, ()> {
+        self.still.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps such changes away until the result is dropped.
+    fn keep_still(&self) -> ShardedLockWriteGuard<'_, ()> {
+        self.still.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name<'a>(&self, bytes: &'a [u8]) -> Result<Name<'a>> {

@@ -21,6 +21,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         now: Time,
     ) -> Result<InodeRef<'t, E>> {
         let name = self.name(name)?;
+        let _change = self.change();
         let mut names = Writer::lock(parent)?;
         let (dentry, child) = self.named(&names, &name)?;
         if child.kind() == Kind::Directory {
@@ -105,6 +106,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         check: impl FnOnce(&InodeRef<'t, E>) -> Result<()>,
     ) -> Result<InodeRef<'t, E>> {
         let name = self.name(name)?;
+        let _change = self.change();
         let mut names = Writer::lock(parent)?;
         let (dentry, child) = self.named(&names, &name)?;
         check(&child)?;

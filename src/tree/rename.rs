@@ -10,6 +10,7 @@
 use super::block::Head;
 use super::directory::Up;
 use super::name::Name;
+use super::noref::seam;
 use super::writer::Writer;
 use super::{Errno, InodeRef, Kind, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};
@@ -61,6 +62,11 @@ impl<'t, E: Send + Sync + 'static> Both<'t, E> {
 
     fn hand_over(&mut self, kills: &[&Live], publish: impl FnOnce(&mut Both<'t, E>)) {
         let one = &self.from.directory.renames;
+        let publish = |both: &mut Both<'t, E>| {
+            seam!(InHandOver);
+            publish(both);
+            seam!(InHandOver);
+        };
         match self.to.as_ref().map(|to| &to.directory.renames) {
             None => hand_over(&[one], kills, || publish(self)),
             Some(other) => hand_over(&[one, other], kills, || publish(self)),
@@ -117,6 +123,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let new_name = Name::fresh(to.1, &self.hasher)?;
         self.directory(from.0)?;
         self.directory(to.0)?;
+        let _change = self.change();
         let two = from.0.slot != to.0.slot;
         let _still = two.then(|| self.rename_lock.lock());
         let relation = match two {

@@ -9,6 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Seam {
     /// A walk, of either form, is about to go through the next component.
     BeforeStep,
+    /// A name was not found; the rename sequence is not noted yet.
+    BeforeStamp,
+    /// It was noted, and the name is about to be looked for once more.
+    BeforeSecondProbe,
+    /// Names change hands: once before the new ones are published, once after.
+    InHandOver,
     /// A path was walked or an inode read; nothing is validated yet.
     BeforeValidate,
     /// A LOOKUP has probed its directory and found nothing; the miss is not validated yet.

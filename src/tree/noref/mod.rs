@@ -16,7 +16,8 @@
 //! 4. `Again`: legitimize in place, that is, take the reference first and validate second, then run
 //!    `slow`. The path is not walked again.
 //! 5. Failed evidence: start over, at most [`ATTEMPTS`] times. Then the locked walk, whose steps cannot
-//!    fail validation because they hold locks, and `slow`.
+//!    fail validation because they hold locks, and `slow`; both while names and permissions are kept
+//!    still, so that this too is the answer of one instant.
 //!
 //! By node id the evidence is the version of one attribute block, and inode slots are type-stable: an
 //! operation that follows no pointer needs no epoch at all. The block says whether the slot is still in
@@ -283,6 +284,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         }
         drop(guard);
         self.outcomes.count(Outcome::Slow);
+        let _still = self.keep_still();
         op.slow(&self.resolve(args)?, out)
     }
 
@@ -390,6 +392,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 Attempt::Retry(cause) => self.retry(cause),
             }
         }
+        let _still = self.keep_still();
         self.resolve(args)
     }
 }

@@ -209,7 +209,9 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
         }
         // Only a miss needs the rename sequence, and pays for it with a second probe.
         let renames = &self.tree.store.directories.at(head.aux()).renames;
+        seam!(BeforeStamp);
         let stamp = renames.stamp().ok_or(Stop::Retry(Outcome::RetryRename))?;
+        seam!(BeforeSecondProbe);
         if let Some(found) = find() {
             return Ok(found);
         }

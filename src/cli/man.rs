@@ -1,0 +1,18 @@
+//! `norefs man`
+
+use super::{Cli, Outcome};
+use clap::CommandFactory;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Write the manual pages into a directory
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where they go; it must exist
+    directory: PathBuf,
+}
+
+pub fn run(args: Args) -> Outcome {
+    clap_mangen::generate_to(Cli::command(), args.directory)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,70 @@
+//! The command line: one file for each verb. Parsing, wiring and printing; no logic.
+
+mod completions;
+mod fail;
+mod man;
+mod mount;
+mod mount_options;
+mod progress;
+mod report;
+mod run;
+mod serve;
+mod stats;
+mod tree;
+mod umount;
+
+use clap::{Parser, Subcommand};
+use fail::Failure;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// A directory tree in memory whose metadata is read without a lock or a reference.
+#[derive(Parser)]
+#[command(name = "norefs", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Mount(mount::Args),
+    Umount(umount::Args),
+    Stats(stats::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+pub fn main() -> ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => {
+            log();
+            match cli.verb {
+                Verb::Run(args) => run::run(args),
+                Verb::Mount(args) => mount::run(args),
+                Verb::Umount(args) => umount::run(args),
+                Verb::Stats(args) => stats::run(args),
+                Verb::Completions(args) => completions::run(args),
+                Verb::Man(args) => man::run(args),
+            }
+        }
+        Err(error) => fail::on_parse(error),
+    };
+    outcome.unwrap_or_else(|failure| failure.print())
+}
+
+/// Log lines go to stderr; `NOREFS_LOG` says which.
+fn log() {
+    let fallback = || EnvFilter::new("warn,fuser=off");
+    let filter = EnvFilter::try_from_env("NOREFS_LOG").unwrap_or_else(|_| fallback());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+type Outcome = Result<ExitCode, Failure>;

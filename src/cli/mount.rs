@@ -1,0 +1,200 @@
+//! `norefs mount`
+
+use super::fail::Failure;
+use super::mount_options::MountOptions;
+use super::tree::{self, LoadArgs};
+use super::{Outcome, serve};
+use anyhow::{Context, anyhow, bail};
+use norefs::transport::{self, Cache, MountHandle, Options, session};
+use rustix::process::geteuid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Weak};
+
+/// What the serving process says when the mount answers.
+const READY: &str = "ready";
+
+/// Mount a tree and return when it is ready
+#[derive(clap::Args)]
+#[command(override_usage = "norefs mount [OPTIONS] [SOURCE] <MOUNTPOINT>")]
+pub struct Args {
+    /// The directory to load (an empty tree without one), and where to mount
+    #[arg(required = true, num_args = 1..=2, value_name = "[SOURCE] MOUNTPOINT")]
+    paths: Vec<PathBuf>,
+    /// Comma list of mount options: ro, noexec, allow_other, size=, nr_inodes=, mode=, uid=, gid=, cache=
+    #[arg(short = 'o', value_name = "LIST")]
+    options: Vec<String>,
+    /// Stay in the foreground
+    #[arg(short, long)]
+    foreground: bool,
+    /// How long the kernel keeps what it was told: forever, none, or a duration such as 1s
+    #[arg(long, default_value_t = Cache::Forever)]
+    cache: Cache,
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Serving threads (default: one per CPU, at least two)
+    #[arg(long, value_name = "N", value_parser = super::run::threads)]
+    threads: Option<usize>,
+    /// Where a mount in the background writes its log
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Serve, and say on stdout when the mount is ready
+    #[arg(long, hide = true)]
+    serve: bool,
+}
+
+impl Args {
+    fn source(&self) -> Option<&Path> {
+        match self.paths.as_slice() {
+            [source, _] => Some(source),
+            _ => None,
+        }
+    }
+
+    fn mountpoint(&self) -> &Path {
+        self.paths.last().map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
+pub fn run(args: Args) -> Outcome {
+    let asked = MountOptions::parse(&args.options, tree::memory())?;
+    check_options(&asked, args.source())?;
+    let mountpoint = session::prepare(args.mountpoint())?;
+    let source = args.source().map(checked_source).transpose()?;
+    if let Some(source) = &source {
+        check_apart(source, &mountpoint)?;
+    }
+    if !args.foreground && !args.serve {
+        return serve_in_background();
+    }
+    let log = args.log_file.as_deref().map(open_log).transpose()?;
+    let cache = asked.cache.unwrap_or(args.cache);
+    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    let options = Options {
+        source_name: serve::source_name(source.as_deref()),
+        cache,
+        threads: args.threads,
+        read_only: asked.read_only,
+        suid: asked.suid,
+        dev: asked.dev,
+        noexec: asked.noexec,
+        allow_other: asked.allow_other || geteuid().is_root(),
+        ..Options::default()
+    };
+    // Until now a signal ends us; from here on it ends the mount first.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let handle = Arc::new(transport::mount(fs, &mountpoint, &options)?);
+    end_on_signal(signals, Arc::downgrade(&handle));
+    let server = serve::answer_questions(&handle, options.source_name);
+    if args.serve {
+        settle_in_background(log)?;
+    }
+    handle.wait()?;
+    drop(server);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
+    if (asked.suid || asked.dev) && !geteuid().is_root() {
+        return Err(Failure::usage("mount options suid and dev are for root"));
+    }
+    let of_root = asked.mode.is_some() || asked.uid.is_some() || asked.gid.is_some();
+    if of_root && source.is_some() {
+        let reason = "mount options mode, uid and gid are for a mount without a source";
+        return Err(Failure::usage(reason));
+    }
+    Ok(())
+}
+
+/// The absolute path of a source that is a directory.
+pub fn checked_source(source: &Path) -> anyhow::Result<PathBuf> {
+    let shown = source.display();
+    let path = source
+        .canonicalize()
+        .with_context(|| format!("source {shown}"))?;
+    if !path.is_dir() {
+        bail!("source {shown} is not a directory");
+    }
+    Ok(path)
+}
+
+fn check_apart(source: &Path, mountpoint: &Path) -> anyhow::Result<()> {
+    let (from, at) = (source.display(), mountpoint.display());
+    if mountpoint.starts_with(source) {
+        bail!("mount point {at} is inside the source {from}");
+    }
+    if source.starts_with(mountpoint) {
+        bail!("source {from} is inside the mount point {at}");
+    }
+    Ok(())
+}
+
+/// Runs this command again as the process that serves, and waits until it is ready or has failed.
+/// What it has to say until then goes to our stderr.
+fn serve_in_background() -> Outcome {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    arguments.insert(1, "--serve".into());
+    let mut child = Command::new("/proc/self/exe")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the serving process")?;
+    let said = child.stdout.take().map(BufReader::new);
+    let first = said.and_then(|said| said.lines().next());
+    if matches!(first, Some(Ok(line)) if line == READY) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = child.wait()?;
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(code) if code != 0 => Ok(ExitCode::from(code)),
+        _ => Err(anyhow!("the serving process ended before the mount was ready").into()),
+    }
+}
+
+fn open_log(path: &Path) -> anyhow::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| path.display().to_string())
+}
+
+/// Says that the mount is ready, then lets go of terminal, standard handles and directory.
+fn settle_in_background(log: Option<File>) -> io::Result<()> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    std::env::set_current_dir("/")?;
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "still in the session it was started from");
+    }
+    let mut stdout = io::stdout();
+    let told = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(log.as_ref().unwrap_or(&null))?;
+    told
+}
+
+/// The first signal unmounts, or detaches a mount in use; the second ends the process.
+fn end_on_signal(mut signals: Signals, handle: Weak<MountHandle>) {
+    std::thread::spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        if let Some(handle) = handle.upgrade()
+            && handle.unmount().is_err()
+        {
+            tracing::warn!("the mount is in use: detached, a second signal ends it");
+            if let Err(error) = handle.detach() {
+                tracing::error!(%error, "the mount cannot be detached");
+            }
+        }
+        signals.next();
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,34 @@
+//! How a load is shown while it runs.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use norefs::source::Progress;
+use std::time::Duration;
+
+/// Entries and entries per second, on a terminal; nothing elsewhere.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    pub fn new(what: String) -> Bar {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style =
+            ProgressStyle::with_template("{spinner} loading {msg}: {human_pos} entries, {per_sec}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Bar(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn entries(&self, total_so_far: u64) {
+        self.0.set_position(total_so_far);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

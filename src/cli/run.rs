@@ -1,0 +1,183 @@
+//! `norefs run`
+
+use super::fail::{Failure, say};
+use super::mount::checked_source;
+use super::mount_options::MountOptions;
+use super::tree::{self, LoadArgs};
+use super::{Outcome, report, serve};
+use anyhow::Context;
+use norefs::control;
+use norefs::transport::{self, Cache, MountHandle, Options};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, pidfd_open, pidfd_send_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::Instant;
+
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+const BY_SIGNAL: i32 = 128;
+
+/// Run a command in a tree that lives as long as the command
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory to load (an empty tree without one)
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// How long the kernel keeps what it was told: forever, none, or a duration such as 1s
+    #[arg(long, default_value_t = Cache::Forever)]
+    cache: Cache,
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Serving threads (default: one per CPU, at least two)
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
+    /// Do not print the counters at the end
+    #[arg(long)]
+    no_report: bool,
+    /// What to run (default: $SHELL)
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+/// A number of threads.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+pub fn run(args: Args) -> Outcome {
+    let source = args.from.as_deref().map(checked_source).transpose()?;
+    let nothing_asked = MountOptions::default();
+    let fs = tree::build(source.as_deref(), &args.load, &nothing_asked, args.cache)?;
+    let options = Options {
+        source_name: serve::source_name(source.as_deref()),
+        cache: args.cache,
+        threads: args.threads,
+        ..Options::default()
+    };
+    let private = private_directory().context("cannot make a private directory")?;
+    let mountpoint = private.path().join("tree");
+    std::fs::create_dir(&mountpoint)?;
+    // Until now a signal ends us; from here on it is for the command, and the mount is taken away.
+    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+    let handle = transport::mount(fs, &mountpoint, &options)?;
+    let server = serve::answer_questions(&handle, options.source_name);
+    let started = Instant::now();
+    let ended = run_command(&args.command, handle.mountpoint(), signals);
+    let elapsed = started.elapsed();
+    drop(server);
+    end(&handle);
+    if !args.no_report && ended.is_ok() {
+        let requests = handle.requests();
+        let (total, seconds) = (requests.total(), elapsed.as_secs_f64());
+        say(format_args!("{total} requests in {seconds:.2} s"));
+        let text = report::text(&control::by_kind(&requests), &handle.fs().outcomes());
+        text.lines().for_each(say);
+    }
+    ended.map(|status| ExitCode::from(exit_code(status)))
+}
+
+/// Only this user can enter it; it is removed when dropped.
+fn private_directory() -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("norefs-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+}
+
+/// Unmounts; what the command left running loses the mount.
+fn end(handle: &MountHandle) {
+    let ended = match handle.unmount() {
+        Ok(()) => handle.wait(),
+        Err(_) => {
+            tracing::warn!("processes left behind still use the mount; it ends under them");
+            handle.detach()
+        }
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "the mount did not end well");
+    }
+}
+
+fn run_command(
+    command: &[OsString],
+    mountpoint: &Path,
+    signals: Signals,
+) -> Result<ExitStatus, Failure> {
+    let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let (program, arguments) = match command {
+        [program, arguments @ ..] => (program.clone(), arguments),
+        [] => (shell(), [].as_slice()),
+    };
+    let mut child = Command::new(&program)
+        .args(arguments)
+        .current_dir(mountpoint)
+        .env("NOREFS_MOUNT", mountpoint)
+        .env("PWD", mountpoint)
+        .spawn()
+        .map_err(|error| cannot_start(&program, &error))?;
+    let handle = signals.handle();
+    let forwarding = forward(signals, &child)?;
+    let status = child.wait();
+    handle.close();
+    forwarding.join().unwrap_or_default();
+    Ok(status?)
+}
+
+fn cannot_start(program: &OsStr, error: &io::Error) -> Failure {
+    let status = match error.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    };
+    Failure::with_status(status, format!("{}: {error}", program.display()))
+}
+
+/// Passes signals on to the command until the signals are closed. What a terminal sends to its
+/// whole foreground group has reached the command already.
+fn forward(mut signals: Signals, child: &Child) -> io::Result<std::thread::JoinHandle<()>> {
+    let child: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    Ok(std::thread::spawn(move || {
+        for number in signals.forever() {
+            let from_terminal = matches!(number, SIGINT | SIGQUIT) && in_foreground();
+            if let Some(signal) = Signal::from_named_raw(number)
+                && !from_terminal
+            {
+                // Fails only if the command has just ended.
+                pidfd_send_signal(&child, signal).unwrap_or_default();
+            }
+        }
+    }))
+}
+
+fn in_foreground() -> bool {
+    let terminal = std::fs::File::open("/dev/tty").ok();
+    let group = terminal.and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok());
+    group == Some(getpgrp())
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let by_signal = || status.signal().map(|signal| BY_SIGNAL + signal);
+    let code = status.code().or_else(by_signal);
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_s_status_is_ours() {
+        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+    }
+}

@@ -1,0 +1,45 @@
+//! `norefs stats`
+
+use super::Outcome;
+use super::report;
+use anyhow::{Context, anyhow};
+use norefs::control;
+use norefs::transport::table;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Show the counters of a live mount
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where it is mounted
+    mountpoint: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let shown = args.mountpoint.display();
+    let path = table::absolute(&args.mountpoint).with_context(|| shown.to_string())?;
+    let entry = table::top_at(&path)?
+        .filter(|entry| entry.is_norefs())
+        .ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?;
+    let stats = control::stats(&entry).with_context(|| shown.to_string())?;
+    let text = if args.json {
+        serde_json::to_string(&stats)? + "\n"
+    } else {
+        format!(
+            "{} from {}, pid {}, up {} s, {} inodes, {} invalidations sent\n{}",
+            stats.mountpoint,
+            stats.source,
+            stats.pid,
+            stats.uptime_seconds,
+            stats.inodes,
+            stats.notifications,
+            report::text(&stats.requests, &stats.outcomes),
+        )
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

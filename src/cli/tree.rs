@@ -1,0 +1,92 @@
+//! Making the tree that is to be mounted.
+
+use super::fail::{Failure, say};
+use super::mount_options::MountOptions;
+use super::progress::Bar;
+use norefs::fs::{Config, Fs};
+use norefs::source::{self, LoadOptions, LoadReport};
+use norefs::transport::Cache;
+use norefs::tree::{Attr, Kind, Time};
+use std::path::Path;
+use std::sync::Arc;
+
+const ROOT_MODE: u16 = 0o755;
+/// Bytes of memory an inode is reckoned with when their number is limited by default.
+const BYTES_PER_INODE: u64 = 256;
+
+/// How a source is read.
+#[derive(clap::Args, Clone)]
+pub struct LoadArgs {
+    /// Fail if any entry of the source cannot be read
+    #[arg(long)]
+    pub strict: bool,
+    /// Load what is mounted below the source too
+    #[arg(long)]
+    pub cross_mounts: bool,
+}
+
+/// Bytes of physical memory.
+pub fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram
+        .saturating_mul(u64::from(info.mem_unit).max(1))
+}
+
+/// An empty tree, or one that holds the directory `from`.
+pub fn build(
+    from: Option<&Path>,
+    load: &LoadArgs,
+    options: &MountOptions,
+    cache: Cache,
+) -> Result<Arc<Fs>, Failure> {
+    let half = memory() / 2;
+    let config = Config {
+        ttl: cache.ttl(),
+        max_bytes: options.size.unwrap_or(half),
+        max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
+        read_only: options.read_only,
+    };
+    let fs = Arc::new(Fs::new(config, root(options)));
+    if let Some(dir) = from {
+        let how = LoadOptions {
+            strict: load.strict,
+            cross_mounts: load.cross_mounts,
+            threads: 0,
+        };
+        let bar = Bar::new(dir.display().to_string());
+        let report = source::load(&fs, dir, &how, &bar)?;
+        drop(bar);
+        print(&report);
+    }
+    Ok(fs)
+}
+
+fn root(options: &MountOptions) -> Attr {
+    let uid = options.uid.unwrap_or(rustix::process::geteuid().as_raw());
+    let gid = options.gid.unwrap_or(rustix::process::getegid().as_raw());
+    let mode = options.mode.unwrap_or(ROOT_MODE);
+    Attr {
+        nlink: 2,
+        ..Attr::new(Kind::Directory, mode, uid, gid, Time::now())
+    }
+}
+
+/// What a load left out is said on stderr.
+fn print(report: &LoadReport) {
+    for entry in &report.first_unreadable {
+        let path = entry.path.display();
+        say(format_args!("cannot read {path}: {}", entry.errno));
+    }
+    if report.unreadable > 0 {
+        let (n, entries) = (report.unreadable, report.entries);
+        say(format_args!(
+            "{n} entries could not be read in full, {entries} were loaded"
+        ));
+    }
+    if report.mounts_skipped > 0 {
+        let n = report.mounts_skipped;
+        say(format_args!(
+            "{n} mounts below the source are not loaded (see --cross-mounts)"
+        ));
+    }
+}

@@ -1,0 +1,84 @@
+//! How a running mount is asked things: a Unix socket that only its owner can open.
+//!
+//! One line of JSON asks, one line of JSON answers, then the connection ends.
+
+mod client;
+mod line;
+mod runtime;
+mod server;
+
+pub use client::{ControlError, stats};
+pub use server::Server;
+
+use crate::transport::Requests;
+use crate::tree::Outcomes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "lowercase", deny_unknown_fields)]
+enum Question {
+    Stats,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Stats(Box<Stats>),
+    Error(String),
+}
+
+/// The counters of a live mount.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Version of norefs that serves it.
+    pub version: String,
+    /// The serving process.
+    pub pid: u32,
+    /// Where it is mounted; bytes that are not UTF-8 are replaced.
+    pub mountpoint: String,
+    /// Where the tree came from, or `norefs`.
+    pub source: String,
+    /// Whole seconds since it was mounted.
+    pub uptime_seconds: u64,
+    /// Inodes in use, the root included.
+    pub inodes: u64,
+    /// How many times the kernel was told that attributes are stale.
+    pub notifications: u64,
+    /// How the no-reference operations ended.
+    pub outcomes: Outcomes,
+    /// Requests by kind; kinds that never came are left out.
+    pub requests: BTreeMap<String, KindStats>,
+}
+
+/// The requests of one kind. Latencies are in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindStats {
+    /// Requests that came.
+    pub count: u64,
+    /// Requests answered with an error.
+    pub errors: u64,
+    /// Median latency.
+    pub p50_ns: u64,
+    /// 99th percentile of the latency.
+    pub p99_ns: u64,
+    /// Longest latency.
+    pub max_ns: u64,
+}
+
+/// The requests in the form [`Stats`] carries them.
+pub fn by_kind(requests: &Requests) -> BTreeMap<String, KindStats> {
+    let pairs = requests.iter().map(|stats| {
+        let kind = KindStats {
+            count: stats.count,
+            errors: stats.errors,
+            p50_ns: stats.p50_ns,
+            p99_ns: stats.p99_ns,
+            max_ns: stats.max_ns,
+        };
+        (stats.kind.name().to_owned(), kind)
+    });
+    pairs.collect()
+}

@@ -1,0 +1,118 @@
+//! Where control sockets live: a directory of the mount's owner that nobody else can enter.
+
+use crate::transport::table;
+use rustix::process::geteuid;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+const SUFFIX: &str = ".sock";
+
+/// The directories in which a mount of `owner` may keep its socket, best first.
+pub(crate) fn candidates(owner: u32) -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    let own = geteuid().as_raw() == owner;
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if own && owner != 0 && Path::new(&dir).is_absolute() => {
+            dirs.push(Path::new(&dir).join("norefs"));
+        }
+        _ => {}
+    }
+    match owner {
+        0 => dirs.push(PathBuf::from("/run/norefs")),
+        _ => dirs.push(PathBuf::from(format!("/run/user/{owner}/norefs"))),
+    }
+    dirs.push(PathBuf::from(format!("/tmp/norefs-{owner}")));
+    dirs
+}
+
+/// The file name of a mount's socket: the mount's device number, which no two mounts share.
+pub(crate) fn file_name((major, minor): (u32, u32)) -> String {
+    format!("{major}-{minor}{SUFFIX}")
+}
+
+/// Makes the first directory that can be had and is private to this user.
+pub(crate) fn directory() -> io::Result<PathBuf> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for dir in candidates(geteuid().as_raw()) {
+        match make_private(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn make_private(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(dir)?;
+    let private = found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
+    match found.is_dir() && private {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} is not a private directory of this user", dir.display()),
+        )),
+    }
+}
+
+/// Removes sockets in `dir` whose mount is gone and that nobody listens on.
+pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
+    let live: Vec<String> = table::read()?.iter().map(|m| file_name(m.device)).collect();
+    for entry in fs::read_dir(dir)?.flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.ends_with(SUFFIX));
+        let mounted = live.iter().any(|live| **live == *name);
+        if ours && !mounted && UnixStream::connect(entry.path()).is_err() {
+            fs::remove_file(entry.path()).or_else(ignore_missing)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn ignore_missing(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_others_can_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(make_private(&open).is_err());
+        let link = dir.path().join("link");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink(&open, &link).unwrap();
+        assert!(make_private(&link).is_err());
+        assert!(make_private(&open).is_ok());
+        assert!(make_private(&dir.path().join("new")).is_ok());
+    }
+
+    #[test]
+    fn dead_sockets_are_swept_and_live_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = dir.path().join(file_name((9_999, 1)));
+        let _listener = std::os::unix::net::UnixListener::bind(&live).unwrap();
+        let dead = dir.path().join(file_name((9_999, 2)));
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        fs::write(dir.path().join("other"), "").unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(live.exists());
+        assert!(!dead.exists());
+        assert!(dir.path().join("other").exists());
+    }
+}

@@ -1,0 +1,197 @@
+//! The side that answers.
+
+use crate::control::runtime::{self, ignore_missing};
+use crate::control::{Answer, Question, Stats, line};
+use rustix::net::Shutdown;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The longest question, in bytes.
+const QUESTION_LIMIT: usize = 4096;
+
+/// Answers on a mount's socket until it is dropped, which removes the socket.
+pub struct Server {
+    path: PathBuf,
+    /// Which file is ours: the next mount may get our device number, and so our name.
+    inode: u64,
+    listener: Arc<UnixListener>,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts answering for the mount with this device number. `stats` is called for each
+    /// question and must not touch the mount.
+    ///
+    /// Fails if no private directory for the socket can be had.
+    pub fn start(
+        device: (u32, u32),
+        stats: impl Fn() -> Stats + Send + 'static,
+    ) -> io::Result<Server> {
+        let dir = runtime::directory()?;
+        if let Err(error) = runtime::sweep(&dir) {
+            tracing::debug!(%error, "old control sockets could not be swept");
+        }
+        Server::bind(&dir.join(runtime::file_name(device)), stats)
+    }
+
+    fn bind(path: &Path, stats: impl Fn() -> Stats + Send + 'static) -> io::Result<Server> {
+        // The device number is ours, so a socket of that name was left behind.
+        fs::remove_file(path).or_else(ignore_missing)?;
+        let listener = Arc::new(UnixListener::bind(path)?);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let inode = fs::symlink_metadata(path)?.ino();
+        let ending = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("norefs-control".to_owned())
+            .spawn({
+                let (listener, ending) = (listener.clone(), ending.clone());
+                move || accept(&listener, &ending, stats)
+            })?;
+        Ok(Server {
+            path: path.to_owned(),
+            inode,
+            listener,
+            ending,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::SeqCst);
+        let woken = rustix::net::shutdown(&*self.listener, Shutdown::Both).is_ok();
+        if let Some(thread) = self.thread.take()
+            && woken
+        {
+            thread.join().unwrap_or_default();
+        }
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        if ours && let Err(error) = fs::remove_file(&self.path).or_else(ignore_missing) {
+            tracing::debug!(%error, "the control socket could not be removed");
+        }
+    }
+}
+
+fn accept(listener: &UnixListener, ending: &AtomicBool, stats: impl Fn() -> Stats) {
+    while !ending.load(Ordering::SeqCst) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if let Err(error) = answer(&stream, &stats) {
+                    tracing::debug!(%error, "a control connection failed");
+                }
+            }
+            // Out of descriptors, or the listener was shut down.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn answer(stream: &UnixStream, stats: impl Fn() -> Stats) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
+    let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
+        Answer::Error("not permitted".to_owned())
+    } else {
+        match line::receive(stream, QUESTION_LIMIT) {
+            Ok(Question::Stats) => Answer::Stats(Box::new(stats())),
+            Err(error) => Answer::Error(error.to_string()),
+        }
+    };
+    line::send(stream, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn server(dir: &Path) -> Server {
+        let stats = || Stats {
+            pid: 7,
+            ..Stats::default()
+        };
+        Server::bind(&dir.join("socket"), stats).unwrap()
+    }
+
+    fn ask(dir: &Path, bytes: &[u8]) -> Answer {
+        let mut stream = UnixStream::connect(dir.join("socket")).unwrap();
+        // The server may answer and hang up before everything is written.
+        stream.write_all(bytes).unwrap_or_default();
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap_or_default();
+        line::receive(&stream, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(answer, Answer::Stats(stats) if stats.pid == 7));
+    }
+
+    #[test]
+    fn hostile_lines_are_answered_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let deep = [b"[".repeat(3000), b"\n".to_vec()].concat();
+        let hostile: &[&[u8]] = &[
+            b"",
+            b"\n",
+            b"\xff\xfe\x00\n",
+            b"{\"request\":\"stats\"}",
+            b"{\"request\":\"reboot\"}\n",
+            b"{\"request\":\"stats\",\"request\":\"stats\"}\n",
+            b"{\"request\":1e999}\n",
+            b"null\n",
+            &deep,
+        ];
+        for bytes in hostile {
+            let answer = ask(dir.path(), bytes);
+            assert!(matches!(answer, Answer::Error(_)), "{bytes:?}: {answer:?}");
+        }
+        let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(answer, Answer::Stats(_)), "still answering");
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let mut stream = UnixStream::connect(dir.path().join("socket")).unwrap();
+        stream.write_all(&vec![b' '; QUESTION_LIMIT]).unwrap();
+        let answer: Answer = line::receive(&stream, 1 << 20).unwrap();
+        assert!(matches!(answer, Answer::Error(reason) if reason.contains("too long")));
+    }
+
+    #[test]
+    fn the_socket_is_private_and_goes_with_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(dir.path());
+        let mode = fs::metadata(dir.path().join("socket"))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        drop(server);
+        assert!(!dir.path().join("socket").exists());
+    }
+
+    #[test]
+    fn a_server_leaves_its_successor_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = server(dir.path());
+        let _second = server(dir.path());
+        drop(first);
+        let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(answer, Answer::Stats(_)));
+    }
+}

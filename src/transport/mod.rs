@@ -1,0 +1,25 @@
+//! FUSE on the wire: requests from the kernel are unpacked, handed to [`Fs`](crate::fs::Fs) and
+//! answered. No decision is made here.
+//!
+//! [`mount`] serves a filesystem at a directory with several event loops, each on a device
+//! descriptor of its own. The kernel caches names and attributes as [`Cache`] says; what it holds
+//! stays exact because every change invalidates the attributes it touched before its reply is
+//! sent.
+
+mod device;
+mod init;
+mod latency;
+mod notify;
+mod options;
+mod requests;
+#[cfg(feature = "seams")]
+pub mod seam;
+mod serve;
+pub mod session;
+pub mod table;
+pub mod unmount;
+mod wire;
+
+pub use options::{Cache, CacheError, Options, Permissions};
+pub use requests::{RequestKind, RequestStats, Requests};
+pub use session::{MountError, MountHandle, mount};

@@ -1,0 +1,165 @@
+//! How a mount behaves.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How long the kernel may keep what it was told without asking again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// For good: all changes come through the mount, so the kernel's copy is exact. Missing names
+    /// and symbolic links are cached as well, opening a file or directory costs no request.
+    #[default]
+    Forever,
+    /// As [`Cache::Forever`], but the kernel asks again after this long.
+    For(Duration),
+    /// Not at all: every call reaches the filesystem.
+    None,
+}
+
+impl Cache {
+    /// The lifetime names and attributes are sent with.
+    pub const fn ttl(self) -> Duration {
+        match self {
+            // The kernel clamps at some decades; this is 68 years.
+            Cache::Forever => Duration::from_secs(i32::MAX as u64),
+            Cache::For(ttl) => ttl,
+            Cache::None => Duration::ZERO,
+        }
+    }
+
+    /// Whether the kernel keeps anything.
+    pub const fn is_none(self) -> bool {
+        self.ttl().is_zero()
+    }
+}
+
+/// A cache lifetime that could not be understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{0}` is not a cache lifetime: expected forever, none, or a duration such as 500ms, 1s, 2m"
+)]
+pub struct CacheError(String);
+
+impl FromStr for Cache {
+    type Err = CacheError;
+
+    /// `forever`, `none`, or a whole number with the unit `ms`, `s`, `m` or `h`.
+    fn from_str(text: &str) -> Result<Cache, CacheError> {
+        match text {
+            "forever" => return Ok(Cache::Forever),
+            "none" => return Ok(Cache::None),
+            _ => {}
+        }
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = &text[..text.len() - unit.len()];
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(CacheError(text.to_owned())),
+        };
+        let total = number.parse().ok().and_then(|n: u64| n.checked_mul(millis));
+        match total.map(Duration::from_millis) {
+            Some(Duration::ZERO) => Ok(Cache::None),
+            Some(ttl) if ttl < Cache::Forever.ttl() => Ok(Cache::For(ttl)),
+            Some(_) => Ok(Cache::Forever),
+            None => Err(CacheError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cache::Forever => f.write_str("forever"),
+            Cache::None => f.write_str("none"),
+            Cache::For(ttl) => write!(f, "{}ms", ttl.as_millis()),
+        }
+    }
+}
+
+/// Who decides whether a caller may do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permissions {
+    /// The kernel, from owner and mode (`default_permissions`).
+    #[default]
+    Kernel,
+    /// The filesystem's `access`; the kernel checks nothing else. Only for tests of that call.
+    #[cfg(feature = "seams")]
+    Daemon,
+}
+
+/// Options of one mount.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What `/proc/mounts` shows as the source.
+    pub source_name: String,
+    /// What the kernel may keep.
+    pub cache: Cache,
+    /// Event loops; `None`: one per CPU, at least two.
+    pub threads: Option<usize>,
+    /// Users other than the mounting one may enter. The default is whether the caller is root.
+    pub allow_other: bool,
+    /// The kernel refuses every change.
+    pub read_only: bool,
+    /// Set-user-id and set-group-id bits are honoured. Root only.
+    pub suid: bool,
+    /// Device files work. Root only.
+    pub dev: bool,
+    /// Programs cannot be executed.
+    pub noexec: bool,
+    /// Who checks permissions.
+    pub permissions: Permissions,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            source_name: "norefs".to_owned(),
+            cache: Cache::default(),
+            threads: None,
+            allow_other: rustix::process::geteuid().is_root(),
+            read_only: false,
+            suid: false,
+            dev: false,
+            noexec: false,
+            permissions: Permissions::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_lifetimes_are_read() {
+        let ms = |n| Ok(Cache::For(Duration::from_millis(n)));
+        assert_eq!("forever".parse(), Ok(Cache::Forever));
+        assert_eq!("none".parse(), Ok(Cache::None));
+        assert_eq!("0s".parse(), Ok(Cache::None));
+        assert_eq!("500ms".parse(), ms(500));
+        assert_eq!("1s".parse(), ms(1_000));
+        assert_eq!("2m".parse(), ms(120_000));
+        assert_eq!("1h".parse(), ms(3_600_000));
+        assert_eq!("99999999999s".parse(), Ok(Cache::Forever));
+    }
+
+    #[test]
+    fn nonsense_is_no_cache_lifetime() {
+        for text in [
+            "",
+            "1",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "99999999999999999999s",
+            "é",
+        ] {
+            assert!(text.parse::<Cache>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A mount and its serving threads, from the beginning to the end.
+
+use crate::fs::Fs;
+use crate::transport::device::Device;
+use crate::transport::serve::Shared;
+use crate::transport::unmount::{one_line, remove_dead, unmount};
+use crate::transport::{Options, Permissions, Requests, table};
+use fuser::{BackgroundSession, MountOption, Session, SessionACL};
+use parking_lot::Mutex;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+const DEVICE: &str = "/dev/fuse";
+
+/// Why nothing was mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The mount point cannot be reached.
+    #[error("mount point {}", .0.display())]
+    Unreachable(PathBuf, #[source] io::Error),
+    /// The mount point is a file.
+    #[error("mount point {} is not a directory", .0.display())]
+    NotDirectory(PathBuf),
+    /// Another FUSE file system is mounted there.
+    #[error("mount point {} is in use: {} is mounted there", .0.display(), .1)]
+    InUse(PathBuf, String),
+    /// A dead mount is there and cannot be taken away.
+    #[error("mount point {} holds a dead mount that cannot be removed", .0.display())]
+    Dead(PathBuf, #[source] io::Error),
+    /// The FUSE device does not work.
+    #[error("{DEVICE}")]
+    Device(#[source] io::Error),
+    /// The kernel or fusermount3 refused the mount.
+    #[error("cannot mount at {}: {}", .0.display(), .1)]
+    Refused(PathBuf, String),
+    /// The mount was made but could not be served, and was taken away again.
+    #[error("cannot serve the mount at {}", .0.display())]
+    Serve(PathBuf, #[source] io::Error),
+}
+
+/// Makes sure that `path` can be mounted on and returns it as an absolute path. A dead norefs
+/// mount there is taken away first.
+pub fn prepare(path: &Path) -> Result<PathBuf, MountError> {
+    let unreachable = |error| MountError::Unreachable(path.to_owned(), error);
+    let absolute = table::absolute(path).map_err(unreachable)?;
+    match remove_dead(&absolute) {
+        Ok(true) => tracing::warn!(path = %absolute.display(), "removed a dead mount"),
+        Ok(false) => {}
+        Err(error) => return Err(MountError::Dead(absolute, error)),
+    }
+    if let Some(entry) = table::top_at(&absolute).map_err(unreachable)?
+        && entry.is_fuse()
+    {
+        return Err(MountError::InUse(absolute, entry.fs_type));
+    }
+    match absolute.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(absolute),
+        Ok(_) => Err(MountError::NotDirectory(absolute)),
+        Err(error) => Err(unreachable(error)),
+    }
+}
+
+/// Mounts `fs` at `mount_point` and serves it in threads of its own. When this returns the mount
+/// answers.
+///
+/// The lifetimes in `options` are what the kernel is told; the caller makes `fs` with a
+/// configuration that agrees.
+pub fn mount(
+    fs: Arc<Fs>,
+    mount_point: &Path,
+    options: &Options,
+) -> Result<MountHandle, MountError> {
+    let mount_point = prepare(mount_point)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(DEVICE)
+        .map_err(MountError::Device)?;
+    let shared = Arc::new(Shared::new(fs, options.cache));
+    let adapter = Device::new(shared.clone());
+    let session = Session::new(adapter, &mount_point, &config(options))
+        .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
+    let unserved = |error| MountError::Serve(mount_point.clone(), error);
+    // Asked while no request is answered: later its users may unmount it.
+    let entry = table::top_at(&mount_point).map_err(unserved)?;
+    let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
+    shared.invalidator.connect(session.notifier());
+    let session = session.spawn().map(outlive).map_err(unserved)?;
+    Ok(MountHandle {
+        mount_point,
+        device: entry.device,
+        shared,
+        session: Mutex::new(Some(session)),
+    })
+}
+
+/// Gives the thread that serves, and keeps the rest for as long as the process lives: one
+/// descriptor. Dropped after the connection has ended, it would unmount whatever is at the mount
+/// point by then, because fuser 0.18 takes the end of the connection for a mount still there.
+fn outlive(mut session: BackgroundSession) -> JoinHandle<io::Result<()>> {
+    let nothing = std::thread::spawn(|| Ok(()));
+    let serving = std::mem::replace(&mut session.guard, nothing);
+    std::mem::forget(session);
+    serving
+}
+
+fn config(options: &Options) -> fuser::Config {
+    let root = rustix::process::geteuid().is_root();
+    let source = match root {
+        true => options.source_name.clone(),
+        // fusermount3 reads one comma list.
+        false => options
+            .source_name
+            .replace('\\', "\\\\")
+            .replace(',', "\\,"),
+    };
+    let subtype = table::FS_TYPE.trim_start_matches("fuse.");
+    let flags = [
+        (
+            options.permissions == Permissions::Kernel,
+            MountOption::DefaultPermissions,
+        ),
+        (options.read_only, MountOption::RO),
+        (options.noexec, MountOption::NoExec),
+        (options.suid, MountOption::Suid),
+        (options.dev, MountOption::Dev),
+    ];
+    let mut config = fuser::Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(source),
+        MountOption::CUSTOM(format!("subtype={subtype}")),
+    ];
+    config.mount_options.extend(
+        flags
+            .into_iter()
+            .filter_map(|(on, flag)| on.then_some(flag)),
+    );
+    config.acl = match options.allow_other {
+        true => SessionACL::All,
+        false => SessionACL::Owner,
+    };
+    config.n_threads = Some(threads(options));
+    config.clone_fd = true;
+    config
+}
+
+fn threads(options: &Options) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2));
+    options.threads.unwrap_or_else(cpus).max(1)
+}
+
+/// A mount being served. Dropping it unmounts, lazily if the mount is in use.
+pub struct MountHandle {
+    mount_point: PathBuf,
+    device: (u32, u32),
+    shared: Arc<Shared>,
+    session: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+impl MountHandle {
+    /// Where it is mounted: an absolute path.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// Major and minor device number of the mount.
+    pub fn device(&self) -> (u32, u32) {
+        self.device
+    }
+
+    /// What is served.
+    pub fn fs(&self) -> &Arc<Fs> {
+        &self.shared.fs
+    }
+
+    /// The requests received so far.
+    pub fn requests(&self) -> Requests {
+        self.shared.tally.sum()
+    }
+
+    /// How many times the kernel was told that attributes are stale.
+    pub fn notifications(&self) -> u64 {
+        self.shared.invalidator.sent()
+    }
+
+    /// A view of the counters that does not keep the mount alive.
+    pub fn counters(&self) -> MountCounters {
+        MountCounters(self.shared.clone())
+    }
+
+    /// Where a test takes hold of this mount.
+    #[cfg(feature = "seams")]
+    pub fn seams(&self) -> &Arc<crate::transport::seam::Seams> {
+        &self.shared.seams
+    }
+
+    /// Whether the mount is served and to be seen at its mount point.
+    pub fn is_mounted(&self) -> bool {
+        // Once the mount has ended, its device number may be another one's.
+        let ours = |entry: table::MountEntry| entry.is_norefs() && entry.device == self.device;
+        !self.shared.ended.load(Ordering::SeqCst)
+            && table::top_at(&self.mount_point).is_ok_and(|entry| entry.is_some_and(ours))
+    }
+
+    /// Unmounts; [`wait`](MountHandle::wait) returns then. `EBUSY` if the mount is in use. Does
+    /// nothing if it was unmounted already.
+    pub fn unmount(&self) -> io::Result<()> {
+        match self.is_mounted() {
+            true => unmount(&self.mount_point, false),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the mount out of the tree now. It is served until its last user has left.
+    pub fn detach(&self) -> io::Result<()> {
+        match self.is_mounted() {
+            true => unmount(&self.mount_point, true),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the mount has ended, whoever unmounts it, and all its threads are gone.
+    pub fn wait(&self) -> io::Result<()> {
+        // The lock is held meanwhile so that every caller waits.
+        let mut session = self.session.lock();
+        let ended = session
+            .take()
+            .map_or(Ok(()), |serving| match serving.join() {
+                Ok(ended) => ended,
+                Err(_) => Err(io::Error::other("a serving thread panicked")),
+            });
+        // A connection that was aborted leaves a dead mount behind.
+        remove_dead(&self.mount_point)?;
+        ended
+    }
+}
+
+impl Drop for MountHandle {
+    fn drop(&mut self) {
+        let ended = match self.unmount() {
+            Ok(()) => self.wait(),
+            // The threads go on until the last user has left.
+            Err(_) => self.detach(),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, path = %self.mount_point.display(), "the mount did not end well");
+        }
+    }
+}
+
+/// The counters of a mount; see [`MountHandle::counters`].
+#[derive(Clone)]
+pub struct MountCounters(Arc<Shared>);
+
+impl MountCounters {
+    /// The requests received so far.
+    pub fn requests(&self) -> Requests {
+        self.0.tally.sum()
+    }
+
+    /// How many times the kernel was told that attributes are stale.
+    pub fn notifications(&self) -> u64 {
+        self.0.invalidator.sent()
+    }
+
+    /// What is served.
+    pub fn fs(&self) -> &Fs {
+        &self.0.fs
+    }
+}

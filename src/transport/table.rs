@@ -1,0 +1,175 @@
+//! The kernel's mount table, and where a path stands in it.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The file-system type of a norefs mount, as the mount table shows it.
+pub const FS_TYPE: &str = "fuse.norefs";
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountEntry {
+    /// Major and minor device number: what `st_dev` of everything in the mount says.
+    pub device: (u32, u32),
+    /// Where it is mounted.
+    pub mount_point: PathBuf,
+    /// File-system type, for example `fuse.norefs`.
+    pub fs_type: String,
+    /// What the file system calls its source.
+    pub source: OsString,
+    /// The user who mounted it, if the file system says.
+    pub owner: Option<u32>,
+}
+
+impl MountEntry {
+    /// Whether this is a norefs mount, served or dead.
+    pub fn is_norefs(&self) -> bool {
+        self.fs_type == FS_TYPE
+    }
+
+    /// Whether this is any FUSE mount.
+    pub fn is_fuse(&self) -> bool {
+        self.fs_type == "fuse" || self.fs_type.starts_with("fuse.") || self.fs_type == "fuseblk"
+    }
+}
+
+/// The mounts of this process's mount namespace, in the order they were made. `ENOENT` without `/proc`.
+pub fn read() -> io::Result<Vec<MountEntry>> {
+    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// The mount that is visible at exactly `mount_point`, an absolute path without symbolic links.
+pub fn top_at(mount_point: &Path) -> io::Result<Option<MountEntry>> {
+    let mut mounts = read()?;
+    let last = mounts.iter().rposition(|m| m.mount_point == mount_point);
+    Ok(last.map(|index| mounts.swap_remove(index)))
+}
+
+/// The absolute path of a mount point, found without asking what is mounted there: that may be a
+/// dead mount. `ENOENT` if it does not exist.
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let beside = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            Some(std::env::current_dir()?.join(name))
+        }
+        (Some(parent), Some(name)) => Some(parent.canonicalize()?.join(name)),
+        _ => None,
+    };
+    match beside {
+        Some(path) if top_at(&path)?.is_some() => Ok(path),
+        _ => path.canonicalize(),
+    }
+}
+
+/// Reads the text of `/proc/PID/mountinfo`. Lines that are not understood are left out.
+fn parse(text: &[u8]) -> Vec<MountEntry> {
+    text.split(|byte| *byte == b'\n')
+        .filter_map(parse_line)
+        .collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<MountEntry> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let device = str::from_utf8(fields.nth(2)?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    let mount_point = unescape(fields.nth(1)?);
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let fs_type = String::from_utf8(unescape(fields.next()?)).ok()?;
+    let source = OsString::from_vec(unescape(fields.next()?));
+    let options = fields.next().unwrap_or_default();
+    let owner = options
+        .split(|byte| *byte == b',')
+        .find_map(|option| option.strip_prefix(b"user_id="))
+        .and_then(|id| str::from_utf8(id).ok()?.parse().ok());
+    Some(MountEntry {
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        mount_point: PathBuf::from(OsStr::from_bytes(&mount_point)),
+        fs_type,
+        source,
+        owner,
+    })
+}
+
+/// Undoes the kernel's escapes: a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let escaped = match (byte, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
+            }
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { &tail[3..] } else { tail };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"\
+22 1 0:20 / / rw,relatime - ext4 /dev/root rw\n\
+40 22 0:51 / /mnt/a\\040b rw,nosuid,nodev,relatime shared:1 master:2 - fuse.norefs /data\\134x rw,user_id=1000,group_id=1000,default_permissions\n\
+41 22 0:52 / /mnt/plain rw - fuse other rw,user_id=0,group_id=0\n\
+garbage\n\
+43 22 x:y / /broken rw - tmpfs tmpfs rw\n\
+44 22 0:60 / /short rw -\n\
+\n";
+
+    #[test]
+    fn lines_are_understood_and_garbage_is_left_out() {
+        let mounts = parse(TABLE);
+        assert_eq!(mounts.len(), 3);
+        assert_eq!(
+            mounts[1],
+            MountEntry {
+                device: (0, 51),
+                mount_point: PathBuf::from("/mnt/a b"),
+                fs_type: "fuse.norefs".to_owned(),
+                source: OsString::from("/data\\x"),
+                owner: Some(1000),
+            }
+        );
+    }
+
+    #[test]
+    fn kinds_of_mounts_are_told_apart() {
+        let mounts = parse(TABLE);
+        let kinds: Vec<_> = mounts
+            .iter()
+            .map(|m| (m.is_norefs(), m.is_fuse()))
+            .collect();
+        assert_eq!(kinds, [(false, false), (true, true), (false, true)]);
+    }
+
+    #[test]
+    fn escapes_that_are_cut_off_stay_as_they_are() {
+        assert_eq!(unescape(b"a\\04"), b"a\\04");
+        assert_eq!(unescape(b"\\"), b"\\");
+        assert_eq!(unescape(b"\\777"), b"\\777");
+        assert_eq!(unescape(b"\\012x"), b"\nx");
+    }
+
+    #[test]
+    fn the_root_of_the_namespace_is_found() {
+        assert!(top_at(Path::new("/")).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_mount_point_is_made_absolute() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
+        assert_eq!(absolute(&dir.path().join("link")).unwrap(), real);
+        assert_eq!(absolute(&dir.path().join("real/.")).unwrap(), real);
+        let missing = absolute(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+}

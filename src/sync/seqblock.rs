@@ -74,12 +74,22 @@ impl<const N: usize> SeqBlock<N> {
     /// The present version, once no writer is inside; `None` after a bounded number of looks.
     #[inline(always)]
     pub fn version(&self) -> Option<Version> {
+        let seq = self.seq.load(Ordering::Acquire);
+        match seq.is_multiple_of(2) {
+            true => Some(Version(seq)),
+            false => self.version_later(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn version_later(&self) -> Option<Version> {
         for _ in 0..SPIN_LIMIT {
+            spin_loop();
             let seq = self.seq.load(Ordering::Acquire);
             if seq.is_multiple_of(2) {
                 return Some(Version(seq));
             }
-            spin_loop();
         }
         None
     }

@@ -19,19 +19,33 @@ pub enum Kind {
     BlockDevice,
 }
 
+const S_IFMT_SHIFT: u32 = libc::S_IFMT.trailing_zeros();
+
+/// The kinds by their `S_IFMT` bits: a table, because a jump on what was just read is dear.
+const KINDS: [Option<Kind>; 16] = {
+    let mut kinds = [None; 16];
+    let mut i = 0;
+    while i < ALL_KINDS.len() {
+        kinds[(ALL_KINDS[i].bits() >> S_IFMT_SHIFT) as usize] = Some(ALL_KINDS[i]);
+        i += 1;
+    }
+    kinds
+};
+
+const ALL_KINDS: [Kind; 7] = [
+    Kind::Regular,
+    Kind::Directory,
+    Kind::Symlink,
+    Kind::Fifo,
+    Kind::Socket,
+    Kind::CharDevice,
+    Kind::BlockDevice,
+];
+
 impl Kind {
     /// The kind in the `S_IFMT` bits of `mode`, or `None` if they name no kind.
     pub const fn from_mode(mode: u32) -> Option<Kind> {
-        Some(match mode & libc::S_IFMT {
-            libc::S_IFREG => Kind::Regular,
-            libc::S_IFDIR => Kind::Directory,
-            libc::S_IFLNK => Kind::Symlink,
-            libc::S_IFIFO => Kind::Fifo,
-            libc::S_IFSOCK => Kind::Socket,
-            libc::S_IFCHR => Kind::CharDevice,
-            libc::S_IFBLK => Kind::BlockDevice,
-            _ => return None,
-        })
+        KINDS[((mode & libc::S_IFMT) >> S_IFMT_SHIFT) as usize]
     }
 
     /// The `S_IFMT` bits of this kind.

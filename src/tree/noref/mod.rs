@@ -195,12 +195,49 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// `ESTALE` if there is no such inode; those of the operation.
     #[inline]
     pub fn noref_node<O: NorefOp>(&self, id: NodeId, op: &O, out: &mut O::Out) -> Result<()> {
-        for _ in 0..ATTEMPTS {
-            match self.attempt_node(id, op, out) {
+        match self.attempt_node(id, op, out) {
+            Attempt::Ended(answer) => self.ended(answer),
+            first => self.noref_node_on(id, op, out, first),
+        }
+    }
+
+    /// The same with the answer as a value. It takes no place in memory before it is known, which
+    /// makes the usual case a straight line from the block's words to the caller's.
+    #[inline(always)]
+    fn noref_node_value<O: NorefOp<Out: Default>>(&self, id: NodeId, op: &O) -> Result<O::Out> {
+        let mut out = O::Out::default();
+        match self.attempt_node(id, op, &mut out) {
+            Attempt::Ended(answer) => self.ended(answer).map(|()| out),
+            first => {
+                let mut out = O::Out::default();
+                self.noref_node_on(id, op, &mut out, first).map(|()| out)
+            }
+        }
+    }
+
+    /// What follows a first attempt that did not end.
+    #[cold]
+    #[inline(never)]
+    fn noref_node_on<O: NorefOp>(
+        &self,
+        id: NodeId,
+        op: &O,
+        out: &mut O::Out,
+        first: Attempt,
+    ) -> Result<()> {
+        let mut attempt = first;
+        for _ in 1..ATTEMPTS {
+            match attempt {
                 Attempt::Ended(answer) => return self.ended(answer),
                 Attempt::Legitimate(slot) => return self.again(slot, op, out),
                 Attempt::Retry(cause) => self.retry(cause),
             }
+            attempt = self.attempt_node(id, op, out);
+        }
+        match attempt {
+            Attempt::Ended(answer) => return self.ended(answer),
+            Attempt::Legitimate(slot) => return self.again(slot, op, out),
+            Attempt::Retry(cause) => self.retry(cause),
         }
         self.outcomes.count(Outcome::Slow);
         op.slow(&self.get(id)?, out)

@@ -11,31 +11,33 @@ pub struct Stat;
 pub const STATX_ANSWERED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
 
 impl NorefOp for Stat {
-    type Out = Entry;
+    /// `None` before the first attempt: nothing to fill in for the usual case.
+    type Out = Option<Entry>;
     const FOLLOWS_POINTER: bool = false;
 
     #[inline(always)]
-    fn fast(&self, view: &View<'_>, out: &mut Entry) -> Fast {
-        *out = Entry {
+    fn fast(&self, view: &View<'_>, out: &mut Option<Entry>) -> Fast {
+        *out = Some(Entry {
             id: view.id(),
             attr: view.attr(),
-        };
+        });
         Fast::Done
     }
 
-    fn slow(&self, inode: &dyn Pinned, out: &mut Entry) -> Result<()> {
-        *out = Entry {
+    fn slow(&self, inode: &dyn Pinned, out: &mut Option<Entry>) -> Result<()> {
+        *out = Some(Entry {
             id: inode.id(),
             attr: inode.attr(),
-        };
+        });
         Ok(())
     }
 }
 
-fn unanswered() -> Entry {
-    Entry {
-        id: NodeId::ROOT,
-        attr: Attr::default(),
+#[inline(always)]
+fn answered(entry: Option<Entry>) -> Entry {
+    match entry {
+        Some(entry) => entry,
+        None => unreachable!("an operation that succeeds has filled in its answer"),
     }
 }
 
@@ -46,9 +48,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// `ESTALE`.
     #[inline]
     pub fn stat_node(&self, id: NodeId) -> Result<Attr> {
-        let mut entry = unanswered();
-        self.noref_node(id, &Stat, &mut entry)?;
-        Ok(entry.attr)
+        let entry = self.noref_node_value(id, &Stat)?;
+        Ok(answered(entry).attr)
     }
 
     /// stat of a path.
@@ -56,9 +57,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// # Errors
     /// As [`Tree::noref_path`].
     pub fn stat(&self, args: &PathArgs<'_>) -> Result<Entry> {
-        let mut entry = unanswered();
+        let mut entry = None;
         self.noref_path(args, &Stat, &mut entry)?;
-        Ok(entry)
+        Ok(answered(entry))
     }
 
     /// statx of a path. The mask returned says which of the fields asked for in `mask` are valid; the

@@ -35,4 +35,4 @@ pub use seqblock::{SeqBlock, Version};
 pub use slab::{NoSlot, Segmented, Segments, Slab, Slot};
 #[cfg(not(loom))]
 pub use stationed::Stationed;
-pub use table::{Groups, NoMemory, Retired, Table};
+pub use table::{Groups, NoMemory, Retired, Table, Values};

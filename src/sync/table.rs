@@ -91,6 +91,37 @@ fn allocate(bits: u32) -> Result<*mut Group, NoMemory> {
     Ok(first.map_addr(|addr| addr | bits as usize))
 }
 
+/// What is stored under one hash.
+pub struct Values<'g> {
+    groups: Groups<'g>,
+    hash: u32,
+    /// How many cells were looked at.
+    at: usize,
+}
+
+impl Iterator for Values<'_> {
+    type Item = u32;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u32> {
+        if self.groups.first.is_null() {
+            return None;
+        }
+        while self.at / CELLS <= self.groups.mask {
+            let group = self.groups.group(self.hash as usize + self.at / CELLS);
+            let word = group.0[self.at % CELLS].load(Ordering::Acquire);
+            self.at += 1;
+            if (word >> 32) as u32 == self.hash && word as u32 != 0 {
+                return Some(word as u32);
+            }
+            if word == EMPTY {
+                return None;
+            }
+        }
+        None
+    }
+}
+
 impl<'g> Groups<'g> {
     fn of(tagged: *mut Group) -> Groups<'g> {
         let (first, len) = untag(tagged);
@@ -107,27 +138,14 @@ impl<'g> Groups<'g> {
         unsafe { &*self.first.add(index & self.mask) }
     }
 
-    /// Calls `hit` for each value stored under `hash` until it returns something.
+    /// The values stored under `hash`, one after the other.
     #[inline(always)]
-    pub fn find<R>(&self, hash: u32, mut hit: impl FnMut(u32) -> Option<R>) -> Option<R> {
-        if self.first.is_null() {
-            return None;
+    pub fn values(self, hash: u32) -> Values<'g> {
+        Values {
+            groups: self,
+            hash,
+            at: 0,
         }
-        for step in 0..=self.mask {
-            for cell in &self.group(hash as usize + step).0 {
-                let word = cell.load(Ordering::Acquire);
-                if (word >> 32) as u32 == hash
-                    && word as u32 != 0
-                    && let Some(found) = hit(word as u32)
-                {
-                    return Some(found);
-                }
-                if word == EMPTY {
-                    return None;
-                }
-            }
-        }
-        None
     }
 
     /// The first cell on the probe path of `hash` that `wanted` accepts.
@@ -241,8 +259,7 @@ mod tests {
 
     fn found(table: &Table, hash: u32, value: u32) -> bool {
         let guard = crossbeam_epoch::pin();
-        let hit = |seen| (seen == value).then_some(());
-        table.groups(&guard).find(hash, hit).is_some()
+        table.groups(&guard).values(hash).any(|seen| seen == value)
     }
 
     #[test]

@@ -76,13 +76,14 @@ use block::Head;
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use dentry::Dentry;
 use directory::Up;
 use name::Name;
 use outcomes::OutcomeCounters;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use store::Store;
+use store::{Inode, Store};
 
 /// What a tree's operations return.
 pub type Result<T> = std::result::Result<T, Errno>;
@@ -243,11 +244,25 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// The live dentry for `name` in the directory `slot`.
     #[inline(always)]
     fn find(&self, slot: u32, name: &Name<'_>, guard: &Guard) -> Option<u32> {
-        self.store.names(slot, guard).find(name.hash(), |index| {
+        let found = self.find_in(self.store.inode(slot), name, guard);
+        found.map(|(index, _)| index)
+    }
+
+    /// The same with the dentry itself, in a directory already at hand.
+    #[inline(always)]
+    fn find_in(
+        &self,
+        directory: &Inode<E>,
+        name: &Name<'_>,
+        guard: &Guard,
+    ) -> Option<(u32, &Dentry)> {
+        for index in directory.table.groups(guard).values(name.hash()) {
             let dentry = self.store.dentry(index);
-            let found = dentry.is_named(name, &self.store.pieces) && dentry.live.is_live();
-            found.then_some(index)
-        })
+            if dentry.is_named(name, &self.store.pieces) && dentry.live.is_live() {
+                return Some((index, dentry));
+            }
+        }
+        None
     }
 
     /// The same for a holder of the directory's lock, under which the dentry stays what it is.

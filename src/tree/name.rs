@@ -35,23 +35,23 @@ pub(crate) struct Name<'a> {
     hash: u32,
 }
 
-/// Up to eight bytes as a word, zeros behind them. Two overlapping reads of fixed size instead of a copy
-/// of variable length.
+/// The word of the first eight bytes, without a loop or a call: fewer are two reads that overlap.
 #[inline(always)]
 fn word(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    let half = |at: usize| {
-        let four = bytes[at..at + 4].try_into().unwrap_or_default();
-        u64::from(u32::from_le_bytes(four))
+    if let Some(eight) = bytes.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
+    let four = |at: usize| match bytes[at..].first_chunk() {
+        Some(four) => u64::from(u32::from_le_bytes(*four)),
+        None => 0,
     };
-    match len {
+    match bytes.len() {
         0 => 0,
-        1..4 => {
+        len @ 1..4 => {
             let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
             byte(0) | byte(len / 2) | byte(len - 1)
         }
-        4..8 => half(0) | half(len - 4) << (8 * (len - 4)),
-        _ => u64::from_le_bytes(bytes[..8].try_into().unwrap_or_default()),
+        len @ 4.. => four(0) | four(len - 4) << (8 * (len - 4)),
     }
 }
 
@@ -62,27 +62,36 @@ impl<'a> Name<'a> {
     /// `ENAMETOOLONG` beyond [`NAME_MAX`].
     #[inline(always)]
     pub(crate) fn new(bytes: &'a [u8], hasher: &RandomState) -> Result<Name<'a>> {
-        if bytes.len() > NAME_MAX {
-            return Err(Errno::NAMETOOLONG);
+        Name::check(bytes)?;
+        Ok(Name::checked(bytes, hasher))
+    }
+
+    /// Refuses what is too long for a name.
+    #[inline(always)]
+    pub(crate) fn check(bytes: &[u8]) -> Result<()> {
+        match bytes.len() <= NAME_MAX {
+            true => Ok(()),
+            false => Err(Errno::NAMETOOLONG),
         }
-        let mut words = [0; INLINE];
-        let mut rest = bytes;
-        for cell in &mut words {
-            let (here, after) = rest.split_at(rest.len().min(8));
-            *cell = word(here);
-            if after.is_empty() {
-                break;
-            }
-            rest = after;
-        }
+    }
+
+    /// A name that passed [`Name::check`]. As a plain value it stays in registers; out of a `Result`
+    /// it would go through memory in pieces.
+    #[inline(always)]
+    pub(crate) fn checked(bytes: &'a [u8], hasher: &RandomState) -> Name<'a> {
         let mut state = hasher.build_hasher();
         state.write(bytes);
         let hash = state.finish();
-        Ok(Name {
+        Name {
             bytes,
-            words,
+            words: [
+                word(bytes),
+                word(bytes.get(8..).unwrap_or_default()),
+                word(bytes.get(16..).unwrap_or_default()),
+                word(bytes.get(24..).unwrap_or_default()),
+            ],
             hash: (hash ^ hash >> 32) as u32,
-        })
+        }
     }
 
     /// A name that may be given to something.
@@ -124,7 +133,7 @@ pub(crate) struct Piece {
 const _: () = assert!(size_of::<Piece>() == 48);
 
 impl Segmented for Piece {
-    const SEGMENT_BITS: u32 = 13;
+    const SEGMENT_BITS: u32 = 16;
 }
 
 impl Slot for Piece {
@@ -176,8 +185,17 @@ impl StoredName {
             return false;
         }
         let own = Name::own_words(name.bytes.len());
-        let same = (0..own).all(|i| self.words[i].load(Ordering::Relaxed) == name.words[i]);
+        // Constant indices keep `name` in registers.
+        let same = self.word_is::<0>(name, own)
+            && self.word_is::<1>(name, own)
+            && self.word_is::<2>(name, own)
+            && self.word_is::<3>(name, own);
         same && (len as usize <= INLINE_BYTES || self.rest_is(&name.bytes[FIRST * 8..], pieces))
+    }
+
+    #[inline(always)]
+    fn word_is<const I: usize>(&self, name: &Name<'_>, own: usize) -> bool {
+        I >= own || self.words[I].load(Ordering::Relaxed) == name.words[I]
     }
 
     fn rest_is(&self, mut rest: &[u8], pieces: &Slab<Piece>) -> bool {

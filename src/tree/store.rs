@@ -5,9 +5,7 @@ use super::dentry::Dentry;
 use super::directory::Directory;
 use super::name::Piece;
 use super::{Attr, Result};
-use crate::sync::{
-    Groups, Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict,
-};
+use crate::sync::{Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict};
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -161,12 +159,6 @@ impl<E: Send + Sync + 'static> Store<E> {
     #[inline(always)]
     pub(crate) fn life(&self, slot: u32) -> &Lifetime {
         self.lives.at(slot)
-    }
-
-    /// The table of the directory `slot`, under `guard`.
-    #[inline(always)]
-    pub(crate) fn names<'g>(&self, slot: u32, guard: &'g Guard) -> Groups<'g> {
-        self.inode(slot).table.groups(guard)
     }
 
     /// Begins an inode's life with one reference and one link. Nobody else can find it yet.

@@ -226,18 +226,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
         first: Attempt,
     ) -> Result<()> {
         let mut attempt = first;
-        for _ in 1..ATTEMPTS {
+        for left in (0..ATTEMPTS).rev() {
             match attempt {
                 Attempt::Ended(answer) => return self.ended(answer),
                 Attempt::Legitimate(slot) => return self.again(slot, op, out),
                 Attempt::Retry(cause) => self.retry(cause),
             }
+            if left == 0 {
+                break;
+            }
             attempt = self.attempt_node(id, op, out);
-        }
-        match attempt {
-            Attempt::Ended(answer) => return self.ended(answer),
-            Attempt::Legitimate(slot) => return self.again(slot, op, out),
-            Attempt::Retry(cause) => self.retry(cause),
         }
         self.outcomes.count(Outcome::Slow);
         op.slow(&self.get(id)?, out)
@@ -304,22 +302,54 @@ impl<E: Send + Sync + 'static> Tree<E> {
         op: &O,
         out: &mut O::Out,
     ) -> Result<()> {
-        let mut guard = crossbeam_epoch::pin();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                guard.repin();
+        let first = self.attempt_path(args, &crossbeam_epoch::pin(), op, out);
+        match first {
+            Attempt::Ended(answer) => self.ended(answer),
+            first => self.noref_path_on(args, op, out, first),
+        }
+    }
+
+    /// The same with the answer as a value, as [`Tree::noref_node_value`].
+    #[inline(always)]
+    fn noref_path_value<O: NorefOp<Out: Default>>(
+        &self,
+        args: &PathArgs<'_>,
+        op: &O,
+    ) -> Result<O::Out> {
+        let mut out = O::Out::default();
+        let first = self.attempt_path(args, &crossbeam_epoch::pin(), op, &mut out);
+        match first {
+            Attempt::Ended(answer) => self.ended(answer).map(|()| out),
+            first => {
+                let mut out = O::Out::default();
+                self.noref_path_on(args, op, &mut out, first).map(|()| out)
             }
-            match self.attempt_path(args, &guard, op, out) {
+        }
+    }
+
+    /// What follows a first attempt that did not end.
+    #[cold]
+    #[inline(never)]
+    fn noref_path_on<O: NorefOp>(
+        &self,
+        args: &PathArgs<'_>,
+        op: &O,
+        out: &mut O::Out,
+        first: Attempt,
+    ) -> Result<()> {
+        let mut attempt = first;
+        for left in (0..ATTEMPTS).rev() {
+            match attempt {
                 Attempt::Ended(answer) => return self.ended(answer),
-                Attempt::Legitimate(slot) => {
-                    drop(guard);
-                    return self.again(slot, op, out);
-                }
+                Attempt::Legitimate(slot) => return self.again(slot, op, out),
                 Attempt::Retry(Outcome::Slow) => break,
                 Attempt::Retry(cause) => self.retry(cause),
             }
+            if left == 0 {
+                break;
+            }
+            attempt = self.attempt_path(args, &crossbeam_epoch::pin(), op, out);
         }
-        drop(guard);
         self.outcomes.count(Outcome::Slow);
         let _still = self.keep_still();
         op.slow(&self.resolve(args)?, out)
@@ -409,27 +439,27 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// As [`Tree::noref_path`].
     pub fn lookup_path(&self, args: &PathArgs<'_>) -> Result<InodeRef<'_, E>> {
         for _ in 0..ATTEMPTS {
-            let guard = crossbeam_epoch::pin();
-            let mut walk = super::walk::RcuWalk::new(self, args.cred, &guard);
-            let attempt = match walk.run(args) {
-                Walked::Retry(Outcome::Slow) => break,
-                Walked::Retry(cause) => Attempt::Retry(cause),
-                Walked::Found(slot) => self.legitimize_walk(&walk, slot, &guard),
-                Walked::Err(error) => match walk.validate() {
-                    Ok(()) => Attempt::Ended(Err(error)),
-                    Err(cause) => Attempt::Retry(cause),
-                },
-            };
-            match attempt {
-                Attempt::Legitimate(slot) => {
-                    drop(guard);
-                    return Ok(InodeRef::adopt(self, slot));
-                }
+            match self.attempt_reference(args) {
+                Attempt::Legitimate(slot) => return Ok(InodeRef::adopt(self, slot)),
                 Attempt::Ended(answer) => answer?,
+                Attempt::Retry(Outcome::Slow) => break,
                 Attempt::Retry(cause) => self.retry(cause),
             }
         }
         let _still = self.keep_still();
         self.resolve(args)
+    }
+
+    fn attempt_reference(&self, args: &PathArgs<'_>) -> Attempt {
+        let guard = crossbeam_epoch::pin();
+        let mut walk = super::walk::RcuWalk::new(self, args.cred, &guard);
+        match walk.run(args) {
+            Walked::Retry(cause) => Attempt::Retry(cause),
+            Walked::Found(slot) => self.legitimize_walk(&walk, slot, &guard),
+            Walked::Err(error) => match walk.validate() {
+                Ok(()) => Attempt::Ended(Err(error)),
+                Err(cause) => Attempt::Retry(cause),
+            },
+        }
     }
 }

@@ -48,8 +48,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// `ESTALE`.
     #[inline]
     pub fn stat_node(&self, id: NodeId) -> Result<Attr> {
-        let entry = self.noref_node_value(id, &Stat)?;
-        Ok(answered(entry).attr)
+        self.noref_node_value(id, &Stat)
+            .map(|entry| answered(entry).attr)
     }
 
     /// stat of a path.
@@ -57,9 +57,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// # Errors
     /// As [`Tree::noref_path`].
     pub fn stat(&self, args: &PathArgs<'_>) -> Result<Entry> {
-        let mut entry = None;
-        self.noref_path(args, &Stat, &mut entry)?;
-        Ok(answered(entry))
+        self.noref_path_value(args, &Stat).map(answered)
     }
 
     /// statx of a path. The mask returned says which of the fields asked for in `mask` are valid; the

@@ -10,10 +10,12 @@ use super::evidence::{Evidence, MAX_STEPS, Step};
 use super::path::{self, MAX_LINKS};
 use crate::tree::block::{Head, WORDS};
 use crate::tree::cred::Mask;
+use crate::tree::dentry::Dentry;
 use crate::tree::directory::Up;
 use crate::tree::name::Name;
 use crate::tree::noref::{PathArgs, owner, seam};
 use crate::tree::outcomes::Outcome;
+use crate::tree::store::Inode;
 use crate::tree::{Credential, Errno, NodeId, Tree};
 use arrayvec::ArrayVec;
 use crossbeam_epoch::Guard;
@@ -41,7 +43,14 @@ pub(in crate::tree) struct RcuWalk<'w, 'g, E: Send + Sync + 'static> {
     tree: &'w Tree<E>,
     cred: &'w Credential<'w>,
     guard: &'g Guard,
-    evidence: Evidence,
+    evidence: Evidence<'w, E>,
+}
+
+/// Where a walk is.
+struct Here<'w, E> {
+    slot: u32,
+    inode: &'w Inode<E>,
+    head: Head,
 }
 
 impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
@@ -55,7 +64,7 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
             tree,
             cred,
             guard,
-            evidence: Evidence::default(),
+            evidence: Evidence::new(),
         }
     }
 
@@ -72,8 +81,9 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
     /// The attributes of the inode at the end, as further evidence.
     #[inline(always)]
     pub(in crate::tree) fn read_final(&mut self, slot: u32) -> Option<[u64; WORDS]> {
-        let (words, version) = self.tree.store.inode(slot).block.read()?;
-        self.evidence.last = Some((slot, version));
+        let inode = self.tree.store.inode(slot);
+        let (words, version) = inode.block.read()?;
+        self.evidence.last = Some((inode, version));
         Some(words)
     }
 
@@ -83,10 +93,11 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
     /// Why the attempt must be repeated.
     #[inline(always)]
     pub(in crate::tree) fn validate(&self) -> Result<(), Outcome> {
-        self.evidence.validate(&self.tree.store)
+        self.evidence.validate()
     }
 
-    fn start(&self, args: &PathArgs<'_>) -> Go<(u32, Head)> {
+    #[inline(always)]
+    fn start(&self, args: &PathArgs<'_>) -> Go<Here<'w, E>> {
         let id = match args.path.first() {
             Some(b'/') => NodeId::ROOT,
             _ => args.at,
@@ -95,59 +106,62 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
         if self.tree.store.inodes.get(id.slot()).is_none() {
             return Err(stale);
         }
-        let head = self.head(id.slot())?;
+        let here = self.enter(id.slot())?;
+        let head = &here.head;
         match head.generation() == id.generation() && head.kind().is_some() {
-            true => Ok((id.slot(), head)),
+            true => Ok(here),
             false => Err(stale),
         }
     }
 
     #[inline(always)]
-    fn head(&self, slot: u32) -> Go<Head> {
-        let head = self.tree.store.inode(slot).head();
-        head.ok_or(Stop::Retry(Outcome::RetryAttr))
+    fn enter(&self, slot: u32) -> Go<Here<'w, E>> {
+        let inode = self.tree.store.inode(slot);
+        match inode.head() {
+            Some(head) => Ok(Here { slot, inode, head }),
+            None => Err(Stop::Retry(Outcome::RetryAttr)),
+        }
     }
 
     #[inline(always)]
     fn walk(&mut self, args: &PathArgs<'w>) -> Go<u32> {
         path::check(args.path).map_err(Stop::Err)?;
-        let (mut slot, mut head) = self.start(args)?;
+        let mut here = self.start(args)?;
         // Paths still to be walked: the given one, under the targets of links met on the way.
         let mut paths = ArrayVec::<&'w [u8], { MAX_LINKS + 1 }>::new();
         let mut rest: &'w [u8] = args.path;
         let mut links = 0;
         loop {
             let Some((component, after)) = path::split(rest) else {
-                if !rest.is_empty() && !head.is_directory() {
+                if !rest.is_empty() && !here.head.is_directory() {
                     return Err(Stop::Err(Errno::NOTDIR));
                 }
                 match paths.pop() {
                     Some(path) => rest = path,
-                    None => return Ok(slot),
+                    None => return Ok(here.slot),
                 }
                 continue;
             };
             rest = after;
-            let next = self.step(slot, &head, component)?;
+            let next = self.step(&here, component)?;
             if rest.is_empty() && paths.is_empty() && !args.follow {
                 return Ok(next);
             }
-            let next_head = self.head(next)?;
-            if !next_head.is_symlink() {
-                (slot, head) = (next, next_head);
+            let next = self.enter(next)?;
+            if !next.head.is_symlink() {
+                here = next;
                 continue;
             }
             links += 1;
             if links > MAX_LINKS {
                 return Err(Stop::Err(Errno::LOOP));
             }
-            let target = self.target(&next_head)?;
+            let target = self.target(&next.head)?;
             if !rest.is_empty() {
                 paths.push(rest);
             }
             if target.first() == Some(&b'/') {
-                slot = NodeId::ROOT.slot();
-                head = self.head(slot)?;
+                here = self.enter(NodeId::ROOT.slot())?;
             }
             rest = target;
         }
@@ -161,61 +175,74 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
         }
     }
 
-    /// From the directory `slot` through one component.
+    /// From the directory `here` through one component.
     #[inline(always)]
-    fn step(&mut self, slot: u32, head: &Head, component: &[u8]) -> Go<u32> {
+    fn step(&mut self, here: &Here<'w, E>, component: &[u8]) -> Go<u32> {
         seam!(BeforeStep);
-        if !head.is_directory() {
+        if !here.head.is_directory() {
             return Err(Stop::Err(Errno::NOTDIR));
         }
+        let step = |dentry| Step {
+            directory: here.inode,
+            stamp: here.head.stamp(),
+            dentry,
+        };
         if self.evidence.steps.len() == MAX_STEPS {
             return Err(Stop::Retry(Outcome::Slow));
         }
-        let at = self.evidence.steps.len();
-        self.evidence.steps.push(Step {
-            directory: slot,
-            dentry: 0,
-            stamp: head.stamp(),
-        });
-        if !owner(head).allows(self.cred, Mask::EXECUTE) {
-            return Err(Stop::Err(Errno::ACCESS));
-        }
-        let (dentry, next) = match component {
-            b"." => (0, slot),
-            b".." => self.up(slot, head)?,
-            _ => self.down(slot, head, component)?,
+        let found = match owner(&here.head).allows(self.cred, Mask::EXECUTE) {
+            true => self.pass(here, component),
+            false => Err(Stop::Err(Errno::ACCESS)),
         };
-        self.evidence.steps[at].dentry = dentry;
-        Ok(next)
+        let dentry = found.as_ref().map_or(None, |(dentry, _)| *dentry);
+        self.evidence.steps.push(step(dentry));
+        found.map(|(_, next)| next)
     }
 
-    fn up(&self, slot: u32, head: &Head) -> Go<(u32, u32)> {
-        match self.tree.store.directories.at(head.aux()).up() {
-            Up::Root => Ok((0, slot)),
-            Up::Dentry(dentry) => Ok((dentry, self.tree.store.dentry(dentry).parent())),
+    /// The dentry that leads on, if one does, and where it leads.
+    #[inline(always)]
+    fn pass(&mut self, here: &Here<'w, E>, component: &[u8]) -> Go<(Option<&'w Dentry>, u32)> {
+        match component {
+            b"." => Ok((None, here.slot)),
+            b".." => self.up(here),
+            _ => self.down(here, component),
+        }
+    }
+
+    fn up(&self, here: &Here<'w, E>) -> Go<(Option<&'w Dentry>, u32)> {
+        let store = &self.tree.store;
+        match store.directories.at(here.head.aux()).up() {
+            Up::Root => Ok((None, here.slot)),
+            Up::Dentry(dentry) => {
+                let dentry = store.dentry(dentry);
+                Ok((Some(dentry), dentry.parent()))
+            }
             Up::Removed => Err(Stop::Err(Errno::NOENT)),
         }
     }
 
     #[inline(always)]
-    fn down(&mut self, slot: u32, head: &Head, component: &[u8]) -> Go<(u32, u32)> {
-        let name = Name::new(component, &self.tree.hasher).map_err(Stop::Err)?;
-        let find = || {
-            let dentry = self.tree.find(slot, &name, self.guard)?;
-            Some((dentry, self.tree.store.dentry(dentry).inode()))
-        };
-        if let Some(found) = find() {
-            return Ok(found);
+    fn down(&mut self, here: &Here<'w, E>, component: &[u8]) -> Go<(Option<&'w Dentry>, u32)> {
+        Name::check(component).map_err(Stop::Err)?;
+        let name = Name::checked(component, &self.tree.hasher);
+        match self.tree.find_in(here.inode, &name, self.guard) {
+            Some((_, dentry)) => Ok((Some(dentry), dentry.inode())),
+            None => self.down_again(here, name),
         }
-        // Only a miss needs the rename sequence, and pays for it with a second probe.
-        let renames = &self.tree.store.directories.at(head.aux()).renames;
+    }
+
+    /// Only a miss needs the rename sequence, and pays for it with a second probe.
+    #[inline(never)]
+    fn down_again(&mut self, here: &Here<'w, E>, name: Name<'_>) -> Go<(Option<&'w Dentry>, u32)> {
+        let directory = self.tree.store.directories.at(here.head.aux());
         seam!(BeforeStamp);
-        let stamp = renames.stamp().ok_or(Stop::Retry(Outcome::RetryRename))?;
+        let stamp = directory.renames.stamp();
+        let stamp = stamp.ok_or(Stop::Retry(Outcome::RetryRename))?;
         seam!(BeforeSecondProbe);
-        if let Some(found) = find() {
-            return Ok(found);
+        if let Some((_, dentry)) = self.tree.find_in(here.inode, &name, self.guard) {
+            return Ok((Some(dentry), dentry.inode()));
         }
-        self.evidence.miss = Some((head.aux(), stamp));
+        self.evidence.miss = Some((directory, stamp));
         Err(Stop::Err(Errno::NOENT))
     }
 }

@@ -1,1 +1,23 @@
-//! Harness
+//! What the tests on real mounts share.
+//!
+//! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep the tests short.
+//! The tests need root and `/dev/fuse`; where one is missing they fail and say so.
+//!
+//! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It serves to check
+//! the tests: whatever they say of a filesystem that is not particular to norefs must be true of tmpfs too.
+
+mod background;
+mod daemon;
+mod dice;
+mod guard;
+mod in_process;
+pub mod posix;
+pub mod programs;
+pub mod sample;
+
+pub use background::{Background, is_refusal, refused, text};
+pub use daemon::{Daemon, Stats, norefs, norefs_as};
+pub use dice::Dice;
+pub use guard::{Scratch, Tmpfs, is_mounted, wait_until};
+pub use in_process::InProcess;
+pub use posix::{fails, same_as_tmpfs};

@@ -1,0 +1,117 @@
+//! A mount served by the test's own process, so that the test reaches the seams and the counters.
+
+use crate::guard::{Scratch, Watchdog};
+use norefs::fs::{Config, Fs};
+use norefs::transport::seam::Seams;
+use norefs::transport::{Cache, MountHandle, Options, RequestKind, Requests, mount};
+use norefs::tree::{Attr, Kind, NodeId, Outcomes, Time};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A mount served by the library in this process.
+pub struct InProcess {
+    root: PathBuf,
+    handle: MountHandle,
+    _watchdog: Watchdog,
+    _scratch: Scratch,
+}
+
+impl InProcess {
+    /// Mounts an empty tree with enough event loops that some may be held back.
+    pub fn start(cache: Cache) -> InProcess {
+        InProcess::with(&Options {
+            cache,
+            ..Options::default()
+        })
+    }
+
+    /// Mounts an empty tree with `options`, but with eight event loops.
+    pub fn with(options: &Options) -> InProcess {
+        assert!(
+            Path::new("/dev/fuse").exists(),
+            "/dev/fuse is missing: load the fuse module, or start the container with --device /dev/fuse"
+        );
+        let scratch = Scratch::new();
+        let root = scratch.dir("mount");
+        let config = Config {
+            ttl: options.cache.ttl(),
+            max_bytes: 1 << 30,
+            max_inodes: 1 << 20,
+            read_only: options.read_only,
+        };
+        let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
+        let options = Options {
+            threads: Some(8),
+            ..options.clone()
+        };
+        let fs = Arc::new(Fs::new(config, attr));
+        InProcess {
+            _watchdog: Watchdog::new(&root),
+            handle: mount(fs, &root, &options).expect("mounting: the tests must run as root"),
+            root,
+            _scratch: scratch,
+        }
+    }
+
+    /// The root of the mount.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of `name` in the mount.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The filesystem behind the mount.
+    pub fn fs(&self) -> &Arc<Fs> {
+        self.handle.fs()
+    }
+
+    /// The places at which a test may interfere.
+    pub fn seams(&self) -> &Arc<Seams> {
+        self.handle.seams()
+    }
+
+    /// The node id of `path`, which is its inode number.
+    pub fn node(&self, path: impl AsRef<Path>) -> NodeId {
+        NodeId::from_raw(crate::posix::seen(path).ino)
+    }
+
+    /// The requests received so far.
+    pub fn requests(&self) -> Requests {
+        self.handle.requests()
+    }
+
+    /// How many requests of `kind` arrive while `work` is done.
+    pub fn count(&self, kind: RequestKind, work: impl FnOnce()) -> u64 {
+        let before = self.requests().count(kind);
+        work();
+        self.requests().count(kind) - before
+    }
+
+    /// How no-reference operations ended while `work` was done.
+    pub fn outcomes(&self, work: impl FnOnce()) -> Outcomes {
+        let before = self.fs().outcomes();
+        work();
+        let after = self.fs().outcomes();
+        Outcomes {
+            fast: after.fast - before.fast,
+            fast_error: after.fast_error - before.fast_error,
+            again: after.again - before.again,
+            retry_edge: after.retry_edge - before.retry_edge,
+            retry_attr: after.retry_attr - before.retry_attr,
+            retry_rseq: after.retry_rseq - before.retry_rseq,
+            slow: after.slow - before.slow,
+        }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        let ended = self.handle.detach().and_then(|()| self.handle.wait());
+        if !std::thread::panicking() {
+            ended.expect("unmounting");
+        }
+    }
+}

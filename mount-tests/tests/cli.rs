@@ -1,0 +1,191 @@
+//! `norefs mount` and `norefs stats`, and what is said to whoever uses any verb wrongly.
+
+use mount_tests::posix::{as_user, seen};
+use mount_tests::programs::attempt;
+use mount_tests::{
+    Background, Daemon, Scratch, fails, is_mounted, is_refusal, norefs, norefs_as, refused, text,
+};
+use rustix::fs::{lstat, major, minor};
+use rustix::io::Errno;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+#[test]
+fn mount_takes_a_relative_path() {
+    let scratch = Scratch::new();
+    let mountpoint = scratch.dir("mount");
+    std::fs::write(scratch.dir("source").join("file"), "content").unwrap();
+    let in_scratch = |arguments: &[&str]| {
+        let mut command = norefs();
+        command
+            .args(arguments)
+            .current_dir(&*scratch)
+            .status()
+            .unwrap()
+            .success()
+    };
+    assert!(in_scratch(&["mount", "source", "mount"]));
+    assert_eq!(std::fs::read(mountpoint.join("file")).unwrap(), b"content");
+    assert!(in_scratch(&["stats", "mount"]));
+    assert!(in_scratch(&["umount", "mount"]));
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn an_empty_mount_belongs_to_the_caller_and_shows_what_it_is() {
+    let mount = Background::new(&[]);
+    let root = seen(&mount.mountpoint);
+    assert_eq!((root.uid, root.gid, root.nlink), (0, 0, 2));
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = table
+        .lines()
+        .find(|line| line.contains(mount.mountpoint.to_str().unwrap()))
+        .unwrap();
+    assert!(
+        line.contains(" fuse.norefs ") && line.contains("default_permissions"),
+        "{line}"
+    );
+}
+
+#[test]
+fn stats_are_shown_for_people_and_for_programs() {
+    let mount = Background::new(&[]);
+    std::fs::create_dir(mount.mountpoint.join("dir")).unwrap();
+    let people = text(&mount.norefs("stats", &[]).stdout);
+    assert!(
+        people.contains("mkdir") && people.contains("fast"),
+        "{people}"
+    );
+    let stats = mount.stats();
+    assert_eq!(stats["requests"]["mkdir"]["count"], 1);
+    assert_eq!(stats["mountpoint"], mount.mountpoint.to_str().unwrap());
+    assert_eq!(stats["inodes"], 2);
+}
+
+#[test]
+fn stats_are_for_the_owner_of_the_mount() {
+    let mount = Background::new(&["-o", "allow_other"]);
+    let mut command = norefs_as(1000, &mount.scratch);
+    let output = command
+        .arg("stats")
+        .arg(&mount.mountpoint)
+        .output()
+        .unwrap();
+    refused(&output);
+    assert_eq!(text(&output.stdout), "");
+    let device = lstat(&mount.mountpoint).unwrap().st_dev;
+    let socket = format!("/run/norefs/{}-{}.sock", major(device), minor(device));
+    as_user(1000, 1000, &[], || {
+        fails(Errno::ACCESS, UnixStream::connect(&socket))
+    });
+    UnixStream::connect(&socket).unwrap();
+}
+
+/// The arguments in which `SOURCE`, `FILE`, `MOUNT`, `MISSING` and `INSIDE` stand for paths.
+const REFUSED: &[&[&str]] = &[
+    &["mount", "MISSING", "MOUNT"],
+    &["mount", "FILE", "MOUNT"],
+    &["mount", "MISSING"],
+    &["mount", "FILE"],
+    &["mount", "SOURCE", "MISSING"],
+    &["mount", "SOURCE", "INSIDE"],
+    &["mount", "SOURCE", "SOURCE"],
+    &["mount", "INSIDE", "SOURCE"],
+    &["mount", "SOURCE", "FILE"],
+    &["mount", "-o", "size=much", "MOUNT"],
+    &["mount", "-o", "size=-1", "MOUNT"],
+    &["mount", "-o", "nr_inodes=x", "MOUNT"],
+    &["mount", "-o", "mode=999", "MOUNT"],
+    &["mount", "-o", "uid=root?", "MOUNT"],
+    &["mount", "-o", "cache=sometimes", "MOUNT"],
+    &["mount", "-o", "no_such_option", "MOUNT"],
+    &["mount", "--cache", "sometimes", "MOUNT"],
+    &["mount", "--threads", "0", "MOUNT"],
+    &["umount", "MOUNT"],
+    &["umount", "MISSING"],
+    &["stats", "MOUNT"],
+    &["run", "--from", "MISSING", "--", "true"],
+    &["run", "--from", "FILE", "--", "true"],
+    &["run", "--cache", "sometimes", "--", "true"],
+];
+
+#[test]
+fn wrong_input_is_refused_in_one_line() {
+    let scratch = Scratch::new();
+    let (source, mountpoint) = (scratch.dir("source"), scratch.dir("mount"));
+    let inside = source.join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(scratch.join("file"), "").unwrap();
+    let place = |word: &str| match word {
+        "SOURCE" => source.clone(),
+        "INSIDE" => inside.clone(),
+        "MOUNT" => mountpoint.clone(),
+        "FILE" => scratch.join("file"),
+        "MISSING" => scratch.join("missing"),
+        word => PathBuf::from(word),
+    };
+    let mut wrong = Vec::new();
+    for arguments in REFUSED {
+        for foreground in [false, true] {
+            let mut command = norefs();
+            command.args(arguments.iter().map(|word| place(word)));
+            if foreground && arguments[0] == "mount" {
+                command.arg("-f");
+            }
+            let output = command.output().unwrap();
+            let fine = is_refusal(&output)
+                && [&mountpoint, &source, &inside]
+                    .iter()
+                    .all(|path| !is_mounted(path));
+            if !fine {
+                wrong.push(format!("{arguments:?}: {output:?}"));
+            }
+            let _ = rustix::mount::unmount(&mountpoint, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_mount_point_in_use_is_refused() {
+    let mount = Background::new(&[]);
+    std::fs::write(mount.mountpoint.join("file"), "").unwrap();
+    refused(&mount.norefs("mount", &[]));
+    refused(&mount.norefs("mount", &["-f"]));
+    assert!(lstat(mount.mountpoint.join("file")).is_ok());
+    assert!(mount.norefs("umount", &[]).status.success());
+    assert!(!is_mounted(&mount.mountpoint));
+}
+
+#[test]
+fn help_and_version_are_there() {
+    for verb in ["run", "mount", "umount", "stats"] {
+        let output = norefs().args([verb, "--help"]).output().unwrap();
+        assert!(
+            output.status.success() && text(&output.stdout).contains("Usage"),
+            "{verb}"
+        );
+    }
+    let version = text(&norefs().arg("--version").output().unwrap().stdout);
+    assert!(version.starts_with("norefs "), "{version}");
+    assert_eq!(
+        norefs().arg("no-such-verb").output().unwrap().status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn options_of_the_root_and_of_the_mount() {
+    let mount = Daemon::with(&["-o", "allow_other,mode=1770,uid=12,gid=34,noatime,nosuid"]);
+    let root = seen(mount.root());
+    assert_eq!((root.mode, root.uid, root.gid), (0o041770, 12, 34));
+    let mount = Daemon::with(&["-o", "ro"]);
+    fails(Errno::ROFS, std::fs::create_dir(mount.path("dir")));
+    let mount = Daemon::with(&["-o", "noexec"]);
+    std::fs::copy("/bin/true", mount.path("true")).unwrap();
+    assert!(
+        !attempt(mount.root(), "sh", &["-c", "./true"])
+            .status
+            .success()
+    );
+}

@@ -1,0 +1,223 @@
+//! Who may do what: every answer is that of tmpfs.
+
+use mount_tests::posix::{Outcome, as_user, fifo, tree};
+use mount_tests::{Daemon, fails, same_as_tmpfs};
+use rustix::fs::{
+    Access, AtFlags, CWD, Gid, Mode, OFlags, Uid, accessat, chmod, chown, lstat, mkdir, open,
+    readlink, rename, symlink, unlink, utimensat,
+};
+use rustix::io::Errno;
+use std::path::Path;
+
+/// uid, gid, supplementary groups.
+const CALLERS: [(u32, u32, &[u32]); 6] = [
+    (0, 0, &[]),
+    (1000, 1000, &[]),
+    (1001, 1000, &[]),
+    (1001, 1001, &[]),
+    (1001, 1001, &[1000]),
+    (1001, 1001, &[5, 6, 7, 1000]),
+];
+
+const MODES: [u32; 12] = [
+    0o000, 0o700, 0o070, 0o007, 0o711, 0o755, 0o744, 0o640, 0o604, 0o044, 0o411, 0o377,
+];
+
+type Change<'a> = &'a (dyn Fn() -> Result<(), Errno> + Sync);
+
+type Report = Vec<(&'static str, Result<(), Errno>)>;
+
+fn owned(path: &Path, mode: u32) {
+    chown(path, Some(Uid::from_raw(1000)), Some(Gid::from_raw(1000))).unwrap();
+    chmod(path, mode.into()).unwrap();
+}
+
+fn try_file(path: &Path) -> Report {
+    let open = |flags| open(path, flags, Mode::empty()).map(drop);
+    let access = |how| accessat(CWD, path, how, AtFlags::EACCESS);
+    let now = rustix::fs::Timestamps {
+        last_access: rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW as _,
+        },
+        last_modification: rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW as _,
+        },
+    };
+    vec![
+        ("stat", lstat(path).map(drop)),
+        ("open to read", open(OFlags::RDONLY)),
+        ("open to write", open(OFlags::WRONLY)),
+        ("open for both", open(OFlags::RDWR)),
+        ("truncate", open(OFlags::WRONLY | OFlags::TRUNC)),
+        ("access r", access(Access::READ_OK)),
+        ("access w", access(Access::WRITE_OK)),
+        ("access x", access(Access::EXEC_OK)),
+        (
+            "access rwx",
+            access(Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK),
+        ),
+        ("touch", utimensat(CWD, path, &now, AtFlags::empty())),
+        (
+            "execute",
+            std::process::Command::new(path)
+                .output()
+                .map(drop)
+                .outcome(),
+        ),
+    ]
+}
+
+fn try_dir(dir: &Path) -> Report {
+    let open_new =
+        |name: &str| open(dir.join(name), OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).map(drop);
+    vec![
+        ("list", std::fs::read_dir(dir).outcome()),
+        ("stat in it", lstat(dir.join("file")).map(drop)),
+        (
+            "stat of a missing name",
+            lstat(dir.join("missing")).map(drop),
+        ),
+        (
+            "readlink in it",
+            readlink(dir.join("symlink"), []).map(drop),
+        ),
+        ("stat below it", lstat(dir.join("sub/file")).map(drop)),
+        (
+            "access in it",
+            rustix::fs::access(dir.join("file"), Access::EXISTS),
+        ),
+        (
+            "chdir-like open",
+            open(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map(drop),
+        ),
+        ("create", open_new("new")),
+        ("mkdir", mkdir(dir.join("newdir"), Mode::RWXU)),
+        ("symlink", symlink("target", dir.join("newlink"))),
+        ("mkfifo", fifo(&dir.join("newfifo"), 0o600)),
+        ("rename", rename(dir.join("file"), dir.join("renamed"))),
+        (
+            "unlink",
+            unlink(dir.join("renamed")).or_else(|_| unlink(dir.join("file"))),
+        ),
+        ("rmdir", rustix::fs::rmdir(dir.join("empty"))),
+    ]
+}
+
+#[test]
+fn files_of_each_mode_for_each_caller() {
+    same_as_tmpfs(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in MODES {
+                let path = root.join(format!("{number} {mode:o}"));
+                std::fs::write(&path, "#!/bin/true\n").unwrap();
+                owned(&path, mode);
+                report.push((number, mode, as_user(uid, gid, groups, || try_file(&path))));
+            }
+        }
+        report
+    });
+}
+
+#[test]
+fn directories_of_each_mode_for_each_caller() {
+    same_as_tmpfs(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in MODES {
+                let dir = root.join(format!("{number} {mode:o}"));
+                std::fs::create_dir_all(dir.join("sub")).unwrap();
+                std::fs::create_dir(dir.join("empty")).unwrap();
+                std::fs::write(dir.join("file"), "").unwrap();
+                std::fs::write(dir.join("sub/file"), "").unwrap();
+                symlink("file", dir.join("symlink")).unwrap();
+                owned(&dir, mode);
+                report.push((number, mode, as_user(uid, gid, groups, || try_dir(&dir))));
+                chmod(&dir, Mode::RWXU).unwrap();
+            }
+        }
+        (report, tree(root))
+    });
+}
+
+#[test]
+fn attributes_are_changed_by_their_owner_only() {
+    same_as_tmpfs(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in [0o666, 0o6777, 0o2070] {
+                let path = root.join(format!("{number} {mode:o}"));
+                std::fs::write(&path, "").unwrap();
+                let changes: [(&str, Change); 5] = [
+                    ("chmod", &|| chmod(&path, 0o6711.into())),
+                    ("own group", &|| {
+                        chown(&path, None, Some(Gid::from_raw(gid)))
+                    }),
+                    ("its group", &|| {
+                        chown(&path, None, Some(Gid::from_raw(1000)))
+                    }),
+                    ("other group", &|| {
+                        chown(&path, None, Some(Gid::from_raw(4242)))
+                    }),
+                    ("owner", &|| chown(&path, Some(Uid::from_raw(1001)), None)),
+                ];
+                for (what, change) in changes {
+                    owned(&path, mode);
+                    let result = as_user(uid, gid, groups, change);
+                    report.push((number, mode, what, result, lstat(&path).unwrap().st_mode));
+                }
+            }
+        }
+        report
+    });
+}
+
+#[test]
+fn a_sticky_directory_protects_what_others_own() {
+    same_as_tmpfs(|root| {
+        let dir = root.join("tmp");
+        mkdir(&dir, Mode::RWXU).unwrap();
+        chmod(&dir, 0o1777.into()).unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(dir.join(name), "").unwrap();
+            owned(&dir.join(name), 0o666);
+        }
+        let as_other = as_user(1001, 1001, &[], || {
+            (
+                unlink(dir.join("a")),
+                rename(dir.join("a"), dir.join("d")),
+                std::fs::write(dir.join("mine"), "").outcome(),
+                rename(dir.join("mine"), dir.join("a")),
+            )
+        });
+        let as_owner = as_user(1000, 1000, &[], || {
+            (
+                unlink(dir.join("a")),
+                rename(dir.join("b"), dir.join("c")),
+                unlink(dir.join("mine")),
+            )
+        });
+        (as_other, as_owner, tree(root))
+    });
+}
+
+#[test]
+fn a_directory_closed_to_a_user_is_closed_in_the_cache_too() {
+    let mount = Daemon::start();
+    let file = mount.path("dir/sub/file");
+    std::fs::create_dir_all(mount.path("dir/sub")).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let as_other = |path: &Path| as_user(1000, 1000, &[], || lstat(path).map(drop));
+    as_other(&file).unwrap();
+    chmod(mount.path("dir"), 0o700.into()).unwrap();
+    fails(Errno::ACCESS, as_other(&file));
+    fails(Errno::ACCESS, as_other(&mount.path("dir/missing")));
+    chmod(mount.path("dir"), 0o711.into()).unwrap();
+    as_other(&file).unwrap();
+    chown(mount.path("dir/sub"), Some(Uid::from_raw(1001)), None).unwrap();
+    chmod(mount.path("dir/sub"), 0o700.into()).unwrap();
+    fails(Errno::ACCESS, as_other(&file));
+    as_user(1001, 1, &[], || lstat(&file)).unwrap();
+}

@@ -1,0 +1,140 @@
+//! `norefs run`.
+
+use mount_tests::programs::{attempt, run};
+use mount_tests::{Scratch, is_mounted, norefs, text, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+fn norefs_run(arguments: &[&str]) -> Output {
+    norefs().arg("run").args(arguments).output().unwrap()
+}
+
+fn shell(script: &str) -> Output {
+    norefs_run(&["--", "sh", "-c", script])
+}
+
+#[test]
+fn run_ends_with_the_status_of_the_command() {
+    assert_eq!(shell("exit 0").status.code(), Some(0));
+    assert_eq!(shell("exit 7").status.code(), Some(7));
+    assert_eq!(shell("kill -KILL $$").status.code(), Some(128 + 9));
+    assert_eq!(
+        norefs_run(&["--", "no-such-program"]).status.code(),
+        Some(127)
+    );
+    assert_eq!(norefs_run(&["--", "/etc/passwd"]).status.code(), Some(126));
+}
+
+#[test]
+fn run_works_in_the_root_of_a_mount_of_its_own() {
+    let output = shell(r#"test "$PWD" = "$NOREFS_MOUNT"; stat -f -c %T .; echo x > file; pwd; ls"#);
+    let said = text(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(output.status.success() && lines.len() == 3, "{output:?}");
+    assert!(lines[0].starts_with("fuse"), "{said}");
+    assert_eq!(lines[2], "file");
+    let mountpoint = Path::new(lines[1]);
+    assert!(
+        !is_mounted(mountpoint) && !mountpoint.exists(),
+        "{said} is left"
+    );
+}
+
+#[test]
+fn run_passes_standard_input_and_arguments_on() {
+    let mut command = norefs();
+    command.args([
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "cat > f; cat f; printf '<%s>' \"$@\"",
+        "sh",
+        "--json",
+        "a b",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"typed\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout), "typed\n<--json><a b>");
+}
+
+#[test]
+fn run_reports_on_standard_error() {
+    let report = text(&shell("mkdir a b c; stat a > /dev/null").stderr);
+    assert!(
+        report.lines().all(|line| line.starts_with("norefs:")),
+        "{report}"
+    );
+    for word in ["mkdir", "fast", "again", "slow", "p50", "p99"] {
+        assert!(report.contains(word), "{word} is missing: {report}");
+    }
+    let mkdir = report.lines().find(|line| line.contains("mkdir")).unwrap();
+    assert!(mkdir.split_whitespace().any(|word| word == "3"), "{report}");
+    let silent = norefs_run(&["--no-report", "--", "true"]);
+    assert_eq!(text(&silent.stderr), "");
+}
+
+#[test]
+fn run_without_a_command_starts_the_shell() {
+    let mut command = norefs();
+    command
+        .arg("run")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(
+        &mut child.stdin.take().unwrap(),
+        b"echo it is $NOREFS_MOUNT; exit 3\n",
+    )
+    .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stdout).contains("it is /"), "{output:?}");
+}
+
+#[test]
+fn run_is_ended_by_sigterm_and_leaves_no_mount() {
+    let mut command = norefs();
+    command
+        .args(["run", "--", "sh", "-c", "pwd; exec sleep 1000"])
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = String::new();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut first).unwrap();
+    let mountpoint = Path::new(first.trim_end());
+    assert!(is_mounted(mountpoint));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(
+        wait_until(|| child.try_wait().unwrap().is_some()),
+        "it runs on"
+    );
+    assert!(!is_mounted(mountpoint));
+}
+
+#[test]
+fn loading_shows_its_progress_on_a_terminal_only() {
+    let (source, at) = (Scratch::new(), Scratch::new());
+    for n in 0..500 {
+        std::fs::write(source.join(n.to_string()), "").unwrap();
+    }
+    let program = norefs().get_program().to_str().unwrap().to_owned();
+    let command = format!(
+        "{program} run --no-report --from {} -- true",
+        source.display()
+    );
+    assert_eq!(text(&attempt(&at, "sh", &["-c", &command]).stderr), "");
+    let shown = run(
+        &at,
+        "script",
+        &["--quiet", "--return", "--command", &command, "/dev/null"],
+    );
+    assert!(shown.contains("entries"), "{shown:?}");
+}

@@ -1,0 +1,91 @@
+//! Ordinary users mount through fusermount3.
+
+use mount_tests::posix::{as_user, seen};
+use mount_tests::programs::{run, sh};
+use mount_tests::{Daemon, Scratch, fails, is_mounted, norefs_as, text, wait_until};
+use rustix::fs::lstat;
+use rustix::io::Errno;
+use std::path::Path;
+
+#[test]
+fn an_ordinary_user_mounts_through_fusermount3() {
+    let mut mount = Daemon::as_user::<&str>(1000, &[]);
+    as_user(1000, 1000, &[], || {
+        std::fs::write(mount.path("file"), "content").unwrap();
+        assert_eq!(std::fs::read(mount.path("file")).unwrap(), b"content");
+        let file = seen(mount.path("file"));
+        assert_eq!(
+            (file.uid, file.gid, seen(mount.root()).uid),
+            (1000, 1000, 1000)
+        );
+        sh(mount.root(), "mkdir d; ln -s file s; mv file d/; ls -l d");
+    });
+    fails(Errno::ACCESS, lstat(mount.path("d")));
+    fails(
+        Errno::ACCESS,
+        as_user(1001, 1001, &[], || lstat(mount.root())),
+    );
+    let root = mount.root().to_owned();
+    as_user(1000, 1000, &[], || {
+        run(
+            Path::new("/"),
+            "fusermount3",
+            &["-u", root.to_str().unwrap()],
+        )
+    });
+    assert!(wait_until(|| mount.ended().is_some()));
+    assert!(!is_mounted(&root));
+}
+
+#[test]
+fn an_ordinary_user_has_every_verb() {
+    let scratch = Scratch::new();
+    let (mountpoint, runtime) = (scratch.dir("mount"), scratch.dir("run"));
+    for dir in [&mountpoint, &runtime] {
+        std::os::unix::fs::chown(dir, Some(1000), Some(1000)).unwrap();
+    }
+    let as_1000 = |arguments: &[&str]| {
+        let mut command = norefs_as(1000, &scratch);
+        command
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .output()
+            .unwrap()
+    };
+    let at = mountpoint.to_str().unwrap();
+    for arguments in [&["mount", at], &["stats", at], &["umount", at]] {
+        let output = as_1000(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert!(!is_mounted(&mountpoint));
+    let output = as_1000(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "id -u; touch file; stat -c %u file",
+    ]);
+    assert_eq!(
+        text(&output.stdout),
+        "1000\n1000\n",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn an_ordinary_user_cannot_mount_where_another_owns() {
+    let scratch = Scratch::new();
+    let mountpoint = scratch.dir("mount");
+    let output = norefs_as(1000, &scratch)
+        .arg("mount")
+        .arg(&mountpoint)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!is_mounted(&mountpoint));
+}

@@ -16,7 +16,7 @@
 //!   caller has ended and reused meanwhile. The caller therefore compares the generation under the
 //!   lock before it calls [`Lifetime::try_end`].
 
-use super::primitive::{AtomicU32, Ordering, fence};
+use super::primitive::{AtomicU32, LoadOwned, Ordering, fence};
 use super::refword::{Put, RefWord};
 
 /// What [`Lifetime::try_end`] decided.
@@ -61,7 +61,7 @@ impl Lifetime {
 
     /// Lowers `links` by one; called under the object's lock. Returns what is left.
     pub fn drop_link(links: &AtomicU32) -> u32 {
-        let left = links.load(Ordering::Relaxed).saturating_sub(1);
+        let left = links.load_owned().saturating_sub(1);
         links.store(left, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         left
@@ -70,7 +70,7 @@ impl Lifetime {
     /// Ends the object if nothing holds it. Called under the object's lock, with the generation
     /// checked.
     pub fn try_end(&self, links: &AtomicU32) -> Verdict {
-        if links.load(Ordering::Relaxed) != 0 {
+        if links.load_owned() != 0 {
             return Verdict::Lives;
         }
         let forgotten = self.nlookup.is_dead() || self.nlookup.kill();

@@ -1,7 +1,8 @@
 //! The concurrency primitives. Nothing here knows of files.
 //!
 //! Each file tells one algorithm at its head, names its states as constants, explains each memory
-//! ordering once, beside the access, and has a loom story of its own (`tests/loom.rs`).
+//! ordering once, beside the access, and has loom stories of its own (`tests/loom_*.rs`
+//! beside it).
 //!
 //! | primitive | what it gives |
 //! |---|---|
@@ -25,6 +26,8 @@ mod slab;
 #[cfg(not(loom))]
 mod stationed;
 mod table;
+#[cfg(all(test, loom))]
+mod tests;
 
 #[cfg(not(loom))]
 pub use counters::Counters;

@@ -33,3 +33,38 @@ mod chosen {
 }
 
 pub(crate) use chosen::*;
+
+/// Loads by the only thread that may store to the word just now: the holder of the lock it is
+/// changed under.
+///
+/// No other thread's store can come between, so no ordering is needed. loom checks the claim. It
+/// also needs to be told: it remembers one load of a word at a time, and the owner's load before
+/// each store would make it forget the readers' loads, and with them the orders to try.
+pub(crate) trait LoadOwned {
+    type Value;
+
+    fn load_owned(&self) -> Self::Value;
+}
+
+macro_rules! load_owned {
+    ($($atomic:ty => $value:ty $(, $t:ident)?;)*) => {$(
+        impl$(<$t>)? LoadOwned for $atomic {
+            type Value = $value;
+
+            #[inline(always)]
+            fn load_owned(&self) -> $value {
+                #[cfg(not(loom))]
+                return self.load(Ordering::Relaxed);
+                // SAFETY: the caller owns the word; loom fails the story if it does not.
+                #[cfg(loom)]
+                return unsafe { self.unsync_load() };
+            }
+        }
+    )*};
+}
+
+load_owned! {
+    AtomicU32 => u32;
+    AtomicU64 => u64;
+    AtomicPtr<T> => *mut T, T;
+}

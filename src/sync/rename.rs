@@ -27,7 +27,7 @@
 //! Source: the kernel's `rename_lock` and `d_seq`, taken apart; the order of kills and publications
 //! was found by exhaustive search (`tests/rename_model.rs`).
 
-use super::primitive::{AtomicU32, AtomicU64, Ordering, fence};
+use super::primitive::{AtomicU32, AtomicU64, LoadOwned, Ordering, fence};
 
 /// A directory's rename sequence: odd while names in it change hands.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl RenameSeq {
 
     /// Moves the sequence on by one. Only the holder of the directory's lock may.
     fn advance(&self, ordering: Ordering) {
-        let seq = self.0.load(Ordering::Relaxed);
+        let seq = self.0.load_owned();
         self.0.store(seq + 1, ordering);
     }
 }
@@ -87,7 +87,7 @@ impl Live {
 
     /// Ends the name for good. Only the holder of the directory's lock may.
     pub fn kill(&self) {
-        let word = self.0.load(Ordering::Relaxed);
+        let word = self.0.load_owned();
         self.0.store(word & !LIVE, Ordering::Release);
     }
 }

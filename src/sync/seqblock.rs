@@ -25,7 +25,7 @@
 //! Source: the recipe of Boehm, "Can seqlocks get along with programming language memory
 //! models?" (MSPC 2012); the kernel's `seqcount_t`.
 
-use super::primitive::{AtomicU64, Ordering, fence, spin_loop};
+use super::primitive::{AtomicU64, LoadOwned, Ordering, fence, spin_loop};
 
 /// How often a reader looks again at an odd counter before it gives up.
 #[cfg(not(loom))]
@@ -113,12 +113,12 @@ impl<const N: usize> SeqBlock<N> {
     /// this; anybody else may get a mixture.
     #[inline]
     pub fn read_locked(&self) -> [u64; N] {
-        std::array::from_fn(|i| self.words[i].load(Ordering::Relaxed))
+        std::array::from_fn(|i| self.words[i].load_owned())
     }
 
     /// Replaces all words as one step. Writers exclude each other by a lock of the caller's.
     pub fn write(&self, words: &[u64; N]) {
-        let seq = self.seq.load(Ordering::Relaxed);
+        let seq = self.seq.load_owned();
         debug_assert!(seq.is_multiple_of(2), "two writers in one block");
         self.seq.store(seq + 1, Ordering::Relaxed);
         fence(Ordering::Release);

@@ -14,7 +14,7 @@
 //! Orderings: a push releases and the swap acquires, so the next life of a slot begins after all that
 //! was done in the last. A segment is published with Release and found with Acquire, complete.
 
-use super::primitive::{AtomicPtr, AtomicU32, Mutex, Ordering};
+use super::primitive::{AtomicPtr, AtomicU32, LoadOwned, Mutex, Ordering};
 use crossbeam_utils::CachePadded;
 use std::alloc::Layout;
 
@@ -114,7 +114,7 @@ impl<T: Segmented> Segments<T> {
             return Err(NoSlot);
         }
         let _growing = self.growing.lock();
-        while index >= self.ready.load(Ordering::Relaxed) {
+        while index >= self.ready.load_owned() {
             self.fill_in()?;
         }
         Ok(())
@@ -122,14 +122,14 @@ impl<T: Segmented> Segments<T> {
 
     /// Fills in the next slots, in a segment made for them if need be. Called under the lock.
     fn fill_in(&self) -> Result<(), NoSlot> {
-        let from = self.ready.load(Ordering::Relaxed);
+        let from = self.ready.load_owned();
         let offset = from & (Self::SEGMENT - 1);
         let place = &self.segments[(from >> T::SEGMENT_BITS) as usize];
         if offset == 0 {
             place.store(new_segment(Self::layout())?, Ordering::Release);
         }
         let count = READY_STEP.min(Self::SEGMENT - offset);
-        let segment = place.load(Ordering::Relaxed);
+        let segment = place.load_owned();
         for index in offset..offset + count {
             // SAFETY: the segment has `SEGMENT` places, and those from `offset` on are not filled in
             // yet and not visible to anybody.

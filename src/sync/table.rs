@@ -21,7 +21,7 @@
 //! Orderings: a cell is stored with Release and loaded with Acquire, so the object behind a value is
 //! complete for whoever finds it; the same for the array's pointer and the cells in it.
 
-use super::primitive::{AtomicPtr, AtomicU64, Guard, Ordering};
+use super::primitive::{AtomicPtr, AtomicU64, Guard, LoadOwned, Ordering};
 use std::marker::PhantomData;
 
 #[cfg(not(loom))]
@@ -148,14 +148,14 @@ impl<'g> Groups<'g> {
         }
     }
 
-    /// The first cell on the probe path of `hash` that `wanted` accepts.
+    /// The first cell on the probe path of `hash` that `wanted` accepts, for the writer.
     fn cell(&self, hash: u32, wanted: impl Fn(u64) -> bool) -> Option<&'g AtomicU64> {
         if self.first.is_null() {
             return None;
         }
         (0..=self.mask)
             .flat_map(|step| &self.group(hash as usize + step).0)
-            .find(|cell| wanted(cell.load(Ordering::Relaxed)))
+            .find(|cell| wanted(cell.load_owned()))
     }
 
     fn cells(&self) -> impl Iterator<Item = u64> + 'g {
@@ -169,7 +169,7 @@ impl<'g> Groups<'g> {
         );
         (0..len)
             .flat_map(move |index| &this.group(index).0)
-            .map(|cell| cell.load(Ordering::Relaxed))
+            .map(|cell| cell.load_owned())
     }
 }
 
@@ -180,9 +180,14 @@ impl Table {
         Groups::of(self.groups.load(Ordering::Acquire))
     }
 
+    /// The present array, for the writer.
+    fn owned<'g>(&self, _guard: &'g Guard) -> Groups<'g> {
+        Groups::of(self.groups.load_owned())
+    }
+
     /// How many cells may be used (full or tomb) before [`Table::rebuild`] is due: seven in eight.
     pub fn capacity(&self) -> usize {
-        let (first, len) = untag(self.groups.load(Ordering::Relaxed));
+        let (first, len) = untag(self.groups.load_owned());
         let cells = if first.is_null() { 0 } else { len * CELLS };
         cells - cells.div_ceil(8)
     }
@@ -190,11 +195,11 @@ impl Table {
     /// Puts `value` (not 0) in. True if a tomb was reused, false if a fresh cell was taken. The
     /// caller keeps the number of used cells within [`Table::capacity`].
     pub fn insert(&self, hash: u32, value: u32, guard: &Guard) -> bool {
-        let free = self.groups(guard).cell(hash, |word| word as u32 == 0);
+        let free = self.owned(guard).cell(hash, |word| word as u32 == 0);
         let Some(cell) = free else {
             unreachable!("the caller keeps one cell in eight empty")
         };
-        let tomb = cell.load(Ordering::Relaxed) == TOMB;
+        let tomb = cell.load_owned() == TOMB;
         cell.store((hash as u64) << 32 | value as u64, Ordering::Release);
         tomb
     }
@@ -203,10 +208,10 @@ impl Table {
     pub fn remove(&self, hash: u32, value: u32, guard: &Guard) -> bool {
         let full = (hash as u64) << 32 | value as u64;
         let cell = self
-            .groups(guard)
+            .owned(guard)
             .cell(hash, |word| word == full || word == EMPTY);
         match cell {
-            Some(cell) if cell.load(Ordering::Relaxed) == full => {
+            Some(cell) if cell.load_owned() == full => {
                 cell.store(TOMB, Ordering::Release);
                 true
             }
@@ -220,7 +225,7 @@ impl Table {
     /// # Errors
     /// [`NoMemory`]; the table is as before.
     pub fn rebuild(&self, want: usize, guard: &Guard) -> Result<Retired, NoMemory> {
-        let old = self.groups(guard);
+        let old = self.owned(guard);
         let cells = want + want.div_ceil(7);
         let groups = cells.div_ceil(CELLS).next_power_of_two();
         let tagged = allocate(groups.trailing_zeros())?;

@@ -36,17 +36,22 @@ impl<E: Send + Sync + 'static> Tree<E> {
             }
         }
         self.outcomes.count(Outcome::Slow);
-        match self.child_named(&self.get(parent)?, &name) {
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error),
-            Ok(child) => {
-                child.raise_lookup()?;
-                Ok(Some(Entry {
-                    id: child.id(),
-                    attr: child.attr(),
-                }))
-            }
-        }
+        self.lookup_locked(&self.get(parent)?, &name)
+    }
+
+    /// The same under the directory's lock: there the child keeps its name until all is told of it.
+    fn lookup_locked(&self, parent: &InodeRef<'_, E>, name: &Name<'_>) -> Result<Option<Entry>> {
+        let directory = self.directory(parent)?;
+        let _names = directory.names.read();
+        let Some(dentry) = self.find_locked(parent.slot, name) else {
+            return Ok(None);
+        };
+        let child = InodeRef::take(self, self.store.dentry(dentry).inode()).ok_or(Errno::STALE)?;
+        child.raise_lookup()?;
+        Ok(Some(Entry {
+            id: child.id(),
+            attr: child.attr(),
+        }))
     }
 
     fn try_lookup(

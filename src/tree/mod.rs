@@ -54,6 +54,8 @@ pub mod noref;
 mod outcomes;
 mod remove;
 mod rename;
+#[cfg(test)]
+mod sealed;
 #[cfg(any(test, feature = "seams"))]
 pub mod seam;
 mod store;

@@ -130,6 +130,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             true => self.relation(from.0.slot, to.0.slot)?,
             false => Relation::Unrelated,
         };
+        seam!(BeforeBothLocks);
         let mut both = self.lock_both(from.0, to.0, relation)?;
         let plan = Plan {
             tree: self,

@@ -13,6 +13,8 @@ pub enum Seam {
     BeforeStamp,
     /// It was noted, and the name is about to be looked for once more.
     BeforeSecondProbe,
+    /// A rename knows how its directories lie to each other and is about to lock them.
+    BeforeBothLocks,
     /// Names change hands: once before the new ones are published, once after.
     InHandOver,
     /// A path was walked or an inode read; nothing is validated yet.

@@ -1,0 +1,172 @@
+//! Stories of the two counts and the links that decide together when an object ends.
+
+use super::super::primitive::{AtomicU32, Mutex};
+use super::super::{Lifetime, Verdict};
+use super::{Body, explore};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+/// An inode with one name.
+struct Inode {
+    life: Lifetime,
+    links: AtomicU32,
+    /// The life this slot is in, under the lock.
+    generation: Mutex<u32>,
+    body: Body,
+    ends: AtomicUsize,
+}
+
+const BORN: u32 = 1;
+
+impl Inode {
+    fn new(refs: u32, nlookup: u32) -> Arc<Inode> {
+        let inode = Inode {
+            life: Lifetime::default(),
+            links: AtomicU32::new(1),
+            generation: Mutex::new(BORN),
+            body: Body::new(7),
+            ends: AtomicUsize::new(0),
+        };
+        for _ in 0..refs {
+            assert!(inode.life.refs.get());
+        }
+        for _ in 0..nlookup {
+            assert!(inode.life.nlookup.get());
+        }
+        Arc::new(inode)
+    }
+
+    fn end_if_unheld(&self, generation: &mut u32) {
+        if *generation == BORN && self.life.try_end(&self.links) == Verdict::Ended {
+            self.body.write(0);
+            *generation += 1;
+            self.ends.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn unlink(&self) {
+        let mut generation = self.generation.lock();
+        if Lifetime::drop_link(&self.links) == 0 {
+            self.end_if_unheld(&mut generation);
+        }
+    }
+
+    fn forget(&self) {
+        if self.life.forget(1, &self.links).expect("it was told") {
+            self.end_if_unheld(&mut self.generation.lock());
+        }
+    }
+
+    fn put(&self) {
+        assert_eq!(self.body.read(), 7, "ended under a reference");
+        if self.life.put_ref(&self.links) {
+            self.end_if_unheld(&mut self.generation.lock());
+        }
+    }
+
+    /// LOOKUP's reply and the FORGET that follows it one day.
+    fn lookup_then_forget(&self) {
+        if self.life.nlookup.get() {
+            assert_eq!(self.body.read(), 7, "ended while the client knows it");
+            self.forget();
+        }
+    }
+
+    /// Somebody who has the node id works on the inode, if it is still there.
+    fn visit(&self) {
+        if self.life.refs.get() {
+            self.put();
+        }
+    }
+}
+
+fn ends_once(
+    name: &str,
+    preemptions: Option<usize>,
+    (refs, nlookup): (u32, u32),
+    acts: &'static [fn(&Inode)],
+) {
+    explore(name, preemptions, move || {
+        let inode = Inode::new(refs, nlookup);
+        let threads: Vec<_> = acts[1..]
+            .iter()
+            .map(|act| {
+                let inode = Arc::clone(&inode);
+                thread::spawn(move || act(&inode))
+            })
+            .collect();
+        acts[0](&inode);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(inode.ends.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn unlink_beside_forget() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::forget];
+    ends_once("lifetime: unlink, forget", None, (0, 1), acts);
+}
+
+#[test]
+fn unlink_beside_the_last_put() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::put];
+    ends_once("lifetime: unlink, put", None, (1, 0), acts);
+}
+
+#[test]
+fn unlink_beside_lookup_and_its_forget() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::lookup_then_forget];
+    ends_once("lifetime: unlink, lookup + forget", None, (0, 0), acts);
+}
+
+#[test]
+fn unlink_beside_forget_and_lookup() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::forget, Inode::lookup_then_forget];
+    ends_once(
+        "lifetime: unlink, forget, lookup + forget",
+        None,
+        (0, 1),
+        acts,
+    );
+}
+
+#[test]
+fn unlink_beside_forget_and_put() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::forget, Inode::put];
+    ends_once("lifetime: unlink, forget, put", None, (1, 1), acts);
+}
+
+#[test]
+fn unlink_beside_forget_and_visit() {
+    let acts: &[fn(&Inode)] = &[Inode::unlink, Inode::forget, Inode::visit];
+    ends_once("lifetime: unlink, forget, visit", None, (0, 1), acts);
+}
+
+/// Somebody who holds the inode gives it a name again (link of a nameless inode) while the client
+/// forgets it: the forgetter found no name, but decides under the lock.
+#[test]
+fn a_name_given_before_the_decision_counts() {
+    explore("lifetime: link, forget", None, || {
+        let inode = Inode::new(1, 1);
+        {
+            let _alone = inode.generation.lock();
+            assert_eq!(Lifetime::drop_link(&inode.links), 0);
+        }
+        let linker = {
+            let inode = Arc::clone(&inode);
+            thread::spawn(move || {
+                {
+                    let _alone = inode.generation.lock();
+                    inode.links.store(1, Ordering::Relaxed);
+                }
+                inode.put();
+            })
+        };
+        inode.forget();
+        linker.join().unwrap();
+        assert_eq!(inode.ends.load(Ordering::Relaxed), 0);
+    });
+}

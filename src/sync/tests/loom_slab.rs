@@ -1,0 +1,130 @@
+//! Stories of slots that are used again.
+
+use super::super::primitive::{AtomicU32, Ordering};
+use super::super::{Put, RefWord, Segmented, Slab, Slot};
+use super::{Body, explore};
+use loom::sync::Arc;
+use loom::thread;
+
+struct Place {
+    link: AtomicU32,
+    generation: AtomicU32,
+    refs: RefWord,
+    body: Body,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place {
+            link: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            refs: RefWord::new(),
+            body: Body::new(0),
+        }
+    }
+}
+
+impl Segmented for Place {
+    const SEGMENT_BITS: u32 = 2;
+}
+
+impl Slot for Place {
+    fn free_link(&self) -> &AtomicU32 {
+        &self.link
+    }
+}
+
+/// Takes a slot, uses it as its only owner, gives it back.
+fn use_one(slab: &Slab<Place>, value: u32) {
+    let index = slab.take().unwrap();
+    let place = slab.at(index);
+    place.body.write(value);
+    assert_eq!(place.body.read(), value, "two owners");
+    slab.free(index);
+}
+
+#[test]
+fn a_slot_has_one_owner_at_a_time() {
+    explore("slab: two take and free, one slot free", None, || {
+        let slab = Arc::new(Slab::<Place>::default());
+        use_one(&slab, 9);
+        let other = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || use_one(&slab, 1))
+        };
+        use_one(&slab, 2);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn slots_freed_at_once_are_all_found_again() {
+    explore("slab: two free at once", None, || {
+        let slab = Arc::new(Slab::<Place>::default());
+        let taken = [slab.take().unwrap(), slab.take().unwrap()];
+        let other = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || slab.free(taken[0]))
+        };
+        slab.free(taken[1]);
+        other.join().unwrap();
+        let mut again = [slab.take().unwrap(), slab.take().unwrap()];
+        again.sort_unstable();
+        assert_eq!(again, taken);
+    });
+}
+
+const OLD: u32 = 1;
+
+/// Somebody who still has the node id of an earlier life asks for the inode: count first, compare
+/// second, and then the inode is what the id says until the count is given back.
+#[test]
+fn an_old_id_never_leads_to_the_next_life() {
+    explore("slab: id lookup beside retire and reuse", None, || {
+        let slab = Arc::new(Slab::<Place>::default());
+        let index = slab.take().unwrap();
+        slab.at(index).body.write(OLD);
+        slab.at(index).generation.store(OLD, Ordering::Relaxed);
+        let owner = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || {
+                let place = slab.at(index);
+                if place.refs.kill() {
+                    place.generation.store(OLD + 1, Ordering::Relaxed);
+                    slab.free(index);
+                    let next = slab.take().unwrap();
+                    assert_eq!(next, index);
+                    place.body.write(OLD + 1);
+                    place.refs.renew();
+                }
+            })
+        };
+        let place = slab.at(index);
+        if place.refs.get() {
+            if place.generation.load(Ordering::Relaxed) == OLD {
+                assert_eq!(place.body.read(), OLD);
+            }
+            assert_eq!(place.refs.put(1), Put::Zero);
+        }
+        owner.join().unwrap();
+        assert_eq!(place.refs.count(), 0, "counts of two lives got mixed");
+    });
+}
+
+/// Any number may be looked up while the slab grows: what is found is filled in.
+#[test]
+fn a_slot_that_is_found_is_filled_in() {
+    explore("slab: lookup beside the first take", None, || {
+        let slab = Arc::new(Slab::<Place>::default());
+        let reader = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || {
+                if let Some(place) = slab.get(1) {
+                    assert_eq!(place.generation.load(Ordering::Relaxed), 0);
+                }
+            })
+        };
+        assert_eq!(slab.take(), Ok(1));
+        reader.join().unwrap();
+    });
+}

@@ -259,6 +259,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
         guard: &Guard,
     ) -> Option<(u32, &Dentry)> {
         for index in directory.table.groups(guard).values(name.hash()) {
+            // A file and its first name are made together, so their slots are neighbours as long as
+            // nothing was freed: mostly a good guess at where the dentry leads, and never more.
+            self.store.inodes.prefetch(index + 1);
             let dentry = self.store.dentry(index);
             if dentry.is_named(name, &self.store.pieces) && dentry.live.is_live() {
                 return Some((index, dentry));

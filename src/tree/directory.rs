@@ -24,8 +24,10 @@ pub(crate) struct Directory {
     pub(crate) names: RwLock<Names>,
 }
 
+const _: () = assert!(size_of::<Directory>() == 64);
+
 impl Segmented for Directory {
-    const SEGMENT_BITS: u32 = 12;
+    const SEGMENT_BITS: u32 = 15;
 }
 
 impl Slot for Directory {
@@ -79,7 +81,7 @@ pub(crate) struct Names {
     /// The directory was removed: nothing can be made in it any more.
     pub(crate) dead: bool,
     /// Cells of the table that are full or tombs.
-    pub(crate) used_cells: usize,
+    pub(crate) used_cells: u32,
     order: Vec<Place>,
     holes: u32,
     last_cookie: u32,
@@ -98,9 +100,15 @@ impl Names {
         self.order.len() - self.holes as usize
     }
 
-    /// Makes room for `more` entries, so that [`Names::push`] cannot fail. False without memory.
+    /// Makes room for `more` entries, so that [`Names::push`] cannot fail. False without memory. Grows by
+    /// a quarter: most directories are small, many and finished once they are filled.
     pub(crate) fn reserve(&mut self, more: usize) -> bool {
-        self.order.try_reserve(more).is_ok()
+        let len = self.order.len();
+        if len + more <= self.order.capacity() {
+            return true;
+        }
+        let more = more.max(len / 4).max(4);
+        self.order.try_reserve_exact(more).is_ok()
     }
 
     /// Whether there are too few cookies for `more` entries: then [`Names::renumber`] comes first.

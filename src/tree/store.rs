@@ -46,7 +46,7 @@ impl<E> Default for Inode<E> {
 }
 
 impl<E: Send + Sync> Segmented for Inode<E> {
-    const SEGMENT_BITS: u32 = 14;
+    const SEGMENT_BITS: u32 = 15;
 }
 
 impl<E: Send + Sync> Slot for Inode<E> {
@@ -108,7 +108,7 @@ pub(crate) struct Link {
 }
 
 impl Segmented for Link {
-    const SEGMENT_BITS: u32 = 12;
+    const SEGMENT_BITS: u32 = 17;
 }
 
 impl Slot for Link {

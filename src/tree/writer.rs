@@ -57,7 +57,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         }
         let table = &self.tree.store.inode(self.slot).table;
         let capacity = table.capacity();
-        if names.used_cells + more > capacity {
+        if names.used_cells as usize + more > capacity {
             let need = names.len() + more;
             // At least half full of live names: grow. Else it is tombs that fill it: the same size again.
             let want = if need > capacity / 2 {
@@ -68,7 +68,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
             let guard = crossbeam_epoch::pin();
             let retired = table.rebuild(want, &guard).map_err(|_| Errno::NOSPC)?;
             guard.defer(move || drop(retired));
-            names.used_cells = names.len();
+            names.used_cells = names.len() as u32;
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;
         let reused = table.insert(name.hash(), dentry, &guard);
-        self.names.used_cells += usize::from(!reused);
+        self.names.used_cells += u32::from(!reused);
     }
 
     /// Takes a dead dentry out of table and listing. The caller retires it once nothing leads to it.

@@ -1,8 +1,6 @@
 //! norefs twice over one tree: without a reference, and with one taken on the final inode.
 
-use norefs::tree::{
-    Attr, Errno, LinkTarget, NewInode, NodeId, PathArgs, RenameMode, Result, Time, Tree,
-};
+use norefs::tree::{Attr, LinkTarget, NewInode, NodeId, PathArgs, RenameMode, Result, Time, Tree};
 
 use crate::contender::{CALLER, Contender, Ids, Move, dir_attr, file_attr};
 use crate::shape::Shape;
@@ -74,10 +72,7 @@ impl Contender for Referenced<'_> {
     }
 
     fn readlink(&self, id: &NodeId, out: &mut LinkTarget) -> Result<()> {
-        let target = self.0.get(*id)?.target().ok_or(Errno::INVAL)?;
-        out.clear();
-        out.try_extend_from_slice(&target)
-            .map_err(|_| Errno::NAMETOOLONG)
+        self.0.get(*id)?.read_target(out)
     }
 
     fn rename(&self, step: &Move<NodeId>, now: Time) -> Result<()> {

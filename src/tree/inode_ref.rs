@@ -1,7 +1,7 @@
 //! A referenced inode.
 
 use super::block::{self, Head};
-use super::noref::Pinned;
+use super::noref::{LinkTarget, Pinned};
 use super::store::Inode;
 use super::{Attr, Kind, NodeId, Result, Tree};
 use crate::sync::Lifetime;
@@ -45,6 +45,12 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// Takes charge of a reference that was already taken on `slot`.
     pub(super) fn adopt(tree: &'t Tree<E>, slot: u32) -> InodeRef<'t, E> {
         let head = Head::of(&tree.store.inode(slot).words());
+        InodeRef::adopt_as(tree, slot, &head)
+    }
+
+    /// The same for a caller that has read the head in the same life of the slot.
+    #[inline]
+    pub(super) fn adopt_as(tree: &'t Tree<E>, slot: u32, head: &Head) -> InodeRef<'t, E> {
         InodeRef {
             tree,
             slot,
@@ -97,12 +103,26 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
 
     /// The target of a symbolic link; `None` for every other kind.
     pub fn target(&self) -> Option<Vec<u8>> {
+        self.with_target(<[u8]>::to_vec)
+    }
+
+    /// Copies the target of a symbolic link into `out`.
+    ///
+    /// # Errors
+    /// `EINVAL` for every other kind.
+    pub fn read_target(&self, out: &mut LinkTarget) -> Result<()> {
+        out.clear();
+        let copied = self.with_target(|target| out.try_extend_from_slice(target).is_ok());
+        copied.unwrap_or(false).then_some(()).ok_or(Errno::INVAL)
+    }
+
+    fn with_target<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if self.kind != Kind::Symlink {
             return None;
         }
         let guard = crossbeam_epoch::pin();
         let link = self.tree.store.links.at(self.aux);
-        link.target.get(&guard).map(|target| target.to_vec())
+        link.target.get(&guard).map(|target| read(target))
     }
 
     /// The extension, if one was made.

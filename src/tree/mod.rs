@@ -207,11 +207,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// # Errors
     /// `ESTALE` if there is none.
     pub fn get(&self, id: NodeId) -> Result<InodeRef<'_, E>> {
-        let (guard, slot, _) = self.pin_inode(id)?;
+        let (guard, slot, head) = self.pin_inode(id)?;
         let taken = self.store.life(slot).refs.get();
         drop(guard);
         taken
-            .then(|| InodeRef::adopt(self, slot))
+            .then(|| InodeRef::adopt_as(self, slot, &head))
             .ok_or(Errno::STALE)
     }
 

@@ -10,7 +10,19 @@ use std::sync::atomic::Ordering;
 
 /// An inode that is not freed as long as this lives: one reference of its reference word.
 ///
-/// This is what the no-reference operations avoid. Work that changes something holds one.
+/// This is what the no-reference operations avoid. Work that changes something holds one. It cannot outlive
+/// its tree:
+///
+/// ```compile_fail,E0597
+/// use norefs::tree::{Attr, Tree};
+///
+/// let root;
+/// {
+///     let tree = Tree::new(Attr::default());
+///     root = tree.root();
+/// }
+/// drop(root);
+/// ```
 pub struct InodeRef<'t, E: Send + Sync + 'static = ()> {
     pub(super) tree: &'t Tree<E>,
     pub(super) slot: u32,

@@ -71,6 +71,72 @@ pub enum Fast {
 }
 
 /// An operation on one inode that can be answered without a reference to it.
+///
+/// ```
+/// use norefs::tree::noref::{Fast, NorefOp, Pinned, View};
+/// use norefs::tree::{Attr, Kind, NodeId, Result, Time, Tree};
+///
+/// /// The size alone.
+/// struct Size;
+///
+/// impl NorefOp for Size {
+///     type Out = u64;
+///     const FOLLOWS_POINTER: bool = false;
+///
+///     fn fast(&self, view: &View<'_>, out: &mut u64) -> Fast {
+///         *out = view.attr().size;
+///         Fast::Done
+///     }
+///
+///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<()> {
+///         *out = inode.attr().size;
+///         Ok(())
+///     }
+/// }
+///
+/// let tree = Tree::new(Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()));
+/// let mut size = 1;
+/// tree.noref_node(NodeId::ROOT, &Size, &mut size)?;
+/// assert_eq!(size, 0);
+/// # Ok::<(), norefs::tree::Errno>(())
+/// ```
+///
+/// One form without the other does not compile. Without `slow`:
+///
+/// ```compile_fail,E0046
+/// use norefs::tree::noref::{Fast, NorefOp, View};
+///
+/// struct Size;
+///
+/// impl NorefOp for Size {
+///     type Out = u64;
+///     const FOLLOWS_POINTER: bool = false;
+///
+///     fn fast(&self, view: &View<'_>, out: &mut u64) -> Fast {
+///         *out = view.attr().size;
+///         Fast::Done
+///     }
+/// }
+/// ```
+///
+/// Without `fast`:
+///
+/// ```compile_fail,E0046
+/// use norefs::tree::Result;
+/// use norefs::tree::noref::{NorefOp, Pinned};
+///
+/// struct Size;
+///
+/// impl NorefOp for Size {
+///     type Out = u64;
+///     const FOLLOWS_POINTER: bool = false;
+///
+///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<()> {
+///         *out = inode.attr().size;
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait NorefOp {
     /// Where the answer goes. The caller owns it; after a failed attempt it holds rubbish that the next
     /// attempt overwrites.

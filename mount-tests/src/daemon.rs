@@ -80,10 +80,19 @@ pub struct Daemon {
 impl Daemon {
     /// Mounts an empty tree with norefs' own defaults, open to all users.
     pub fn start() -> Daemon {
+        Daemon::or_tmpfs("allow_other")
+    }
+
+    /// Mounts an empty tree of which the kernel caches nothing.
+    pub fn without_cache() -> Daemon {
+        Daemon::or_tmpfs("allow_other,cache=none")
+    }
+
+    fn or_tmpfs(options: &str) -> Daemon {
         if std::env::var_os("MOUNT_TESTS_ON").is_some_and(|on| on == "tmpfs") {
             return Daemon::tmpfs();
         }
-        Daemon::with(&["-o", "allow_other"])
+        Daemon::with(&["-o", options])
     }
 
     /// Mounts with `arguments` between `norefs mount -f` and the mount point.

@@ -38,28 +38,30 @@ pub fn fails(errno: Errno, call: impl Outcome) {
     assert_eq!(call.outcome(), Err(errno));
 }
 
-/// Takes the same steps in an empty norefs and in an empty tmpfs and expects the same report of them.
+/// Takes the same steps in an empty norefs, with and without the kernel's cache, and in an empty tmpfs, and expects
+/// the same report of them.
 #[track_caller]
 pub fn same_as_tmpfs<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
-    let (daemon, tmpfs) = (Daemon::start(), Tmpfs::new());
-    let (norefs, expected) = (steps(daemon.root()), steps(&tmpfs));
-    if norefs != expected {
-        let (norefs, expected) = (format!("{norefs:#?}"), format!("{expected:#?}"));
-        let (norefs, expected): (Vec<_>, Vec<_>) =
-            (norefs.lines().collect(), expected.lines().collect());
-        let at = norefs
-            .iter()
-            .zip(&expected)
-            .take_while(|(left, right)| left == right)
-            .count();
-        let around =
-            |lines: &[&str]| lines[at.saturating_sub(10)..lines.len().min(at + 5)].join("\n");
-        panic!(
-            "norefs:\n{}\ntmpfs:\n{}",
-            around(&norefs),
-            around(&expected)
-        );
+    let expected = steps(&Tmpfs::new());
+    for daemon in [Daemon::start(), Daemon::without_cache()] {
+        let report = steps(daemon.root());
+        if report != expected {
+            show_difference(&format!("{report:#?}"), &format!("{expected:#?}"));
+        }
     }
+}
+
+#[track_caller]
+fn show_difference(norefs: &str, tmpfs: &str) {
+    let (norefs, tmpfs): (Vec<_>, Vec<_>) = (norefs.lines().collect(), tmpfs.lines().collect());
+    let same = norefs
+        .iter()
+        .zip(&tmpfs)
+        .take_while(|(left, right)| left == right)
+        .count();
+    let around =
+        |lines: &[&str]| lines[same.saturating_sub(10)..lines.len().min(same + 5)].join("\n");
+    panic!("norefs:\n{}\ntmpfs:\n{}", around(&norefs), around(&tmpfs));
 }
 
 /// Runs `work` with the credentials of an ordinary user. Only the calling thread's are changed.

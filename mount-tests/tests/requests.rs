@@ -174,7 +174,7 @@ fn a_forced_stat_always_asks() {
 
 #[test]
 fn without_a_cache_each_call_asks() {
-    let mount = Daemon::with(&["-o", "allow_other,cache=none"]);
+    let mount = Daemon::without_cache();
     std::fs::create_dir(mount.path("dir")).unwrap();
     std::fs::write(mount.path("dir/file"), "content").unwrap();
     symlink("file", mount.path("dir/symlink")).unwrap();

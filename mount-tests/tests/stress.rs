@@ -175,7 +175,7 @@ fn with_the_cache() {
 
 #[test]
 fn without_the_cache() {
-    storm_and_check(&Daemon::with(&["-o", "allow_other,cache=none"]));
+    storm_and_check(&Daemon::without_cache());
 }
 
 #[test]

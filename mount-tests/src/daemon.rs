@@ -44,8 +44,11 @@ pub fn norefs() -> Command {
     Command::new(binary())
 }
 
-/// The `norefs` command for the ordinary user `uid`. The binary is copied into `place`, where that user can reach it.
-pub fn norefs_as(uid: u32, place: &Path) -> Command {
+/// The user and group `nobody`: fusermount3 serves only those who have a name.
+pub const NOBODY: u32 = 65_534;
+
+/// The `norefs` command for [`NOBODY`]. The binary is copied into `place`, where that user can reach it.
+pub fn norefs_as_nobody(place: &Path) -> Command {
     let device = rustix::fs::stat("/dev/fuse").unwrap();
     assert!(
         device.st_mode & 0o006 == 0o006,
@@ -57,7 +60,7 @@ pub fn norefs_as(uid: u32, place: &Path) -> Command {
         crate::programs::run(place, "cp", &[binary().to_str().unwrap(), "norefs"]);
     }
     let mut command = Command::new(copy);
-    command.uid(uid).gid(uid);
+    command.uid(NOBODY).gid(NOBODY);
     command
 }
 
@@ -100,10 +103,10 @@ impl Daemon {
         Daemon::spawn(norefs(), arguments, Scratch::new())
     }
 
-    /// Mounts as an ordinary user.
-    pub fn as_user<S: AsRef<OsStr>>(user: u32, arguments: &[S]) -> Daemon {
+    /// Mounts as [`NOBODY`].
+    pub fn as_nobody<S: AsRef<OsStr>>(arguments: &[S]) -> Daemon {
         let scratch = Scratch::new();
-        Daemon::spawn(norefs_as(user, &scratch), arguments, scratch)
+        Daemon::spawn(norefs_as_nobody(&scratch), arguments, scratch)
     }
 
     fn spawn<S: AsRef<OsStr>>(mut command: Command, arguments: &[S], scratch: Scratch) -> Daemon {

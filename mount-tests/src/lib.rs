@@ -16,7 +16,7 @@ pub mod programs;
 pub mod sample;
 
 pub use background::{Background, is_refusal, refused, text};
-pub use daemon::{Daemon, Stats, norefs, norefs_as};
+pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody};
 pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, is_mounted, wait_until};
 pub use in_process::InProcess;

@@ -3,7 +3,8 @@
 use mount_tests::posix::{as_user, seen};
 use mount_tests::programs::attempt;
 use mount_tests::{
-    Background, Daemon, Scratch, fails, is_mounted, is_refusal, norefs, norefs_as, refused, text,
+    Background, Daemon, NOBODY, Scratch, fails, is_mounted, is_refusal, norefs, norefs_as_nobody,
+    refused, text,
 };
 use rustix::fs::{lstat, major, minor};
 use rustix::io::Errno;
@@ -65,7 +66,7 @@ fn stats_are_shown_for_people_and_for_programs() {
 #[test]
 fn stats_are_for_the_owner_of_the_mount() {
     let mount = Background::new(&["-o", "allow_other"]);
-    let mut command = norefs_as(1000, &mount.scratch);
+    let mut command = norefs_as_nobody(&mount.scratch);
     let output = command
         .arg("stats")
         .arg(&mount.mountpoint)
@@ -75,7 +76,7 @@ fn stats_are_for_the_owner_of_the_mount() {
     assert_eq!(text(&output.stdout), "");
     let device = lstat(&mount.mountpoint).unwrap().st_dev;
     let socket = format!("/run/norefs/{}-{}.sock", major(device), minor(device));
-    as_user(1000, 1000, &[], || {
+    as_user(NOBODY, NOBODY, &[], || {
         fails(Errno::ACCESS, UnixStream::connect(&socket))
     });
     UnixStream::connect(&socket).unwrap();

@@ -266,7 +266,7 @@ fn copy_file_range_copies() {
 #[test]
 fn a_program_copied_in_can_be_run() {
     let mount = Daemon::start();
-    std::fs::copy("/bin/echo", mount.path("program")).unwrap();
+    run(mount.root(), "cp", &["/bin/echo", "program"]);
     let program = mount.path("program");
     assert_eq!(
         run(mount.root(), program.to_str().unwrap(), &["runs"]),

@@ -2,21 +2,21 @@
 
 use mount_tests::posix::{as_user, seen};
 use mount_tests::programs::{run, sh};
-use mount_tests::{Daemon, Scratch, fails, is_mounted, norefs_as, text, wait_until};
+use mount_tests::{Daemon, NOBODY, Scratch, fails, is_mounted, norefs_as_nobody, text, wait_until};
 use rustix::fs::lstat;
 use rustix::io::Errno;
 use std::path::Path;
 
 #[test]
 fn an_ordinary_user_mounts_through_fusermount3() {
-    let mut mount = Daemon::as_user::<&str>(1000, &[]);
-    as_user(1000, 1000, &[], || {
+    let mut mount = Daemon::as_nobody::<&str>(&[]);
+    as_user(NOBODY, NOBODY, &[], || {
         std::fs::write(mount.path("file"), "content").unwrap();
         assert_eq!(std::fs::read(mount.path("file")).unwrap(), b"content");
         let file = seen(mount.path("file"));
         assert_eq!(
             (file.uid, file.gid, seen(mount.root()).uid),
-            (1000, 1000, 1000)
+            (NOBODY, NOBODY, NOBODY)
         );
         sh(mount.root(), "mkdir d; ln -s file s; mv file d/; ls -l d");
     });
@@ -26,7 +26,7 @@ fn an_ordinary_user_mounts_through_fusermount3() {
         as_user(1001, 1001, &[], || lstat(mount.root())),
     );
     let root = mount.root().to_owned();
-    as_user(1000, 1000, &[], || {
+    as_user(NOBODY, NOBODY, &[], || {
         run(
             Path::new("/"),
             "fusermount3",
@@ -42,10 +42,10 @@ fn an_ordinary_user_has_every_verb() {
     let scratch = Scratch::new();
     let (mountpoint, runtime) = (scratch.dir("mount"), scratch.dir("run"));
     for dir in [&mountpoint, &runtime] {
-        std::os::unix::fs::chown(dir, Some(1000), Some(1000)).unwrap();
+        std::os::unix::fs::chown(dir, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let as_1000 = |arguments: &[&str]| {
-        let mut command = norefs_as(1000, &scratch);
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = norefs_as_nobody(&scratch);
         command
             .args(arguments)
             .env("XDG_RUNTIME_DIR", &runtime)
@@ -54,7 +54,7 @@ fn an_ordinary_user_has_every_verb() {
     };
     let at = mountpoint.to_str().unwrap();
     for arguments in [&["mount", at], &["stats", at], &["umount", at]] {
-        let output = as_1000(arguments);
+        let output = as_nobody(arguments);
         assert!(
             output.status.success(),
             "{arguments:?}: {}",
@@ -62,7 +62,7 @@ fn an_ordinary_user_has_every_verb() {
         );
     }
     assert!(!is_mounted(&mountpoint));
-    let output = as_1000(&[
+    let output = as_nobody(&[
         "run",
         "--",
         "sh",
@@ -71,7 +71,7 @@ fn an_ordinary_user_has_every_verb() {
     ]);
     assert_eq!(
         text(&output.stdout),
-        "1000\n1000\n",
+        "65534\n65534\n",
         "{}",
         text(&output.stderr)
     );
@@ -81,7 +81,7 @@ fn an_ordinary_user_has_every_verb() {
 fn an_ordinary_user_cannot_mount_where_another_owns() {
     let scratch = Scratch::new();
     let mountpoint = scratch.dir("mount");
-    let output = norefs_as(1000, &scratch)
+    let output = norefs_as_nobody(&scratch)
         .arg("mount")
         .arg(&mountpoint)
         .output()

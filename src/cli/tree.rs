@@ -71,12 +71,8 @@ fn root(options: &MountOptions) -> Attr {
     }
 }
 
-/// What a load left out is said on stderr.
+/// How much a load left out is said on stderr; the log has told of each entry.
 fn print(report: &LoadReport) {
-    for entry in &report.first_unreadable {
-        let path = entry.path.display();
-        say(format_args!("cannot read {path}: {}", entry.errno));
-    }
     if report.unreadable > 0 {
         let (n, entries) = (report.unreadable, report.entries);
         say(format_args!(

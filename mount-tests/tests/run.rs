@@ -3,8 +3,8 @@
 use mount_tests::programs::{attempt, run};
 use mount_tests::{Scratch, is_mounted, norefs, text, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::Path;
-use std::process::{Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
 
 fn norefs_run(arguments: &[&str]) -> Output {
     norefs().arg("run").args(arguments).output().unwrap()
@@ -99,8 +99,8 @@ fn run_without_a_command_starts_the_shell() {
     assert!(text(&output.stdout).contains("it is /"), "{output:?}");
 }
 
-#[test]
-fn run_is_ended_by_sigterm_and_leaves_no_mount() {
+/// A run of a command that sleeps, and where it is mounted.
+fn sleeping_run() -> (Child, PathBuf) {
     let mut command = norefs();
     command
         .args(["run", "--", "sh", "-c", "pwd; exec sleep 1000"])
@@ -109,14 +109,50 @@ fn run_is_ended_by_sigterm_and_leaves_no_mount() {
     let mut first = String::new();
     let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut output, &mut first).unwrap();
-    let mountpoint = Path::new(first.trim_end());
-    assert!(is_mounted(mountpoint));
+    let mountpoint = PathBuf::from(first.trim_end());
+    assert!(is_mounted(&mountpoint));
+    (child, mountpoint)
+}
+
+#[test]
+fn run_is_ended_by_sigterm_and_leaves_no_mount() {
+    let (mut child, mountpoint) = sleeping_run();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert!(
         wait_until(|| child.try_wait().unwrap().is_some()),
         "it runs on"
     );
-    assert!(!is_mounted(mountpoint));
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn what_a_killed_run_left_behind_goes_at_the_next_start_and_nothing_else() {
+    let (mut killed, dead) = sleeping_run();
+    let (mut stopped, alive) = sleeping_run();
+    let stopped_pid = Pid::from_child(&stopped);
+    kill_process(stopped_pid, Signal::STOP).unwrap();
+    let sleeper = children(&killed);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(is_mounted(&dead), "a killed run cannot unmount");
+    assert!(shell("true").status.success());
+    assert!(!is_mounted(&dead) && !dead.parent().unwrap().exists());
+    assert!(is_mounted(&alive), "a run that is only stopped goes on");
+    for pid in sleeper {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    kill_process(stopped_pid, Signal::CONT).unwrap();
+    kill_process(stopped_pid, Signal::TERM).unwrap();
+    assert!(wait_until(|| stopped.try_wait().unwrap().is_some()));
+    assert!(!is_mounted(&alive));
+}
+
+/// The processes that `parent` started.
+fn children(parent: &Child) -> Vec<Pid> {
+    let pid = parent.id();
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let pids = listed.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.filter_map(Pid::from_raw).collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod fail;
 mod man;
 mod mount;
 mod mount_options;
+mod private;
 mod progress;
 mod report;
 mod run;

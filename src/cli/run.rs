@@ -3,6 +3,7 @@
 use super::fail::{Failure, say};
 use super::mount::checked_source;
 use super::mount_options::MountOptions;
+use super::private::{self, Private};
 use super::tree::{self, LoadArgs};
 use super::{Outcome, report, serve};
 use anyhow::Context;
@@ -14,7 +15,6 @@ use signal_hook::iterator::Signals;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -64,9 +64,9 @@ pub fn run(args: Args) -> Outcome {
         threads: args.threads,
         ..Options::default()
     };
-    let private = private_directory().context("cannot make a private directory")?;
-    let mountpoint = private.path().join("tree");
-    std::fs::create_dir(&mountpoint)?;
+    private::sweep();
+    let private = Private::new().context("cannot make a private directory")?;
+    let mountpoint = private.mount_point();
     // Until now a signal ends us; from here on it is for the command, and the mount is taken away.
     let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
     let handle = transport::mount(fs, &mountpoint, &options)?;
@@ -84,14 +84,6 @@ pub fn run(args: Args) -> Outcome {
         text.lines().for_each(say);
     }
     ended.map(|status| ExitCode::from(exit_code(status)))
-}
-
-/// Only this user can enter it; it is removed when dropped.
-fn private_directory() -> io::Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix("norefs-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()
 }
 
 /// Unmounts; what the command left running loses the mount.

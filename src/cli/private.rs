@@ -1,0 +1,80 @@
+//! The private directory a run mounts at, and what runs that were killed left behind.
+//!
+//! A run holds a lock on a file in its directory as long as it lives. So whoever gets that lock knows that the
+//! run is dead, without asking the mount, which would hang if the run were only stopped.
+
+use norefs::transport::table::{self, MountEntry};
+use norefs::transport::unmount::unmount;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const PREFIX: &str = "norefs-";
+const LOCK: &str = "lock";
+const TREE: &str = "tree";
+
+/// A directory that only this user can enter; it is removed when this is dropped.
+pub struct Private {
+    directory: TempDir,
+    _lock: File,
+}
+
+impl Private {
+    /// Makes one.
+    pub fn new() -> io::Result<Private> {
+        let directory = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
+        let lock = File::create_new(directory.path().join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        std::fs::create_dir(directory.path().join(TREE))?;
+        Ok(Private {
+            directory,
+            _lock: lock,
+        })
+    }
+
+    /// Where to mount.
+    pub fn mount_point(&self) -> PathBuf {
+        self.directory.path().join(TREE)
+    }
+}
+
+/// Takes away the mounts of this user's runs that were killed, with their directories.
+pub fn sweep() {
+    let user = rustix::process::geteuid().as_raw();
+    let mounts = table::read().unwrap_or_default();
+    let ours = |entry: &&MountEntry| entry.is_norefs() && entry.owner == Some(user);
+    for entry in mounts.iter().filter(ours) {
+        if let Some(directory) = left_behind(&entry.mount_point)
+            && let Err(error) = remove(&directory)
+        {
+            let path = directory.display();
+            tracing::warn!(%error, %path, "what a killed run left behind stays");
+        }
+    }
+}
+
+/// The private directory of a run that is dead, if that is what is mounted here.
+fn left_behind(mount_point: &Path) -> Option<PathBuf> {
+    let directory = mount_point.parent()?;
+    let name = directory.file_name()?.to_str()?;
+    if mount_point.file_name()? != TREE || !name.starts_with(PREFIX) {
+        return None;
+    }
+    let lock = File::open(directory.join(LOCK)).ok()?;
+    let dead = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    dead.then(|| directory.to_owned())
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    let tree = directory.join(TREE);
+    unmount(&tree, true)?;
+    std::fs::remove_dir(tree)?;
+    std::fs::remove_file(directory.join(LOCK))?;
+    std::fs::remove_dir(directory)
+}

@@ -25,7 +25,8 @@ pub struct Args {
     /// The directory to load (an empty tree without one), and where to mount
     #[arg(required = true, num_args = 1..=2, value_name = "[SOURCE] MOUNTPOINT")]
     paths: Vec<PathBuf>,
-    /// Comma list of mount options: ro, noexec, allow_other, size=, nr_inodes=, mode=, uid=, gid=, cache=
+    /// Comma list of mount options: ro, noexec, allow_other, size=, nr_inodes=, mode=, uid=, gid=,
+    /// cache=
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
     /// Stay in the foreground

@@ -7,12 +7,13 @@ use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, 
 const TARGET_MAX: usize = 4095;
 
 impl Fs {
-    /// A new file that is neither directory nor symbolic link. `mode` carries the type, none standing for a regular file, and
-    /// permissions with the umask already applied; `rdev` counts for devices alone. Raises nlookup by one.
+    /// A new file that is neither directory nor symbolic link. `mode` carries the type, none
+    /// standing for a regular file, and permissions with the umask already applied; `rdev` counts
+    /// for devices alone. Raises nlookup by one.
     ///
     /// # Errors
-    /// EEXIST, ENOENT for a removed parent, ENOTDIR, EINVAL for another type or a name that cannot be, ENAMETOOLONG, ENOSPC, EROFS,
-    /// ESTALE.
+    /// EEXIST, ENOENT for a removed parent, ENOTDIR, EINVAL for another type or a name that cannot
+    /// be, ENAMETOOLONG, ENOSPC, EROFS, ESTALE.
     pub fn mknod(
         &self,
         caller: &Caller,
@@ -43,7 +44,8 @@ impl Fs {
         )
     }
 
-    /// A new directory. It inherits set-group-id and the group of a parent that has it. Raises nlookup by one.
+    /// A new directory. It inherits set-group-id and the group of a parent that has it. Raises
+    /// nlookup by one.
     ///
     /// # Errors
     /// As [`Fs::mknod`], and EMLINK.
@@ -71,7 +73,8 @@ impl Fs {
     /// A new symbolic link to `target`. Raises nlookup by one.
     ///
     /// # Errors
-    /// As [`Fs::mknod`]; ENOENT for an empty target, ENAMETOOLONG for one over 4095 bytes, EINVAL for one with a NUL.
+    /// As [`Fs::mknod`]; ENOENT for an empty target, ENAMETOOLONG for one over 4095 bytes, EINVAL
+    /// for one with a NUL.
     pub fn symlink(
         &self,
         caller: &Caller,
@@ -103,7 +106,8 @@ impl Fs {
     /// A new name of the inode `id`. Raises its nlookup by one.
     ///
     /// # Errors
-    /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK, ENAMETOOLONG, EINVAL, EROFS, ESTALE.
+    /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK,
+    /// ENAMETOOLONG, EINVAL, EROFS, ESTALE.
     pub fn link(
         &self,
         _caller: &Caller,
@@ -118,8 +122,8 @@ impl Fs {
         entry(&inode, &parent)
     }
 
-    /// Creates what `describe` makes of the attributes every new inode of `caller` starts with. Their `perm` holds the bits a
-    /// directory inherits.
+    /// Creates what `describe` makes of the attributes every new inode of `caller` starts with.
+    /// Their `perm` holds the bits a directory inherits.
     fn create(
         &self,
         caller: &Caller,
@@ -157,7 +161,8 @@ fn permissions(mode: u32) -> u16 {
     (mode & 0o7777) as u16
 }
 
-/// The reply to a new name: the lookup it hands out is counted first, and the attributes are those after the change.
+/// The reply to a new name: the lookup it hands out is counted first, and the attributes are those
+/// after the change.
 fn entry(inode: &InodeRef<'_, Node>, parent: &InodeRef<'_, Node>) -> Result<Committed<Entry>> {
     inode.raise_lookup()?;
     let entry = Entry {

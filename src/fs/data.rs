@@ -1,13 +1,16 @@
 //! File content in memory.
 //!
-//! A file is cut into chunks of 64 KiB. A chunk is a byte vector holding the chunk's front; what lies behind its end is zero,
-//! as is a chunk that is not there. So a hole costs nothing, a small file is one allocation of its own length, and a file that
-//! outgrows its first chunk moves that chunk without copying it.
+//! A file is cut into chunks of 64 KiB. A chunk is a byte vector holding the chunk's front; what
+//! lies behind its end is zero, as is a chunk that is not there. So a hole costs nothing, a small
+//! file is one allocation of its own length, and a file that outgrows its first chunk moves that
+//! chunk without copying it.
 //!
-//! The size of the file is an attribute and lives in the tree. Content knows of it only what keeps this true:
-//! **no byte at or behind the file's size is anything but zero.** Growing a file therefore touches no content.
+//! The size of the file is an attribute and lives in the tree. Content knows of it only what keeps
+//! this true: **no byte at or behind the file's size is anything but zero.** Growing a file
+//! therefore touches no content.
 //!
-//! A file loaded from a source starts *backed*: it is read through its [`Backing`] until the first write, which copies it.
+//! A file loaded from a source starts *backed*: it is read through its [`Backing`] until the first
+//! write, which copies it.
 
 mod memory;
 
@@ -87,7 +90,8 @@ impl<const CHUNK: usize> Content<CHUNK> {
         }
     }
 
-    /// Cuts the content at `size` and says how many units of 512 bytes are allocated now; they were `blocks` before.
+    /// Cuts the content at `size` and says how many units of 512 bytes are allocated now; they were
+    /// `blocks` before.
     pub(super) fn truncate(&mut self, size: u64, blocks: u64) -> u64 {
         match self {
             Content::Memory(memory) => {
@@ -127,7 +131,8 @@ impl<const CHUNK: usize> Content<CHUNK> {
         found.filter(|&found| found < size).ok_or(Errno::NXIO)
     }
 
-    /// Where the first hole at or behind `from` starts; the end of the file counts as one. ENXIO if `from` is not below `size`.
+    /// Where the first hole at or behind `from` starts; the end of the file counts as one. ENXIO if
+    /// `from` is not below `size`.
     pub(super) fn seek_hole(&self, from: u64, size: u64) -> Result<u64> {
         if from >= size {
             return Err(Errno::NXIO);

@@ -14,7 +14,8 @@ const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE;
 const ZERO_RANGE_KEEP_SIZE: i32 = ZERO_RANGE | KEEP_SIZE;
 
 impl Fs {
-    /// Checks that an inode's content can be served. `flags` are those of open(2); O_TRUNC is not acted on.
+    /// Checks that an inode's content can be served. `flags` are those of open(2); O_TRUNC is not
+    /// acted on.
     ///
     /// # Errors
     /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, ESTALE.
@@ -32,11 +33,12 @@ impl Fs {
         Ok(())
     }
 
-    /// Reads at most `size` bytes at `offset` into `out`, whose bytes go; fewer only at the end of the file.
+    /// Reads at most `size` bytes at `offset` into `out`, whose bytes go; fewer only at the end of
+    /// the file.
     ///
     /// # Errors
-    /// EISDIR, EINVAL for what is not a regular file, ENOMEM, ESTALE if the inode is gone or its source changed; whatever reading the
-    /// source fails with. `out` is empty then.
+    /// EISDIR, EINVAL for what is not a regular file, ENOMEM, ESTALE if the inode is gone or its
+    /// source changed; whatever reading the source fails with. `out` is empty then.
     pub fn read(&self, id: NodeId, offset: u64, size: u32, out: &mut Vec<u8>) -> Result<()> {
         self.read_over(id, offset, size, out)
             .inspect_err(|_| out.clear())
@@ -58,13 +60,14 @@ impl Fs {
         content.read(offset, out)
     }
 
-    /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id, set-group-id and capabilities if told to.
+    /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id,
+    /// set-group-id and capabilities if told to.
     ///
     /// The first write to source-backed content copies all of it into memory.
     ///
     /// # Errors
-    /// EISDIR, EINVAL for what is not a regular file, EFBIG at 2^63-1, ENOSPC if nothing fits, EROFS, ESTALE; whatever reading
-    /// the source fails with. The content is unchanged then.
+    /// EISDIR, EINVAL for what is not a regular file, EFBIG at 2^63-1, ENOSPC if nothing fits,
+    /// EROFS, ESTALE; whatever reading the source fails with. The content is unchanged then.
     pub fn write(
         &self,
         caller: &Caller,
@@ -102,13 +105,15 @@ impl Fs {
         Ok(written? as u32)
     }
 
-    /// Allocates (mode 0), allocates behind the end (`KEEP_SIZE`), frees (`PUNCH_HOLE|KEEP_SIZE`) or zeroes (`ZERO_RANGE`) a range.
+    /// Allocates (mode 0), allocates behind the end (`KEEP_SIZE`), frees (`PUNCH_HOLE|KEEP_SIZE`)
+    /// or zeroes (`ZERO_RANGE`) a range.
     ///
-    /// Clears set-user-id, set-group-id and capabilities unless the caller is uid 0: the request does not say.
+    /// Clears set-user-id, set-group-id and capabilities unless the caller is uid 0: the request
+    /// does not say.
     ///
     /// # Errors
-    /// EOPNOTSUPP for another mode, EISDIR, ENODEV for what is not a regular file, EINVAL for length 0, EFBIG, ENOSPC, EROFS, ESTALE;
-    /// whatever reading the source fails with.
+    /// EOPNOTSUPP for another mode, EISDIR, ENODEV for what is not a regular file, EINVAL for
+    /// length 0, EFBIG, ENOSPC, EROFS, ESTALE; whatever reading the source fails with.
     pub fn fallocate(
         &self,
         caller: &Caller,
@@ -156,11 +161,12 @@ impl Fs {
         Ok(Committed::new((), stale))
     }
 
-    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) starts at or behind `offset`. The end of the file counts as a hole.
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) starts at or behind `offset`. The end of
+    /// the file counts as a hole.
     ///
     /// # Errors
-    /// ENXIO if there is none or `offset` is not inside the file, EINVAL for another `whence` or what is not a regular file, EISDIR,
-    /// ESTALE.
+    /// ENXIO if there is none or `offset` is not inside the file, EINVAL for another `whence` or
+    /// what is not a regular file, EISDIR, ESTALE.
     pub fn lseek(&self, id: NodeId, offset: i64, whence: i32) -> Result<i64> {
         let inode = self.regular(id)?;
         if !matches!(whence, libc::SEEK_DATA | libc::SEEK_HOLE) {

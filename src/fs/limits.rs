@@ -1,7 +1,8 @@
 //! What a filesystem may hold: the live configuration, the ledger of bytes, `statfs`.
 //!
-//! File data is charged by the bytes allocated for it (the capacity of its chunks), extended attributes by their names and
-//! values. Whoever allocates holds a [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
+//! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
+//! attributes by their names and values. Whoever allocates holds a [`Charge`]; dropping it gives
+//! everything back, so freeing an inode needs no bookkeeping.
 
 use super::Fs;
 use crate::tree::{Errno, NAME_MAX, Result};
@@ -15,7 +16,8 @@ use std::time::Duration;
 pub struct Config {
     /// How long the kernel may keep names and attributes. [`Duration::ZERO`]: every call asks.
     pub ttl: Duration,
-    /// Bytes of file data and extended attributes held in memory at most. Source-backed content counts once it is copied.
+    /// Bytes of file data and extended attributes held in memory at most. Source-backed content
+    /// counts once it is copied.
     pub max_bytes: u64,
     /// Inodes held at most, the root included.
     pub max_inodes: u64,
@@ -42,8 +44,8 @@ pub struct StatFs {
 
 const BLOCK_SIZE: u32 = 4096;
 
-/// Closer to the limit than this, inodes are created one at a time so that the limit is exact. More than the number of
-/// requests ever being served at once.
+/// Closer to the limit than this, inodes are created one at a time so that the limit is exact. More
+/// than the number of requests ever being served at once.
 const INODE_MARGIN: u64 = 1024;
 
 /// Bytes in use by one filesystem.

@@ -1,7 +1,8 @@
 //! What a source fills a filesystem with.
 //!
-//! These functions describe what is already there instead of changing something: no time moves, no link is counted that was not
-//! given. They may be called from several threads, a directory before what is in it.
+//! These functions describe what is already there instead of changing something: no time moves, no
+//! link is counted that was not given. They may be called from several threads, a directory before
+//! what is in it.
 
 use super::data::Backing;
 use super::xattr::{Xattr, Xattrs};
@@ -57,7 +58,8 @@ impl Fs {
         self.tree.link(&inode, &parent, name, None)
     }
 
-    /// The root's own attributes, whose kind stays a directory, and extended attributes; those are left out if they do not fit.
+    /// The root's own attributes, whose kind stays a directory, and extended attributes; those are
+    /// left out if they do not fit.
     pub fn load_root(&self, attr: Attr, xattrs: Vec<Xattr>) {
         let root = self.tree.root();
         let mut done = root.update(|root| {

@@ -1,22 +1,27 @@
-//! POSIX on top of the dentry tree: what each call means, which errno, which times change, ownership, extended attributes,
-//! file data, limits. Free of any wire format: a transport decodes a request, calls one function of [`Fs`] and encodes the answer.
+//! POSIX on top of the dentry tree: what each call means, which errno, which times change,
+//! ownership, extended attributes, file data, limits. Free of any wire format: a transport decodes
+//! a request, calls one function of [`Fs`] and encodes the answer.
 //!
 //! # Who checks what
-//! The kernel checks permissions, the sticky bit, rules of chmod and chown, applies the umask and strips set-group-id from new
-//! files (`default_permissions`). `Fs` decides what remains: ownership in set-group-id directories, times, sizes, limits.
-//! [`Fs::access`] answers as access(2) does for whoever does not have a kernel in front.
+//! The kernel checks permissions, the sticky bit, rules of chmod and chown, applies the umask and
+//! strips set-group-id from new files (`default_permissions`). `Fs` decides what remains: ownership
+//! in set-group-id directories, times, sizes, limits. [`Fs::access`] answers as access(2) does for
+//! whoever does not have a kernel in front.
 //!
 //! # Times
-//! atime changes by [`Fs::setattr`] alone, as on a filesystem mounted `noatime`. A change of content moves mtime and ctime, a
-//! change of the inode ctime, a change of a directory's names its mtime and ctime.
+//! atime changes by [`Fs::setattr`] alone, as on a filesystem mounted `noatime`. A change of
+//! content moves mtime and ctime, a change of the inode ctime, a change of a directory's names its
+//! mtime and ctime.
 //!
 //! # Stale attributes
-//! Every change the kernel does not account for itself returns [`Committed`]: the value for the reply comes out only after the inodes
-//! whose cached attributes are now wrong were handed to a notifier.
+//! Every change the kernel does not account for itself returns [`Committed`]: the value for the
+//! reply comes out only after the inodes whose cached attributes are now wrong were handed to a
+//! notifier.
 //!
 //! # Locks
-//! Each inode's content has its own lock: a read or write of one file is one step to every other. The order is content, extended
-//! attributes, tree; nothing of the tree is locked while bytes are copied.
+//! Each inode's content has its own lock: a read or write of one file is one step to every other.
+//! The order is content, extended attributes, tree; nothing of the tree is locked while bytes are
+//! copied.
 //!
 //! ```
 //! use norefs::fs::{Caller, Config, Fs};
@@ -72,7 +77,8 @@ pub struct Fs {
 }
 
 impl Fs {
-    /// An empty tree whose root has the attributes `root` (of a directory). A root without links gets the two of an empty directory.
+    /// An empty tree whose root has the attributes `root` (of a directory). A root without links
+    /// gets the two of an empty directory.
     pub fn new(config: Config, root: Attr) -> Fs {
         let nlink = if root.nlink == 0 { 2 } else { root.nlink };
         Fs {
@@ -88,7 +94,8 @@ impl Fs {
         self.config.load_full()
     }
 
-    /// Replaces the configuration; requests already begun end under the old one. Limits below what is held free nothing.
+    /// Replaces the configuration; requests already begun end under the old one. Limits below what
+    /// is held free nothing.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
     }

@@ -1,7 +1,8 @@
 //! What a file may do beyond its user's rights, and what takes that away.
 //!
-//! A change of owner, or of content by somebody unprivileged, clears set-user-id and file capabilities. It clears set-group-id where
-//! the group may execute; where it may not, only for a caller who is not in that group.
+//! A change of owner, or of content by somebody unprivileged, clears set-user-id and file
+//! capabilities. It clears set-group-id where the group may execute; where it may not, only for a
+//! caller who is not in that group.
 
 use super::xattr::Xattrs;
 use super::{Caller, Node};
@@ -22,7 +23,8 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// `None` for a directory, which has none to lose. `privileged` callers count as members of every group.
+    /// `None` for a directory, which has none to lose. `privileged` callers count as members of
+    /// every group.
     pub(super) fn begin(
         inode: &InodeRef<'_, Node>,
         caller: &Caller,

@@ -8,10 +8,11 @@ const DOT: u64 = 1;
 const DOT_DOT: u64 = 2;
 
 impl Fs {
-    /// Hands each name after position `from` (0: all) to `sink`, until it returns false: that entry was not taken.
+    /// Hands each name after position `from` (0: all) to `sink`, until it returns false: that entry
+    /// was not taken.
     ///
-    /// `plus` asks for attributes; each entry taken with them raises its inode's nlookup by one. A position stays good while
-    /// names come and go: what stays in the directory is listed once.
+    /// `plus` asks for attributes; each entry taken with them raises its inode's nlookup by one. A
+    /// position stays good while names come and go: what stays in the directory is listed once.
     ///
     /// # Errors
     /// ENOTDIR, ESTALE.

@@ -16,8 +16,8 @@ pub struct Caller {
 
 /// A change that is committed, and the inodes of which the kernel now caches old attributes.
 ///
-/// The value can only be taken by handing those inodes to a notifier first: a GETATTR reply already under way would
-/// otherwise bring the old attributes back after the reply, for good.
+/// The value can only be taken by handing those inodes to a notifier first: a GETATTR reply already
+/// under way would otherwise bring the old attributes back after the reply, for good.
 #[must_use = "the kernel keeps stale attributes until the change is delivered"]
 #[derive(Debug)]
 pub struct Committed<T> {
@@ -40,7 +40,8 @@ impl<T> Committed<T> {
         }
     }
 
-    /// Calls `notify` for each inode the kernel must drop the attributes of, then gives the value for the reply.
+    /// Calls `notify` for each inode the kernel must drop the attributes of, then gives the value
+    /// for the reply.
     pub fn deliver(self, mut notify: impl FnMut(NodeId)) -> T {
         for id in &self.stale {
             notify(*id);
@@ -51,8 +52,8 @@ impl<T> Committed<T> {
 
 /// A requested change of attributes: `None` leaves one alone.
 ///
-/// A request without any is what `chown(path, -1, -1)` sends: it moves ctime and, sent by the owner or uid 0, clears set-user-id and
-/// set-group-id.
+/// A request without any is what `chown(path, -1, -1)` sends: it moves ctime and, sent by the owner
+/// or uid 0, clears set-user-id and set-group-id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttr {
     /// Permission bits, `0o7777` at most.
@@ -69,7 +70,8 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
     /// Last change of the inode; now if not given.
     pub ctime: Option<Time>,
-    /// Clear set-user-id, and set-group-id if the group may execute: asked for with a size by an unprivileged caller.
+    /// Clear set-user-id, and set-group-id if the group may execute: asked for with a size by an
+    /// unprivileged caller.
     pub kill_suidgid: bool,
 }
 
@@ -102,7 +104,8 @@ pub struct ListEntry<'a> {
     pub kind: Kind,
     /// The position after this entry: pass it on to continue.
     pub cookie: u64,
-    /// The attributes if they were asked for; `None` for `"."` and `".."`, which do not count as a lookup.
+    /// The attributes if they were asked for; `None` for `"."` and `".."`, which do not count as a
+    /// lookup.
     pub attr: Option<Attr>,
 }
 

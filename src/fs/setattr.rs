@@ -8,13 +8,15 @@ use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
 pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
 
 impl Fs {
-    /// Changes attributes as one step and returns all of them. ctime becomes now unless it is given, as does mtime when a size is.
+    /// Changes attributes as one step and returns all of them. ctime becomes now unless it is
+    /// given, as does mtime when a size is.
     ///
     /// Growing a file allocates nothing. Cutting a source-backed file does not read its source.
     ///
     /// # Errors
-    /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG beyond 2^63-1. EPERM for a stranger's
-    /// change of nothing that would take privileges. EROFS, ESTALE.
+    /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG
+    /// beyond 2^63-1. EPERM for a stranger's change of nothing that would take privileges. EROFS,
+    /// ESTALE.
     pub fn setattr(
         &self,
         caller: &Caller,
@@ -32,8 +34,9 @@ impl Fs {
         Ok(Committed::new(attr, []))
     }
 
-    /// A request without any attribute comes of `chown(path, -1, -1)`, which takes privileges and so is for the owner, or of a write,
-    /// which is for those who may write. Nobody else has checked the first.
+    /// A request without any attribute comes of `chown(path, -1, -1)`, which takes privileges and
+    /// so is for the owner, or of a write, which is for those who may write. Nobody else has
+    /// checked the first.
     fn check_empty(
         &self,
         caller: &Caller,
@@ -77,8 +80,9 @@ impl Fs {
 
 /// Whether an inode of `owner` loses its privileges.
 ///
-/// A request without any attribute comes of `chown(path, -1, -1)`, which is checked by nobody else, and of a write, which asks again for
-/// itself. So it counts for those alone who may change the mode.
+/// A request without any attribute comes of `chown(path, -1, -1)`, which is checked by nobody else,
+/// and of a write, which asks again for itself. So it counts for those alone who may change the
+/// mode.
 fn takes_privileges(change: &SetAttr, caller: &Caller, owner: u32) -> bool {
     let chown = change.uid.is_some() || change.gid.is_some();
     let empty = *change == SetAttr::default() && (caller.uid == 0 || caller.uid == owner);

@@ -29,12 +29,12 @@ impl Fs {
         Ok(Committed::new((), [parent]))
     }
 
-    /// Moves a name as one step, replacing the target if there is one. `flags`: `RENAME_NOREPLACE` (1) refuses to replace,
-    /// `RENAME_EXCHANGE` (2) swaps the two names.
+    /// Moves a name as one step, replacing the target if there is one. `flags`: `RENAME_NOREPLACE`
+    /// (1) refuses to replace, `RENAME_EXCHANGE` (2) swaps the two names.
     ///
     /// # Errors
-    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, ESTALE; EINVAL for a directory into itself, a name that
-    /// cannot be, both flags or others.
+    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, ESTALE; EINVAL for
+    /// a directory into itself, a name that cannot be, both flags or others.
     pub fn rename(
         &self,
         _caller: &Caller,

@@ -1,7 +1,8 @@
 //! Extended attributes: `user.`, `trusted.` and `security.` names.
 //!
-//! POSIX ACLs are not kept, so `system.` names are answered EOPNOTSUPP, as are all others. That `user.` belongs to regular files
-//! and directories, and `trusted.` to the privileged, is checked by the kernel; listing hides `trusted.` from others here.
+//! POSIX ACLs are not kept, so `system.` names are answered EOPNOTSUPP, as are all others. That
+//! `user.` belongs to regular files and directories, and `trusted.` to the privileged, is checked
+//! by the kernel; listing hides `trusted.` from others here.
 
 use super::limits::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
@@ -106,7 +107,8 @@ fn boxed(bytes: &[u8]) -> Result<Box<[u8]>> {
     Ok(copy.into_boxed_slice())
 }
 
-/// EOPNOTSUPP for names that are not kept, EINVAL for a namespace without a name, ERANGE for too long a one.
+/// EOPNOTSUPP for names that are not kept, EINVAL for a namespace without a name, ERANGE for too
+/// long a one.
 fn check_namespace(name: &[u8]) -> Result<()> {
     if name.len() > XATTR_NAME_MAX {
         return Err(Errno::RANGE);
@@ -123,11 +125,13 @@ fn check_namespace(name: &[u8]) -> Result<()> {
 }
 
 impl Fs {
-    /// Sets an extended attribute. `flags`: `XATTR_CREATE` (1) only a new one, `XATTR_REPLACE` (2) only an old one.
+    /// Sets an extended attribute. `flags`: `XATTR_CREATE` (1) only a new one, `XATTR_REPLACE` (2)
+    /// only an old one.
     ///
     /// # Errors
-    /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, ENOSPC if the names together would pass 64 KiB or memory is used up, EOPNOTSUPP,
-    /// EINVAL, ERANGE for a name over 255 bytes, EROFS, ESTALE.
+    /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, ENOSPC if the names together would pass 64
+    /// KiB or memory is used up, EOPNOTSUPP, EINVAL, ERANGE for a name over 255 bytes, EROFS,
+    /// ESTALE.
     pub fn setxattr(
         &self,
         _caller: &Caller,

@@ -1,16 +1,17 @@
 //! A directory as a source.
 //!
-//! Several threads share one stack of directories still to be read. Each job is one directory, or a part of a
-//! large one: list the names, `statx` each, read link targets and extended attributes, hand every entry to the
-//! filesystem, push the subdirectories. A parent is always loaded before its children.
+//! Several threads share one stack of directories still to be read. Each job is one directory, or a
+//! part of a large one: list the names, `statx` each, read link targets and extended attributes,
+//! hand every entry to the filesystem, push the subdirectories. A parent is always loaded before
+//! its children.
 //!
-//! Waiting directories hold no descriptor. A thread opens the next one relative to the directory in which it
-//! found subdirectories last where that is the parent, and otherwise by walking down from the source's root, in
-//! pieces shorter than `PATH_MAX`. So a load holds at most three descriptors for each thread, and neither depth nor path length is
-//! limited.
+//! Waiting directories hold no descriptor. A thread opens the next one relative to the directory in
+//! which it found subdirectories last where that is the parent, and otherwise by walking down from
+//! the source's root, in pieces shorter than `PATH_MAX`. So a load holds at most three descriptors
+//! for each thread, and neither depth nor path length is limited.
 //!
-//! `openat2` is used throughout (Linux 5.6): no symbolic link is ever followed below the root, and nothing
-//! outside it is reached.
+//! `openat2` is used throughout (Linux 5.6): no symbolic link is ever followed below the root, and
+//! nothing outside it is reached.
 
 mod attributes;
 mod backing;
@@ -34,20 +35,22 @@ use std::time::Instant;
 
 /// Loads all metadata of the directory `dir` into `fs`, whose tree must still be empty.
 ///
-/// Modes, owners, times, link counts, sizes and block counts, device numbers, link targets and extended
-/// attributes become what the source shows, the root's own included. File content is not read: reads are
-/// served from the source as long as the file is the one that was recorded there, and fail with `ESTALE` and
-/// one log line once it is not. The source is opened for reading only; access times are left alone where the
-/// caller may ask for that, except those of symbolic links, which every `readlink` moves.
+/// Modes, owners, times, link counts, sizes and block counts, device numbers, link targets and
+/// extended attributes become what the source shows, the root's own included. File content is not
+/// read: reads are served from the source as long as the file is the one that was recorded there,
+/// and fail with `ESTALE` and one log line once it is not. The source is opened for reading only;
+/// access times are left alone where the caller may ask for that, except those of symbolic links,
+/// which every `readlink` moves.
 ///
-/// A change of content is told by the times the source's kernel keeps. Those of kernels before 6.13 tick every
-/// few milliseconds: a file changed within the same tick in which it was loaded is taken for unchanged. So are
-/// stores through a shared mapping that was already dirty when the file was loaded.
+/// A change of content is told by the times the source's kernel keeps. Those of kernels before 6.13
+/// tick every few milliseconds: a file changed within the same tick in which it was loaded is taken
+/// for unchanged. So are stores through a shared mapping that was already dirty when the file was
+/// loaded.
 ///
 /// A file that is itself a mount point is loaded as it shows.
 ///
-/// A source that changes meanwhile is loaded as it is met; what vanishes between listing and reading counts
-/// as unreadable.
+/// A source that changes meanwhile is loaded as it is met; what vanishes between listing and
+/// reading counts as unreadable.
 ///
 /// # Errors
 /// See [`LoadError`].

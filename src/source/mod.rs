@@ -1,8 +1,8 @@
 //! Where a tree comes from.
 //!
-//! A source fills a fresh [`Fs`](crate::fs::Fs) before it is mounted. An empty tree needs no code at all; a
-//! directory is read by [`load`]: all metadata into memory, file content left where it is and read, checked
-//! against what was recorded, when somebody asks for it.
+//! A source fills a fresh [`Fs`](crate::fs::Fs) before it is mounted. An empty tree needs no code
+//! at all; a directory is read by [`load`]: all metadata into memory, file content left where it is
+//! and read, checked against what was recorded, when somebody asks for it.
 
 mod directory;
 
@@ -17,7 +17,8 @@ use std::time::Duration;
 pub struct LoadOptions {
     /// Whether the first unreadable entry ends the load with [`LoadError::Unreadable`].
     pub strict: bool,
-    /// Whether filesystems mounted below the directory are loaded too. Otherwise a mount point is an empty directory.
+    /// Whether filesystems mounted below the directory are loaded too. Otherwise a mount point is
+    /// an empty directory.
     pub cross_mounts: bool,
     /// How many threads read the source; 0 means one for each CPU.
     pub threads: usize,
@@ -77,7 +78,8 @@ pub struct Unreadable {
     pub errno: Errno,
 }
 
-/// Why a load failed. What was loaded until then stays in the [`Fs`](crate::fs::Fs), which is best dropped.
+/// Why a load failed. What was loaded until then stays in the [`Fs`](crate::fs::Fs), which is best
+/// dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The source itself cannot be opened or read: missing, not a directory, not permitted.
@@ -106,7 +108,8 @@ pub enum LoadError {
 
 /// Is told how a load goes on.
 pub trait Progress: Sync {
-    /// `total_so_far` names are loaded. Called from several threads, so that a smaller total may follow a larger one.
+    /// `total_so_far` names are loaded. Called from several threads, so that a smaller total may
+    /// follow a larger one.
     fn entries(&self, total_so_far: u64);
 }
 

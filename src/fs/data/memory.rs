@@ -270,7 +270,8 @@ fn put(chunk: &mut Vec<u8>, start: usize, data: &[u8]) {
 
 /// Gives `chunk` room for its first `end` bytes and says how many of those it has room for.
 ///
-/// A chunk starts as large as asked for and doubles when it grows again, as far as `max` and the chunk's limit allow.
+/// A chunk starts as large as asked for and doubles when it grows again, as far as `max` and the
+/// chunk's limit allow.
 fn grow<const CHUNK: usize>(
     chunk: &mut Vec<u8>,
     end: usize,

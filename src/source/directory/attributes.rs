@@ -83,9 +83,9 @@ pub(super) type XattrList = Vec<Xattr>;
 
 /// Reads extended attributes of entries that are only known by their name in an open directory.
 ///
-/// The calls take a path, not a directory and a name. So the reading thread stops sharing its working
-/// directory with the others and goes into each directory it reads. Where a sandbox forbids that, the path
-/// leads through `/proc/self/fd`, which costs four times as much.
+/// The calls take a path, not a directory and a name. So the reading thread stops sharing its
+/// working directory with the others and goes into each directory it reads. Where a sandbox forbids
+/// that, the path leads through `/proc/self/fd`, which costs four times as much.
 pub(super) struct Xattrs {
     own_cwd: bool,
     path: Vec<u8>,
@@ -168,8 +168,8 @@ fn collect(
     Ok(xattrs)
 }
 
-/// Room for the largest list or value there is. A small part is offered first: the kernel allocates as much
-/// as it is offered.
+/// Room for the largest list or value there is. A small part is offered first: the kernel allocates
+/// as much as it is offered.
 struct Buffer(Vec<u8>);
 
 impl Buffer {

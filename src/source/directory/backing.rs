@@ -7,8 +7,8 @@ use rustix::io::{Errno, Result};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime and ctime,
-/// hashed with a key of this load.
+/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime
+/// and ctime, hashed with a key of this load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(pub(super) u64);
 
@@ -34,8 +34,8 @@ impl SourceFile {
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
         let file = self.root.open_file(self.place, self.identity)?;
         let answer = ask(&file)?;
-        // A writer moves the times before it touches the content. So an identity found unchanged afterwards
-        // vouches for everything that was read.
+        // A writer moves the times before it touches the content. So an identity found unchanged
+        // afterwards vouches for everything that was read.
         if self.root.identity_of(&file)? != self.identity {
             return Err(self.root.stale(self.place));
         }
@@ -44,7 +44,8 @@ impl SourceFile {
 }
 
 impl Backing for SourceFile {
-    /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` and others as the source gives them.
+    /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` and others as the source gives
+    /// them.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.on_unchanged(|file| read_fully(file, offset, buf))
     }

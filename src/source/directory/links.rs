@@ -35,8 +35,8 @@ impl Links {
         Links((0..Links::SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    /// The part that holds `key`, locked: whoever finds an inode missing loads it and enters it before another
-    /// thread can look.
+    /// The part that holds `key`, locked: whoever finds an inode missing loads it and enters it
+    /// before another thread can look.
     pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         self.0[(key.inode % Links::SHARDS) as usize].lock()
     }

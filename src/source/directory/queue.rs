@@ -43,7 +43,8 @@ pub(super) enum Job {
     Directory(Waiting),
 }
 
-/// Two stacks: names of open directories come before directories to be opened, which bounds how many are open.
+/// Two stacks: names of open directories come before directories to be opened, which bounds how
+/// many are open.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -93,8 +94,8 @@ impl Seat<'_> {
         self.0.changed.notify_all();
     }
 
-    /// Takes all of `found` and gives the next job: mostly the last of those, which this thread can open with
-    /// least effort. `None` once nothing is left to do or the load was stopped.
+    /// Takes all of `found` and gives the next job: mostly the last of those, which this thread can
+    /// open with least effort. `None` once nothing is left to do or the load was stopped.
     pub(super) fn next(&self, found: &mut Vec<Waiting>) -> Option<Job> {
         let Queue { state, changed } = self.0;
         let mut state = state.lock();

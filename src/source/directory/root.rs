@@ -141,7 +141,8 @@ impl SourceRoot {
         path
     }
 
-    /// Opens the directory whose name stands at `place`. Its access time is left alone where that is permitted.
+    /// Opens the directory whose name stands at `place`. Its access time is left alone where that
+    /// is permitted.
     pub(super) fn open_directory(&self, place: Place) -> Result<OwnedFd> {
         if place == Place::ROOT {
             return SourceRoot::open_child(self.fd(), c".");
@@ -209,7 +210,8 @@ impl SourceRoot {
         Ok(file)
     }
 
-    /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error for its reader.
+    /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
+    /// for its reader.
     pub(super) fn stale(&self, place: Place) -> Errno {
         self.files.drop(place);
         if self.reported.lock().insert(place) {
@@ -240,7 +242,8 @@ fn open_quietly(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<Owne
 
 type Slot = Mutex<Option<(Place, Arc<OwnedFd>)>>;
 
-/// Files kept open between reads: a fixed number of slots, each for the file read last of those it may hold.
+/// Files kept open between reads: a fixed number of slots, each for the file read last of those it
+/// may hold.
 struct OpenFiles {
     slots: Box<[Slot]>,
     key: RandomState,

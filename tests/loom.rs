@@ -1,4 +1,5 @@
-//! Runs the loom stories in `src/sync/tests`, which need the primitives built with another configuration:
+//! Runs the loom stories in `src/sync/tests`, which need the primitives built with another
+//! configuration:
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test --profile loom --lib --target-dir target/loom

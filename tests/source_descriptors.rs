@@ -9,7 +9,8 @@ use source_support::*;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-/// Makes a chain of directories called "down", with `more` empty directories and `links` names of one file beside each.
+/// Makes a chain of directories called "down", with `more` empty directories and `links` names of
+/// one file beside each.
 fn build(dir: &Path, levels: u64, more: u64, links: u64) {
     let file = dir.join("file");
     std::fs::write(&file, "").unwrap();

@@ -1,4 +1,5 @@
-//! A directory as a source: what `load` leaves in the filesystem equals what the system shows of the source.
+//! A directory as a source: what `load` leaves in the filesystem equals what the system shows of
+//! the source.
 
 mod source_support;
 

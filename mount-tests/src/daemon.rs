@@ -56,7 +56,8 @@ pub fn norefs_as_nobody(place: &Path) -> Command {
     );
     let copy = place.join("norefs");
     if !copy.exists() {
-        // By a process of its own: a thread that forks now would hold the copy open for writing, and so unusable.
+        // By a process of its own: a thread that forks now would hold the copy open for writing,
+        // and so unusable.
         crate::programs::run(place, "cp", &[binary().to_str().unwrap(), "norefs"]);
     }
     let mut command = Command::new(copy);

@@ -1,10 +1,11 @@
 //! What the tests on real mounts share.
 //!
-//! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep the tests short.
-//! The tests need root and `/dev/fuse`; where one is missing they fail and say so.
+//! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep
+//! the tests short. The tests need root and `/dev/fuse`; where one is missing they fail and say so.
 //!
-//! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It serves to check
-//! the tests: whatever they say of a filesystem that is not particular to norefs must be true of tmpfs too.
+//! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It
+//! serves to check the tests: whatever they say of a filesystem that is not particular to norefs
+//! must be true of tmpfs too.
 
 mod background;
 mod daemon;

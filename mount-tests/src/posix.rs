@@ -38,8 +38,8 @@ pub fn fails(errno: Errno, call: impl Outcome) {
     assert_eq!(call.outcome(), Err(errno));
 }
 
-/// Takes the same steps in an empty norefs, with and without the kernel's cache, and in an empty tmpfs, and expects
-/// the same report of them.
+/// Takes the same steps in an empty norefs, with and without the kernel's cache, and in an empty
+/// tmpfs, and expects the same report of them.
 #[track_caller]
 pub fn same_as_tmpfs<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
     let expected = steps(&Tmpfs::new());

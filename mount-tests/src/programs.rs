@@ -55,7 +55,8 @@ pub fn attempt(dir: &Path, program: &str, arguments: &[&str]) -> Output {
     }
 }
 
-/// Runs `script` with the shell in `dir` and gives what it wrote on its standard output. It must succeed.
+/// Runs `script` with the shell in `dir` and gives what it wrote on its standard output. It must
+/// succeed.
 #[track_caller]
 pub fn sh(dir: &Path, script: &str) -> String {
     run(dir, "sh", &["-euc", script])

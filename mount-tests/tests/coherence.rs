@@ -1,8 +1,9 @@
-//! What the kernel caches is what the daemon has, even when a reply with old attributes is overtaken by a change.
+//! What the kernel caches is what the daemon has, even when a reply with old attributes is
+//! overtaken by a change.
 //!
-//! Each case holds the reply to a GETATTR back while a change of the same inode completes. Without the notification
-//! that precedes the reply of a change, the kernel would then keep the old attributes for good: the second test
-//! switches the notifications off and sees exactly that.
+//! Each case holds the reply to a GETATTR back while a change of the same inode completes. Without
+//! the notification that precedes the reply of a change, the kernel would then keep the old
+//! attributes for good: the second test switches the notifications off and sees exactly that.
 
 use mount_tests::InProcess;
 use mount_tests::posix::{Seen, forced, seen};

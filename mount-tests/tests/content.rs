@@ -102,7 +102,8 @@ impl Pair {
     }
 }
 
-/// Changes the file at `path` that holds `bytes`; the daemon's bytes are read past the page cache now and then.
+/// Changes the file at `path` that holds `bytes`; the daemon's bytes are read past the page cache
+/// now and then.
 fn change_at_random(path: &Path, bytes: Vec<u8>, seed: u64) {
     let file = File::options()
         .read(true)

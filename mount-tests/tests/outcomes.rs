@@ -1,7 +1,8 @@
-//! Every way in which a no-reference operation can end, driven on a mount whose every call reaches the daemon.
+//! Every way in which a no-reference operation can end, driven on a mount whose every call reaches
+//! the daemon.
 //!
-//! The retries cannot be forced reliably from outside: there a step of the test is put between reading and
-//! validating, through the tree's seam.
+//! The retries cannot be forced reliably from outside: there a step of the test is put between
+//! reading and validating, through the tree's seam.
 
 use mount_tests::InProcess;
 use mount_tests::posix::{as_user, seen};
@@ -29,7 +30,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does `work` while `change` is made at the first `times` arrivals at `seam`, between reading and validating.
+/// Does `work` while `change` is made at the first `times` arrivals at `seam`, between reading and
+/// validating.
 fn interfere(
     mount: &InProcess,
     (seam, times): (Seam, usize),
@@ -54,7 +56,8 @@ fn interfere(
     outcomes
 }
 
-/// An open file and its node id on a mount without a cache: fstat(2) of it is one GETATTR and nothing else.
+/// An open file and its node id on a mount without a cache: fstat(2) of it is one GETATTR and
+/// nothing else.
 fn opened(mount: &InProcess) -> (OwnedFd, NodeId) {
     let file = File::create(mount.path("file")).unwrap();
     (file.into(), mount.node(mount.path("file")))
@@ -96,7 +99,8 @@ fn fast() {
     assert!(link.fast >= 200 && link.slow + link.again == 0, "{link:?}");
 }
 
-/// A mount on which the daemon checks permissions, with a file of `mode` that belongs to root and group 2000.
+/// A mount on which the daemon checks permissions, with a file of `mode` that belongs to root and
+/// group 2000.
 fn guarded(mode: u32) -> InProcess {
     let mount = InProcess::with(&Options {
         cache: Cache::None,

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Does `slow`, holds the reply to its request of `kind` for `path` back, and expects `quick` to end meanwhile.
+/// Does `slow`, holds the reply to its request of `kind` for `path` back, and expects `quick` to
+/// end meanwhile.
 fn beside(
     (mount, kind, path): (&InProcess, RequestKind, &Path),
     slow: impl Fn() + Sync,

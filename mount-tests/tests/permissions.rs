@@ -63,7 +63,8 @@ fn try_file(path: &Path) -> Report {
     ]
 }
 
-/// Executes a file. A process that another thread of this test is just starting may still hold it open for writing.
+/// Executes a file. A process that another thread of this test is just starting may still hold it
+/// open for writing.
 fn execute(path: &Path) -> Result<(), Errno> {
     loop {
         match std::process::Command::new(path).output().outcome() {

@@ -24,8 +24,8 @@ fn requests(mount: &Daemon, work: impl Fn()) -> BTreeMap<String, u64> {
 
 /// Expects that `work`, done before, sends nothing when it is done 50 times more.
 ///
-/// It is done twice before: whoever reads a file or directory for the first time makes the kernel ask once more for
-/// its access time, at the next stat.
+/// It is done twice before: whoever reads a file or directory for the first time makes the kernel
+/// ask once more for its access time, at the next stat.
 #[track_caller]
 fn silent_when_warm(mount: &Daemon, work: impl Fn()) {
     work();

@@ -132,7 +132,8 @@ fn a_chown_that_changes_nothing_strips_set_id_bits_for_owner_and_root_only() {
                 std::fs::write(&path, "").unwrap();
                 chown(&path, Some(Uid::from_raw(1000)), Some(Gid::from_raw(1000))).unwrap();
                 chmod(&path, mode.into()).unwrap();
-                // The answer to a stranger is not compared: such a request looks like that of an allocation.
+                // The answer to a stranger is not compared: such a request looks like that of an
+                // allocation.
                 let _ = as_user(uid, uid, &[], || chown(&path, None, None));
                 (mode, uid, seen(&path).mode)
             })

@@ -5,7 +5,8 @@ use mount_tests::programs::{run, same_lines, sh};
 use mount_tests::{Daemon, Scratch, sample};
 use std::path::Path;
 
-/// How many files the repository of the git test has. `MOUNT_TESTS_GIT_FILES=20000` makes it a large one.
+/// How many files the repository of the git test has. `MOUNT_TESTS_GIT_FILES=20000` makes it a
+/// large one.
 fn git_files() -> usize {
     std::env::var("MOUNT_TESTS_GIT_FILES").map_or(2_000, |n| n.parse().expect("a number of files"))
 }

@@ -28,6 +28,7 @@
 //! of it: pointers read twice, errors not validated, hooks that may block.
 
 mod access;
+mod place;
 mod readlink;
 mod stat;
 
@@ -39,10 +40,11 @@ use super::block::{self, Head, WORDS};
 use super::cred::Owner;
 use super::outcomes::Outcome;
 use super::store::Link;
-use super::walk::Walked;
+use super::walk::{RcuWalk, Walked};
 use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, Result, Tree};
 use crate::sync::Slab;
 use crossbeam_epoch::Guard;
+use place::Place;
 
 /// Steps of a test between two steps of an operation; nothing in a release build.
 macro_rules! seam {
@@ -261,100 +263,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// `ESTALE` if there is no such inode; those of the operation.
     #[inline]
     pub fn noref_node<O: NorefOp>(&self, id: NodeId, op: &O, out: &mut O::Out) -> Result<()> {
-        match self.attempt_node(id, op, out) {
-            Attempt::Ended(answer) => self.ended(answer),
-            first => self.noref_node_on(id, op, out, first),
-        }
-    }
-
-    /// The same with the answer as a value. It takes no place in memory before it is known, which
-    /// makes the usual case a straight line from the block's words to the caller's.
-    #[inline(always)]
-    fn noref_node_value<O: NorefOp<Out: Default>>(&self, id: NodeId, op: &O) -> Result<O::Out> {
-        let mut out = O::Out::default();
-        match self.attempt_node(id, op, &mut out) {
-            Attempt::Ended(answer) => self.ended(answer).map(|()| out),
-            first => {
-                let mut out = O::Out::default();
-                self.noref_node_on(id, op, &mut out, first).map(|()| out)
-            }
-        }
-    }
-
-    /// What follows a first attempt that did not end.
-    #[cold]
-    #[inline(never)]
-    fn noref_node_on<O: NorefOp>(
-        &self,
-        id: NodeId,
-        op: &O,
-        out: &mut O::Out,
-        first: Attempt,
-    ) -> Result<()> {
-        let mut attempt = first;
-        for left in (0..ATTEMPTS).rev() {
-            match attempt {
-                Attempt::Ended(answer) => return self.ended(answer),
-                Attempt::Legitimate(slot) => return self.again(slot, op, out),
-                Attempt::Retry(cause) => self.retry(cause),
-            }
-            if left == 0 {
-                break;
-            }
-            attempt = self.attempt_node(id, op, out);
-        }
-        self.outcomes.count(Outcome::Slow);
-        op.slow(&self.get(id)?, out)
-    }
-
-    #[inline(always)]
-    fn attempt_node<O: NorefOp>(&self, id: NodeId, op: &O, out: &mut O::Out) -> Attempt {
-        let guard = O::FOLLOWS_POINTER.then(crossbeam_epoch::pin);
-        let Some(inode) = self.store.inodes.get(id.slot()) else {
-            return Attempt::Ended(Err(Errno::STALE));
-        };
-        let Some((words, version)) = inode.block.read() else {
-            return Attempt::Retry(Outcome::RetryAttr);
-        };
-        let head = Head::of(&words);
-        if head.generation() != id.generation() || head.kind().is_none() {
-            return Attempt::Ended(Err(Errno::STALE));
-        }
-        let view = self.view(id.slot(), words, guard.as_ref());
-        let answer = match op.fast(&view, out) {
-            Fast::Done => Ok(()),
-            Fast::Err(error) => Err(error),
-            Fast::Again => return self.legitimize_node(id),
-        };
-        seam!(BeforeNodeValidate);
-        match inode.block.is(version) {
-            true => Attempt::Ended(answer),
-            false => Attempt::Retry(Outcome::RetryAttr),
-        }
-    }
-
-    #[inline(always)]
-    fn view<'v>(&'v self, slot: u32, words: [u64; WORDS], guard: Option<&'v Guard>) -> View<'v> {
-        View {
-            slot,
-            words,
-            links: &self.store.links,
-            guard,
-        }
-    }
-
-    /// Takes a reference on the inode that was meant; under the guard its slot is in the same life.
-    fn legitimize_node(&self, id: NodeId) -> Attempt {
-        let (guard, slot) = match self.pin_inode(id) {
-            Ok((guard, slot, _)) => (guard, slot),
-            Err(error) => return Attempt::Ended(Err(error)),
-        };
-        let taken = self.store.life(slot).refs.get();
-        drop(guard);
-        match taken {
-            true => Attempt::Legitimate(slot),
-            false => Attempt::Ended(Err(Errno::STALE)),
-        }
+        self.noref(id, op, out)
     }
 
     /// Runs `op` on the inode a path leads to.
@@ -368,27 +277,31 @@ impl<E: Send + Sync + 'static> Tree<E> {
         op: &O,
         out: &mut O::Out,
     ) -> Result<()> {
-        let first = self.attempt_path(args, &crossbeam_epoch::pin(), op, out);
-        match first {
+        self.noref(args, op, out)
+    }
+
+    #[inline(always)]
+    fn noref<P: Place<E, O>, O: NorefOp>(&self, place: P, op: &O, out: &mut O::Out) -> Result<()> {
+        match place.attempt(self, op, out) {
             Attempt::Ended(answer) => self.ended(answer),
-            first => self.noref_path_on(args, op, out, first),
+            first => self.noref_on(place, op, out, first),
         }
     }
 
-    /// The same with the answer as a value, as [`Tree::noref_node_value`].
+    /// The same with the answer as a value. It takes no place in memory before it is known, which
+    /// makes the usual case a straight line from the block's words to the caller's.
     #[inline(always)]
-    fn noref_path_value<O: NorefOp<Out: Default>>(
+    fn noref_value<P: Place<E, O>, O: NorefOp<Out: Default>>(
         &self,
-        args: &PathArgs<'_>,
+        place: P,
         op: &O,
     ) -> Result<O::Out> {
         let mut out = O::Out::default();
-        let first = self.attempt_path(args, &crossbeam_epoch::pin(), op, &mut out);
-        match first {
+        match place.attempt(self, op, &mut out) {
             Attempt::Ended(answer) => self.ended(answer).map(|()| out),
             first => {
                 let mut out = O::Out::default();
-                self.noref_path_on(args, op, &mut out, first).map(|()| out)
+                self.noref_on(place, op, &mut out, first).map(|()| out)
             }
         }
     }
@@ -396,9 +309,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// What follows a first attempt that did not end.
     #[cold]
     #[inline(never)]
-    fn noref_path_on<O: NorefOp>(
+    fn noref_on<P: Place<E, O>, O: NorefOp>(
         &self,
-        args: &PathArgs<'_>,
+        place: P,
         op: &O,
         out: &mut O::Out,
         first: Attempt,
@@ -414,69 +327,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
             if left == 0 {
                 break;
             }
-            attempt = self.attempt_path(args, &crossbeam_epoch::pin(), op, out);
+            attempt = place.attempt(self, op, out);
         }
         self.outcomes.count(Outcome::Slow);
-        let _still = self.keep_still();
-        op.slow(&self.resolve(args)?, out)
-    }
-
-    #[inline(always)]
-    fn attempt_path<O: NorefOp>(
-        &self,
-        args: &PathArgs<'_>,
-        guard: &Guard,
-        op: &O,
-        out: &mut O::Out,
-    ) -> Attempt {
-        let mut walk = super::walk::RcuWalk::new(self, args.cred, guard);
-        let answer = match walk.run(args) {
-            Walked::Retry(cause) => return Attempt::Retry(cause),
-            Walked::Err(error) => Err(error),
-            Walked::Found(slot) => {
-                let Some(words) = walk.read_final(slot) else {
-                    return Attempt::Retry(Outcome::RetryAttr);
-                };
-                match op.fast(&self.view(slot, words, Some(guard)), out) {
-                    Fast::Done => Ok(()),
-                    Fast::Err(error) => Err(error),
-                    Fast::Again => return self.legitimize_walk(&walk, slot, guard),
-                }
-            }
-        };
-        seam!(BeforeValidate);
-        match walk.validate() {
-            Ok(()) => Attempt::Ended(answer),
-            Err(cause) => Attempt::Retry(cause),
-        }
-    }
-
-    /// Takes the reference first and validates the evidence second; the other order would let the
-    /// inode be moved or replaced in between.
-    fn legitimize_walk(
-        &self,
-        walk: &super::walk::RcuWalk<'_, '_, E>,
-        slot: u32,
-        guard: &Guard,
-    ) -> Attempt {
-        if !self.store.life(slot).refs.get() {
-            return Attempt::Retry(Outcome::RetryEdge);
-        }
-        seam!(BeforeValidate);
-        match walk.validate() {
-            Ok(()) => Attempt::Legitimate(slot),
-            Err(cause) => {
-                self.put_pinned(slot, guard);
-                Attempt::Retry(cause)
-            }
-        }
-    }
-
-    /// Gives a reference back that was taken on a slot which is not reused under `guard`.
-    fn put_pinned(&self, slot: u32, guard: &Guard) {
-        if self.store.life(slot).put_ref(&self.store.inode(slot).links) {
-            self.store.reap_pinned(slot, guard);
-        }
+        place.locked(self, op, out)
     }
 
     #[inline(always)]
@@ -518,7 +372,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
 
     fn attempt_reference(&self, args: &PathArgs<'_>) -> Attempt {
         let guard = crossbeam_epoch::pin();
-        let mut walk = super::walk::RcuWalk::new(self, args.cred, &guard);
+        let mut walk = RcuWalk::new(self, args.cred, &guard);
         match walk.run(args) {
             Walked::Retry(cause) => Attempt::Retry(cause),
             Walked::Found(slot) => self.legitimize_walk(&walk, slot, &guard),

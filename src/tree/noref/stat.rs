@@ -48,7 +48,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// `ESTALE`.
     #[inline]
     pub fn stat_node(&self, id: NodeId) -> Result<Attr> {
-        self.noref_node_value(id, &Stat)
+        self.noref_value(id, &Stat)
             .map(|entry| answered(entry).attr)
     }
 
@@ -57,7 +57,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// # Errors
     /// As [`Tree::noref_path`].
     pub fn stat(&self, args: &PathArgs<'_>) -> Result<Entry> {
-        self.noref_path_value(args, &Stat).map(answered)
+        self.noref_value(args, &Stat).map(answered)
     }
 
     /// statx of a path. The mask returned says which of the fields asked for in `mask` are valid; the

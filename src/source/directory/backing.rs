@@ -1,16 +1,11 @@
 //! The content of a file that stayed in the source.
 
-use super::root::{Place, SourceRoot};
+use super::root::{Identity, Place, SourceRoot};
 use crate::fs::Backing;
 use rustix::fs::SeekFrom;
 use rustix::io::{Errno, Result};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime
-/// and ctime, hashed with a key of this load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(pub(super) u64);
 
 /// A regular file of the source: 24 bytes, its name is kept with its directory.
 pub(super) struct SourceFile {

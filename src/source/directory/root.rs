@@ -1,7 +1,6 @@
 //! The source's root: everything below it is named by directory number and place of the name, and opened
 //! beneath it.
 
-use super::backing::Identity;
 use crate::tree::PATH_MAX;
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -53,6 +52,11 @@ impl Names {
         CStr::from_bytes_until_nul(rest).unwrap_or_default()
     }
 }
+
+/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime
+/// and ctime, hashed with a key of this load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64);
 
 struct Directory {
     place: Place,

@@ -1,6 +1,6 @@
 //! Who asks, and whether they may.
 
-use super::Kind;
+use super::{Attr, Kind};
 
 /// The identity a permission check is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,15 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    pub(crate) fn of(attr: &Attr) -> Owner {
+        Owner {
+            kind: attr.kind,
+            mode: attr.mode(),
+            uid: attr.uid,
+            gid: attr.gid,
+        }
+    }
+
     /// Whether `cred` may do `mask`, by the rules of the kernel's `generic_permission` without ACLs.
     #[inline(always)]
     pub(crate) fn allows(&self, cred: &Credential<'_>, mask: Mask) -> bool {

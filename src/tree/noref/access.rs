@@ -40,19 +40,12 @@ impl<G: Fn() -> Vec<u32>> NorefOp for Access<G> {
 
     fn slow(&self, inode: &dyn Pinned, _out: &mut ()) -> Result<()> {
         let groups = (self.groups)();
-        let attr = inode.attr();
-        let owner = Owner {
-            kind: attr.kind,
-            mode: attr.mode(),
-            uid: attr.uid,
-            gid: attr.gid,
-        };
         let cred = Credential {
             uid: self.uid,
             gid: self.gid,
             groups: &groups,
         };
-        granted(owner.allows(&cred, self.mask))
+        granted(Owner::of(&inode.attr()).allows(&cred, self.mask))
     }
 }
 
@@ -111,13 +104,6 @@ impl NorefOp for KnownAccess<'_> {
     }
 
     fn slow(&self, inode: &dyn Pinned, _out: &mut ()) -> Result<()> {
-        let attr = inode.attr();
-        let owner = Owner {
-            kind: attr.kind,
-            mode: attr.mode(),
-            uid: attr.uid,
-            gid: attr.gid,
-        };
-        granted(owner.allows(self.cred, self.mask))
+        granted(Owner::of(&inode.attr()).allows(self.cred, self.mask))
     }
 }

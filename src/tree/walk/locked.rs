@@ -59,14 +59,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         seam!(BeforeStep);
         let directory = self.directory(here)?;
         let search = || {
-            let attr = here.attr();
-            let owner = Owner {
-                kind: attr.kind,
-                mode: attr.mode(),
-                uid: attr.uid,
-                gid: attr.gid,
-            };
-            let allowed = owner.allows(cred, Mask::EXECUTE);
+            let allowed = Owner::of(&here.attr()).allows(cred, Mask::EXECUTE);
             allowed.then_some(()).ok_or(Errno::ACCESS)
         };
         match component {

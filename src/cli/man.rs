@@ -1,6 +1,7 @@
 //! `norefs man`
 
 use super::{Cli, Outcome};
+use anyhow::Context;
 use clap::CommandFactory;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    clap_mangen::generate_to(Cli::command(), args.directory)?;
+    let shown = args.directory.display();
+    clap_mangen::generate_to(Cli::command(), &args.directory).with_context(|| shown.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,9 +20,24 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+const AFTERWARDS: &str = "\
+Examples:
+  norefs run --from . -- git status    a directory, in memory, for one command
+  norefs mount /mnt/scratch            an empty tree, until `norefs umount /mnt/scratch`
+
+Environment:
+  NOREFS_LOG  what is logged: error, warn (default), info, debug, trace, or a list of directives
+
+Exit status: 0, 1 for a failure, 2 for a command line that makes no sense; of `run`, the command's.";
+
 /// A directory tree in memory whose metadata is read without a lock or a reference.
 #[derive(Parser)]
-#[command(name = "norefs", version, arg_required_else_help = true)]
+#[command(
+    name = "norefs",
+    version,
+    arg_required_else_help = true,
+    after_help = AFTERWARDS
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -2,10 +2,11 @@
 
 use super::fail::Failure;
 use super::mount_options::MountOptions;
-use super::tree::{self, LoadArgs};
+use super::serve::ServeArgs;
+use super::tree::{self, LoadArgs, checked_source};
 use super::{Outcome, serve};
 use anyhow::{Context, anyhow, bail};
-use norefs::transport::{self, Cache, MountHandle, Options, session};
+use norefs::transport::{self, MountHandle, Options, session};
 use rustix::process::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -18,34 +19,43 @@ use std::sync::{Arc, Weak};
 /// What the serving process says when the mount answers.
 const READY: &str = "ready";
 
+const MOUNT_OPTIONS: &str = "\
+Mount options:
+  size=N, nr_inodes=N  limits, with k, m, g, t, of memory in % (size only), 0 for none
+                       [default: half of memory, and an inode for each 256 bytes of that]
+  mode=, uid=, gid=    of the root of a tree without a source [default: 0755, the caller]
+  ro, noexec           no changes; no programs
+  suid, dev            set-user-id bits and device files work (root only)
+  allow_other          other users may enter [default for root]
+  cache=               as --cache
+Those of mount(8) and fstab(5) that mean nothing here are accepted.";
+
 /// Mount a tree and return when it is ready
 #[derive(clap::Args)]
-#[command(override_usage = "norefs mount [OPTIONS] [SOURCE] <MOUNTPOINT>")]
+#[command(
+    override_usage = "norefs mount [OPTIONS] [SOURCE] <MOUNTPOINT>",
+    after_help = MOUNT_OPTIONS
+)]
 pub struct Args {
     /// The directory to load (an empty tree without one), and where to mount
     #[arg(required = true, num_args = 1..=2, value_name = "[SOURCE] MOUNTPOINT")]
     paths: Vec<PathBuf>,
-    /// Comma list of mount options: ro, noexec, allow_other, size=, nr_inodes=, mode=, uid=, gid=,
-    /// cache=
+    /// Mount options, separated by commas (below)
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
     /// Stay in the foreground
     #[arg(short, long)]
     foreground: bool,
-    /// How long the kernel keeps what it was told: forever, none, or a duration such as 1s
-    #[arg(long, default_value_t = Cache::Forever)]
-    cache: Cache,
-    #[command(flatten)]
-    load: LoadArgs,
-    /// Serving threads (default: one per CPU, at least two)
-    #[arg(long, value_name = "N", value_parser = super::run::threads)]
-    threads: Option<usize>,
     /// Where a mount in the background writes its log
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
     /// Serve, and say on stdout when the mount is ready
     #[arg(long, hide = true)]
     serve: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    serving: ServeArgs,
 }
 
 impl Args {
@@ -73,12 +83,12 @@ pub fn run(args: Args) -> Outcome {
         return serve_in_background();
     }
     let log = args.log_file.as_deref().map(open_log).transpose()?;
-    let cache = asked.cache.unwrap_or(args.cache);
+    let cache = asked.cache.unwrap_or(args.serving.cache);
     let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
     let options = Options {
         source_name: serve::source_name(source.as_deref()),
         cache,
-        threads: args.threads,
+        threads: args.serving.threads,
         read_only: asked.read_only,
         suid: asked.suid,
         dev: asked.dev,
@@ -109,18 +119,6 @@ fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Fail
         return Err(Failure::usage(reason));
     }
     Ok(())
-}
-
-/// The absolute path of a source that is a directory.
-pub fn checked_source(source: &Path) -> anyhow::Result<PathBuf> {
-    let shown = source.display();
-    let path = source
-        .canonicalize()
-        .with_context(|| format!("source {shown}"))?;
-    if !path.is_dir() {
-        bail!("source {shown} is not a directory");
-    }
-    Ok(path)
 }
 
 fn check_apart(source: &Path, mountpoint: &Path) -> anyhow::Result<()> {

@@ -1,14 +1,14 @@
 //! `norefs run`
 
 use super::fail::{Failure, say};
-use super::mount::checked_source;
 use super::mount_options::MountOptions;
 use super::private::{self, Private};
-use super::tree::{self, LoadArgs};
+use super::serve::ServeArgs;
+use super::tree::{self, LoadArgs, checked_source};
 use super::{Outcome, report, serve};
 use anyhow::Context;
 use norefs::control;
-use norefs::transport::{self, Cache, MountHandle, Options};
+use norefs::transport::{self, MountHandle, Options};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -30,38 +30,31 @@ pub struct Args {
     /// The directory to load (an empty tree without one)
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// How long the kernel keeps what it was told: forever, none, or a duration such as 1s
-    #[arg(long, default_value_t = Cache::Forever)]
-    cache: Cache,
-    #[command(flatten)]
-    load: LoadArgs,
-    /// Serving threads (default: one per CPU, at least two)
-    #[arg(long, value_name = "N", value_parser = threads)]
-    threads: Option<usize>,
     /// Do not print the counters at the end
     #[arg(long)]
     no_report: bool,
     /// What to run (default: $SHELL)
     #[arg(last = true)]
     command: Vec<OsString>,
-}
-
-/// A number of threads.
-pub fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("expected a number from 1 to 1024".to_owned()),
-    }
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    serving: ServeArgs,
 }
 
 pub fn run(args: Args) -> Outcome {
     let source = args.from.as_deref().map(checked_source).transpose()?;
     let nothing_asked = MountOptions::default();
-    let fs = tree::build(source.as_deref(), &args.load, &nothing_asked, args.cache)?;
+    let fs = tree::build(
+        source.as_deref(),
+        &args.load,
+        &nothing_asked,
+        args.serving.cache,
+    )?;
     let options = Options {
         source_name: serve::source_name(source.as_deref()),
-        cache: args.cache,
-        threads: args.threads,
+        cache: args.serving.cache,
+        threads: args.serving.threads,
         ..Options::default()
     };
     private::sweep();

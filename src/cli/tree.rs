@@ -3,11 +3,12 @@
 use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::progress::Bar;
+use anyhow::{Context, bail};
 use norefs::fs::{Config, Fs};
 use norefs::source::{self, LoadOptions, LoadReport};
 use norefs::transport::Cache;
 use norefs::tree::{Attr, Kind, Time};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ROOT_MODE: u16 = 0o755;
@@ -16,6 +17,7 @@ const BYTES_PER_INODE: u64 = 256;
 
 /// How a source is read.
 #[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Loading")]
 pub struct LoadArgs {
     /// Fail if any entry of the source cannot be read
     #[arg(long)]
@@ -23,6 +25,18 @@ pub struct LoadArgs {
     /// Load what is mounted below the source too
     #[arg(long)]
     pub cross_mounts: bool,
+}
+
+/// The absolute path of a source that is a directory.
+pub fn checked_source(source: &Path) -> anyhow::Result<PathBuf> {
+    let shown = source.display();
+    let path = source
+        .canonicalize()
+        .with_context(|| format!("source {shown}"))?;
+    if !path.is_dir() {
+        bail!("source {shown} is not a directory");
+    }
+    Ok(path)
 }
 
 /// Bytes of physical memory.

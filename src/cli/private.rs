@@ -1,7 +1,8 @@
 //! The private directory a run mounts at, and what runs that were killed left behind.
 //!
-//! A run holds a lock on a file in its directory as long as it lives. So whoever gets that lock knows that the
-//! run is dead, without asking the mount, which would hang if the run were only stopped.
+//! A run holds a lock on a file in its directory as long as it lives. So whoever gets that lock
+//! knows that the run is dead, without asking the mount, which would hang if the run were only
+//! stopped.
 
 use norefs::transport::table::{self, MountEntry};
 use norefs::transport::unmount::unmount;

@@ -82,6 +82,28 @@ fn stats_are_for_the_owner_of_the_mount() {
     UnixStream::connect(&socket).unwrap();
 }
 
+#[test]
+fn limits_change_while_the_mount_is_used() {
+    let mount = Background::new(&[]);
+    let set = |arguments: &[&str]| assert!(mount.norefs("set", arguments).status.success());
+    let file = |name: &str| mount.mountpoint.join(name);
+    std::fs::write(file("a"), vec![1; 100_000]).unwrap();
+    set(&["--size", "150k"]);
+    fails(Errno::NOSPC, std::fs::write(file("b"), vec![1; 100_000]));
+    set(&["--size", "0", "--inodes", "3"]);
+    std::fs::write(file("b"), vec![1; 100_000]).unwrap();
+    fails(Errno::NOSPC, std::fs::write(file("c"), ""));
+    assert_eq!(mount.stats()["max_inodes"], 3);
+    set(&["--inodes", "10m", "--read-only"]);
+    fails(Errno::ROFS, std::fs::write(file("c"), ""));
+    fails(Errno::ROFS, std::fs::remove_file(file("a")));
+    set(&["--read-write"]);
+    std::fs::write(file("c"), "").unwrap();
+    refused(&mount.norefs("set", &[]));
+    refused(&mount.norefs("set", &["--size", "much"]));
+    refused(&mount.norefs("set", &["--read-only", "--read-write"]));
+}
+
 /// The arguments in which `SOURCE`, `FILE`, `MOUNT`, `MISSING` and `INSIDE` stand for paths.
 const REFUSED: &[&[&str]] = &[
     &["mount", "MISSING", "MOUNT"],

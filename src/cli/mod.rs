@@ -10,6 +10,7 @@ mod progress;
 mod report;
 mod run;
 mod serve;
+mod set;
 mod stats;
 mod tree;
 mod umount;
@@ -49,6 +50,7 @@ enum Verb {
     Mount(mount::Args),
     Umount(umount::Args),
     Stats(stats::Args),
+    Set(set::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
                 Verb::Mount(args) => mount::run(args),
                 Verb::Umount(args) => umount::run(args),
                 Verb::Stats(args) => stats::run(args),
+                Verb::Set(args) => set::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Man(args) => man::run(args),
             }

@@ -117,7 +117,7 @@ fn is_ignored(name: &str) -> bool {
 }
 
 /// `None` if `text` is no size; 0 means no limit, as tmpfs has it.
-fn parse_size(text: &str, memory: u64) -> Option<u64> {
+pub fn parse_size(text: &str, memory: u64) -> Option<u64> {
     let bytes = match text.strip_suffix('%') {
         Some(percent) => {
             let share = u128::from(memory) * u128::from(percent.parse::<u64>().ok()?) / 100;
@@ -128,8 +128,8 @@ fn parse_size(text: &str, memory: u64) -> Option<u64> {
     Some(unlimited_if_zero(bytes))
 }
 
-/// A number with an optional suffix k, m, g or t for powers of 1024.
-fn parse_count(text: &str) -> Option<u64> {
+/// `None` if `text` is no number with an optional suffix k, m, g or t for powers of 1024; 0 means no limit.
+pub fn parse_count(text: &str) -> Option<u64> {
     let shift = match text.bytes().last()?.to_ascii_lowercase() {
         b'k' => 10,
         b'm' => 20,

@@ -1,12 +1,12 @@
 //! `norefs stats`
 
-use super::Outcome;
-use super::report;
+use super::fail::Failure;
+use super::{Outcome, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
-use norefs::transport::table;
+use norefs::transport::table::{self, MountEntry};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Show the counters of a live mount
@@ -19,12 +19,17 @@ pub struct Args {
     json: bool,
 }
 
+/// The norefs mount at `path`.
+pub fn mount_at(path: &Path) -> Result<MountEntry, Failure> {
+    let shown = path.display();
+    let path = table::absolute(path).with_context(|| shown.to_string())?;
+    let entry = table::top_at(&path)?.filter(|entry| entry.is_norefs());
+    Ok(entry.ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?)
+}
+
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
-    let path = table::absolute(&args.mountpoint).with_context(|| shown.to_string())?;
-    let entry = table::top_at(&path)?
-        .filter(|entry| entry.is_norefs())
-        .ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?;
+    let entry = mount_at(&args.mountpoint)?;
     let stats = control::stats(&entry).with_context(|| shown.to_string())?;
     let text = if args.json {
         serde_json::to_string(&stats)? + "\n"

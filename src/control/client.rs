@@ -1,6 +1,6 @@
 //! The side that asks.
 
-use crate::control::{Answer, Question, Stats, line, runtime};
+use crate::control::{Answer, Change, Question, Stats, line, runtime};
 use crate::transport::table::MountEntry;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -27,6 +27,21 @@ pub enum ControlError {
 
 /// Asks the server of a norefs mount for its counters.
 pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
+    match ask(mount, &Question::Stats)? {
+        Answer::Stats(stats) => Ok(*stats),
+        _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+/// Changes limits of a norefs mount that is being served. What is held beyond a lowered limit stays.
+pub fn set(mount: &MountEntry, change: Change) -> Result<(), ControlError> {
+    match ask(mount, &Question::Set(change))? {
+        Answer::Done => Ok(()),
+        _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+fn ask(mount: &MountEntry, question: &Question) -> Result<Answer, ControlError> {
     let owner = mount.owner.unwrap_or(0);
     let stream = connect(mount, owner)?;
     let peer = rustix::net::sockopt::socket_peercred(&stream)
@@ -34,10 +49,10 @@ pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
     if peer.uid.as_raw() != owner && !peer.uid.is_root() {
         return Err(ControlError::NotFound);
     }
-    line::send(&stream, &Question::Stats).map_err(ControlError::Exchange)?;
+    line::send(&stream, question).map_err(ControlError::Exchange)?;
     match line::receive(&stream, ANSWER_LIMIT).map_err(ControlError::Exchange)? {
-        Answer::Stats(stats) => Ok(*stats),
         Answer::Error(reason) => Err(ControlError::Refused(reason)),
+        answer => Ok(answer),
     }
 }
 

@@ -7,8 +7,8 @@ mod line;
 mod runtime;
 mod server;
 
-pub use client::{ControlError, stats};
-pub use server::Server;
+pub use client::{ControlError, set, stats};
+pub use server::{Asked, Server};
 
 use crate::transport::Requests;
 use crate::tree::Outcomes;
@@ -17,9 +17,22 @@ use std::collections::BTreeMap;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "request", rename_all = "lowercase")]
 enum Question {
     Stats,
+    Set(Change),
+}
+
+/// What may be changed of a mount while it is served; `None` leaves alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Change {
+    /// Bytes of file data and extended attributes held at most.
+    pub max_bytes: Option<u64>,
+    /// Inodes held at most.
+    pub max_inodes: Option<u64>,
+    /// Whether every change is refused with `EROFS`.
+    pub read_only: Option<bool>,
 }
 
 /// What is answered.
@@ -27,6 +40,7 @@ enum Question {
 #[serde(rename_all = "lowercase")]
 enum Answer {
     Stats(Box<Stats>),
+    Done,
     Error(String),
 }
 
@@ -45,6 +59,12 @@ pub struct Stats {
     pub uptime_seconds: u64,
     /// Inodes in use, the root included.
     pub inodes: u64,
+    /// Inodes held at most.
+    pub max_inodes: u64,
+    /// Bytes of file data and extended attributes held at most.
+    pub max_bytes: u64,
+    /// Whether every change is refused.
+    pub read_only: bool,
     /// How many times the kernel was told that attributes are stale.
     pub notifications: u64,
     /// How the no-reference operations ended.

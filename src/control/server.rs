@@ -1,7 +1,7 @@
 //! The side that answers.
 
 use crate::control::runtime::{self, ignore_missing};
-use crate::control::{Answer, Question, Stats, line};
+use crate::control::{Answer, Change, Question, Stats, line};
 use rustix::net::Shutdown;
 use std::fs;
 use std::io;
@@ -16,6 +16,15 @@ use std::time::Duration;
 /// The longest question, in bytes.
 const QUESTION_LIMIT: usize = 4096;
 
+/// What can be asked of whoever serves a mount. The answers must not touch the mount.
+pub trait Asked: Send + 'static {
+    /// The counters.
+    fn stats(&self) -> Stats;
+
+    /// Changes limits.
+    fn set(&self, change: Change);
+}
+
 /// Answers on a mount's socket until it is dropped, which removes the socket.
 pub struct Server {
     path: PathBuf,
@@ -27,22 +36,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts answering for the mount with this device number. `stats` is called for each
-    /// question and must not touch the mount.
+    /// Starts answering for the mount with this device number.
     ///
     /// Fails if no private directory for the socket can be had.
-    pub fn start(
-        device: (u32, u32),
-        stats: impl Fn() -> Stats + Send + 'static,
-    ) -> io::Result<Server> {
+    pub fn start(device: (u32, u32), asked: impl Asked) -> io::Result<Server> {
         let dir = runtime::directory()?;
         if let Err(error) = runtime::sweep(&dir) {
             tracing::debug!(%error, "old control sockets could not be swept");
         }
-        Server::bind(&dir.join(runtime::file_name(device)), stats)
+        Server::bind(&dir.join(runtime::file_name(device)), asked)
     }
 
-    fn bind(path: &Path, stats: impl Fn() -> Stats + Send + 'static) -> io::Result<Server> {
+    fn bind(path: &Path, asked: impl Asked) -> io::Result<Server> {
         // The device number is ours, so a socket of that name was left behind.
         fs::remove_file(path).or_else(ignore_missing)?;
         let listener = Arc::new(UnixListener::bind(path)?);
@@ -53,7 +58,7 @@ impl Server {
             .name("norefs-control".to_owned())
             .spawn({
                 let (listener, ending) = (listener.clone(), ending.clone());
-                move || accept(&listener, &ending, stats)
+                move || accept(&listener, &ending, &asked)
             })?;
         Ok(Server {
             path: path.to_owned(),
@@ -81,11 +86,11 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, ending: &AtomicBool, stats: impl Fn() -> Stats) {
+fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
     while !ending.load(Ordering::SeqCst) {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Err(error) = answer(&stream, &stats) {
+                if let Err(error) = answer(&stream, asked) {
                     tracing::debug!(%error, "a control connection failed");
                 }
             }
@@ -95,13 +100,17 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, stats: impl Fn() -> Stat
     }
 }
 
-fn answer(stream: &UnixStream, stats: impl Fn() -> Stats) -> io::Result<()> {
+fn answer(stream: &UnixStream, asked: &impl Asked) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
         Answer::Error("not permitted".to_owned())
     } else {
         match line::receive(stream, QUESTION_LIMIT) {
-            Ok(Question::Stats) => Answer::Stats(Box::new(stats())),
+            Ok(Question::Stats) => Answer::Stats(Box::new(asked.stats())),
+            Ok(Question::Set(change)) => {
+                asked.set(change);
+                Answer::Done
+            }
             Err(error) => Answer::Error(error.to_string()),
         }
     };
@@ -112,13 +121,27 @@ fn answer(stream: &UnixStream, stats: impl Fn() -> Stats) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::sync::atomic::AtomicU32;
+
+    /// Shows as its process id what was last set as the number of inodes.
+    struct Echo(AtomicU32);
+
+    impl Asked for Echo {
+        fn stats(&self) -> Stats {
+            Stats {
+                pid: self.0.load(Ordering::Relaxed),
+                ..Stats::default()
+            }
+        }
+
+        fn set(&self, change: Change) {
+            let inodes = change.max_inodes.unwrap_or_default();
+            self.0.store(inodes as u32, Ordering::Relaxed);
+        }
+    }
 
     fn server(dir: &Path) -> Server {
-        let stats = || Stats {
-            pid: 7,
-            ..Stats::default()
-        };
-        Server::bind(&dir.join("socket"), stats).unwrap()
+        Server::bind(&dir.join("socket"), Echo(AtomicU32::new(7))).unwrap()
     }
 
     fn ask(dir: &Path, bytes: &[u8]) -> Answer {
@@ -140,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let change = b"{\"request\":\"set\",\"max_inodes\":9}\n";
+        assert_eq!(ask(dir.path(), change), Answer::Done);
+        let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(answer, Answer::Stats(stats) if stats.pid == 9));
+    }
+
+    #[test]
     fn hostile_lines_are_answered_with_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let _server = server(dir.path());
@@ -152,6 +185,8 @@ mod tests {
             b"{\"request\":\"reboot\"}\n",
             b"{\"request\":\"stats\",\"request\":\"stats\"}\n",
             b"{\"request\":1e999}\n",
+            b"{\"request\":\"set\",\"max_inodes\":-1}\n",
+            b"{\"request\":\"set\",\"max_inode\":1}\n",
             b"null\n",
             &deep,
         ];

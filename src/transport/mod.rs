@@ -22,4 +22,4 @@ mod wire;
 
 pub use options::{Cache, CacheError, Options, Permissions};
 pub use requests::{RequestKind, RequestStats, Requests};
-pub use session::{MountError, MountHandle, mount};
+pub use session::{MountCounters, MountError, MountHandle, mount};

@@ -13,6 +13,7 @@
 //! `openat2` is used throughout (Linux 5.6): no symbolic link is ever followed below the root, and
 //! nothing outside it is reached.
 
+mod acl;
 mod attributes;
 mod backing;
 mod links;
@@ -68,8 +69,9 @@ pub fn load(
     let root = SourceRoot::open(dir).map_err(failed)?;
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
-    let attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
+    let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
     let xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
+    attr.perm = acl::narrow(attr.perm, &xattrs);
     fs.load_root(attr, xattrs);
 
     let load = Load::new(fs, root.clone(), &stat, options, progress);

@@ -1,5 +1,6 @@
 //! What each thread of a load does.
 
+use super::acl;
 use super::attributes::{self, Mount, XattrList, Xattrs};
 use super::backing::SourceFile;
 use super::links::{Key, Links};
@@ -232,7 +233,10 @@ impl<'l, 'a> Worker<'l, 'a> {
             xattrs: Vec::new(),
         };
         match self.xattrs.of(name) {
-            Ok(xattrs) => entry.xattrs = xattrs,
+            Ok(xattrs) => {
+                entry.attr.perm = acl::narrow(attr.perm, &xattrs);
+                entry.xattrs = xattrs;
+            }
             Err(errno) => self.unreadable(place, errno)?,
         }
         let loaded = match attr.kind {

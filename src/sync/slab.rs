@@ -230,6 +230,15 @@ impl<T: Slot> Slab<T> {
         Ok(index)
     }
 
+    /// Does `work` as if every number were handed out.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn while_full<R>(&self, work: impl FnOnce() -> R) -> R {
+        let last = std::mem::replace(&mut self.fresh.lock().last, LAST);
+        let result = work();
+        self.fresh.lock().last = last;
+        result
+    }
+
     /// Gives a slot back. The caller took it from this slab and makes sure nobody looks at it as the
     /// object it was. Waits for nothing but other pushes; allocates nothing.
     pub fn free(&self, index: u32) {

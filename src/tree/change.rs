@@ -112,9 +112,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                     });
                 }
                 attr.size = target.len() as u64;
-                let slot = store.links.take().map_err(|_| Errno::NOSPC)?;
-                store.links.at(slot).target.set(target.into());
-                slot
+                store.links.take().map_err(|_| Errno::NOSPC)?
             }
             _ => 0,
         };
@@ -125,6 +123,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 Kind::Symlink => store.links.free(aux),
                 _ => {}
             })?;
+        if let (Kind::Symlink, Some(target)) = (attr.kind, new.target) {
+            store.links.at(aux).target.set(target.into());
+        }
         if let Some(ext) = new.ext {
             store.inode(slot).ext.set(ext);
         }
@@ -201,5 +202,39 @@ impl<E: Send + Sync + 'static> Tree<E> {
     fn drop_link(&self, inode: &InodeRef<'_, E>) {
         let _lock = inode.inode().lock.lock();
         Lifetime::drop_link(&inode.inode().links);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::NoSlot;
+
+    fn plain(kind: Kind) -> NewInode<'static> {
+        let nlink = 1 + u32::from(kind == Kind::Directory);
+        NewInode::plain(Attr {
+            nlink,
+            ..Attr::new(kind, 0o755, 0, 0, Time::default())
+        })
+    }
+
+    fn symlink(target: &[u8]) -> NewInode<'_> {
+        NewInode {
+            target: Some(target),
+            ..plain(Kind::Symlink)
+        }
+    }
+
+    #[test]
+    fn a_link_that_found_no_room_leaves_no_target_behind() {
+        let tree = Tree::new(plain(Kind::Directory).attr);
+        let root = tree.root();
+        let refused = tree.store.inodes.while_full(|| {
+            assert_eq!(tree.store.inodes.take(), Err(NoSlot));
+            tree.create(&root, b"first", symlink(b"one"), None)
+        });
+        assert_eq!(refused.map(|link| link.id()), Err(Errno::NOSPC));
+        let second = tree.create(&root, b"second", symlink(b"two"), None);
+        assert_eq!(second.unwrap().target().as_deref(), Some(&b"two"[..]));
     }
 }

@@ -50,7 +50,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let name = Name::fresh(name, &self.hasher)?;
         self.directory(parent)?;
         let inode = self.begin(new)?;
-        match self.attach(&inode, parent, &name, now) {
+        match self.attach(&inode, parent, &name, now, || Ok(())) {
             Ok(()) => Ok(inode),
             Err(error) => {
                 self.drop_link(&inode);
@@ -75,20 +75,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if inode.kind() == Kind::Directory {
             return Err(Errno::PERM);
         }
-        self.add_link(inode)?;
-        let attached = self.attach(inode, parent, &name, now);
-        match attached {
-            Err(_) => self.drop_link(inode),
-            Ok(()) => {
-                if let Some(now) = now {
-                    inode.inode().touch(|attr| {
-                        attr.nlink = attr.nlink.saturating_add(1);
-                        attr.ctime = now;
-                    });
-                }
-            }
-        }
-        attached
+        self.attach(inode, parent, &name, now, || self.add_link(inode, now))
     }
 
     /// An inode with one link and a reference, under no name yet.
@@ -132,16 +119,17 @@ impl<E: Send + Sync + 'static> Tree<E> {
         Ok(InodeRef::adopt(self, slot))
     }
 
-    /// Publishes `name` for `inode`, whose link is counted already.
+    /// Publishes `name` for `inode`. `count` counts the link, once nothing else can fail.
     fn attach<'t>(
         &'t self,
         inode: &InodeRef<'t, E>,
         parent: &InodeRef<'t, E>,
         name: &Name<'_>,
         now: Option<Time>,
+        count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let dentry = self.new_dentry(parent, inode.slot, name)?;
-        let attached = self.attach_dentry(inode, parent, name, dentry, now);
+        let attached = self.attach_dentry(inode, parent, (name, dentry), now, count);
         if attached.is_err() {
             self.store.free_dentry(dentry);
         }
@@ -152,15 +140,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
         &'t self,
         inode: &InodeRef<'t, E>,
         parent: &InodeRef<'t, E>,
-        name: &Name<'_>,
-        dentry: u32,
+        (name, dentry): (&Name<'_>, u32),
         now: Option<Time>,
+        count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let mut names = Writer::lock(parent)?;
         if names.find(name).is_some() {
             return Err(Errno::EXIST);
         }
         names.reserve(1)?;
+        count()?;
         let is_directory = inode.kind() == Kind::Directory;
         if is_directory {
             self.directory(inode)?.set_up(Up::Dentry(dentry));
@@ -186,16 +175,23 @@ impl<E: Send + Sync + 'static> Tree<E> {
         Ok(slot)
     }
 
-    fn add_link(&self, inode: &InodeRef<'_, E>) -> Result<()> {
+    /// Counts a further name, in `links` and in what is shown as one step: another name may go meanwhile.
+    fn add_link(&self, inode: &InodeRef<'_, E>, now: Option<Time>) -> Result<()> {
         let record = inode.inode();
-        let _lock = record.lock.lock();
-        if self.store.life(inode.slot).nlookup.is_dead() {
-            return Err(Errno::NOENT);
-        }
-        let links = record.links.load(Ordering::Relaxed);
-        let more = links.checked_add(1).ok_or(Errno::MLINK)?;
-        record.links.store(more, Ordering::Relaxed);
-        Ok(())
+        let added = record.edit(|attr| {
+            if self.store.life(inode.slot).nlookup.is_dead() {
+                return Err(Errno::NOENT);
+            }
+            let links = record.links.load(Ordering::Relaxed);
+            let more = links.checked_add(1).ok_or(Errno::MLINK)?;
+            record.links.store(more, Ordering::Relaxed);
+            if let Some(now) = now {
+                attr.nlink = attr.nlink.saturating_add(1);
+                attr.ctime = now;
+            }
+            Ok(())
+        });
+        added.map(|_| ())
     }
 
     /// Uncounts a link that never became a name. The reference held ends the inode if need be.
@@ -236,5 +232,30 @@ mod tests {
         assert_eq!(refused.map(|link| link.id()), Err(Errno::NOSPC));
         let second = tree.create(&root, b"second", symlink(b"two"), None);
         assert_eq!(second.unwrap().target().as_deref(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn nlink_counts_a_name_before_another_can_go() {
+        let tree = Tree::new(plain(Kind::Directory).attr);
+        let (root, now) = (tree.root(), Some(Time::default()));
+        let dir = tree.create(&root, b"d", plain(Kind::Directory), now);
+        let file = tree.create(&root, b"a", plain(Kind::Regular), now);
+        let (dir, file) = (dir.unwrap(), file.unwrap());
+        let name = tree.name(b"b").unwrap();
+        std::thread::scope(|scope| {
+            // The link is held up right after its name can be found.
+            let hold = dir.inode().lock.lock();
+            let linking = scope.spawn(|| tree.link(&file, &dir, b"b", now));
+            while tree
+                .find(dir.slot, &name, &crossbeam_epoch::pin())
+                .is_none()
+            {
+                std::thread::yield_now();
+            }
+            tree.unlink(&root, b"a", Time::default()).unwrap();
+            drop(hold);
+            linking.join().unwrap().unwrap();
+        });
+        assert_eq!((file.links(), file.attr().nlink), (1, 1));
     }
 }

@@ -6,9 +6,6 @@ use super::writer::Writer;
 use super::{Errno, InodeRef, Kind, Result, Time, Tree};
 use crate::sync::Lifetime;
 
-/// How many dentries of a removed subtree are freed in one go.
-const CHUNK: usize = 1024;
-
 impl<E: Send + Sync + 'static> Tree<E> {
     /// Removes the name `name` from `parent` and returns the inode that had it.
     ///
@@ -46,7 +43,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     /// Removes the directory `name` from `parent` with everything below it, and returns it. The name
-    /// goes at once; what was below is freed afterwards, in chunks and without recursion.
+    /// goes at once; what was below goes afterwards, one directory after the other and without recursion.
     ///
     /// # Errors
     /// `ENOENT`, `ENAMETOOLONG`; `ENOTDIR` if it is none.
@@ -60,42 +57,42 @@ impl<E: Send + Sync + 'static> Tree<E> {
             self.remove_directory(parent, name, now, |child| self.directory(child).map(|_| ()))?;
         let mut directories = vec![removed.clone()];
         while let Some(directory) = directories.pop() {
-            let dentries = {
-                let mut names = self.directory(&directory)?.names.write();
-                names.dead = true;
-                names.used_cells = 0;
-                names.drain()
-            };
-            for chunk in dentries.chunks(CHUNK) {
-                self.free_names(chunk, now, &mut directories);
+            for dentry in self.empty(&directory, &mut directories)? {
+                if let Some(child) = InodeRef::take(self, self.store.dentry(dentry).inode()) {
+                    self.lose_name(&child, now);
+                }
+                self.store.retire_dentry(dentry, &crossbeam_epoch::pin());
             }
-            let guard = crossbeam_epoch::pin();
-            let table = directory.inode().table.clear();
-            guard.defer(move || drop(table));
         }
         Ok(removed)
     }
 
-    /// Ends `dentries` of a directory that is dead, and collects the directories among them.
-    fn free_names<'t>(
+    /// Takes all names from a directory that was removed, for good, and collects the directories that had
+    /// them. Gives the dentries, which are dead and to be retired.
+    fn empty<'t>(
         &'t self,
-        dentries: &[u32],
-        now: Time,
-        directories: &mut Vec<InodeRef<'t, E>>,
-    ) {
-        let guard = crossbeam_epoch::pin();
-        for slot in dentries {
-            let dentry = self.store.dentry(*slot);
+        removed: &InodeRef<'t, E>,
+        below: &mut Vec<InodeRef<'t, E>>,
+    ) -> Result<Vec<u32>> {
+        let _change = self.change();
+        let mut names = self.directory(removed)?.names.write();
+        names.dead = true;
+        names.used_cells = 0;
+        let dentries = names.drain();
+        for dentry in &dentries {
+            let dentry = self.store.dentry(*dentry);
             dentry.live.kill();
-            if let Some(child) = InodeRef::take(self, dentry.inode()) {
-                if let Ok(directory) = self.directory(&child) {
-                    directory.set_up(Up::Removed);
-                    directories.push(child.clone());
-                }
-                self.lose_name(&child, now);
+            if let Some(child) = InodeRef::take(self, dentry.inode())
+                && let Ok(directory) = self.directory(&child)
+            {
+                directory.set_up(Up::Removed);
+                below.push(child);
             }
-            self.store.retire_dentry(*slot, &guard);
         }
+        // Under the lock, so that nobody who holds it later finds a dentry that is being retired.
+        let table = removed.inode().table.clear();
+        crossbeam_epoch::pin().defer(move || drop(table));
+        Ok(dentries)
     }
 
     fn remove_directory<'t>(
@@ -167,5 +164,58 @@ impl<E: Send + Sync + 'static> Tree<E> {
             };
             attr.ctime = now;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Attr, NewInode, NodeId};
+    use parking_lot::Mutex;
+    use std::sync::{Arc, Weak};
+
+    /// Looks, when its file ends, which names are left in a directory.
+    struct Looks {
+        tree: Weak<Tree<Looks>>,
+        directory: NodeId,
+        left: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let Some(tree) = self.tree.upgrade() else {
+                return;
+            };
+            let directory = tree.get(self.directory).unwrap();
+            for name in [&b"a"[..], b"b", b"c"] {
+                if tree.child(&directory, name).is_ok() {
+                    self.left.lock().push(name.to_vec());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_of_a_removed_tree_loses_all_names_at_once() {
+        let directory = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
+        let tree = Arc::new(Tree::with_extension(directory));
+        let (root, left) = (tree.root(), Arc::default());
+        let top = tree.create(&root, b"top", NewInode::plain(directory), None);
+        let top = top.unwrap();
+        for name in [&b"a"[..], b"b", b"c"] {
+            let ext = Looks {
+                tree: Arc::downgrade(&tree),
+                directory: top.id(),
+                left: Arc::clone(&left),
+            };
+            let new = NewInode {
+                ext: Some(ext),
+                ..NewInode::plain(Attr::default())
+            };
+            tree.create(&top, name, new, None).unwrap();
+        }
+        tree.remove_tree(&root, b"top", Time::default()).unwrap();
+        assert!(left.lock().is_empty(), "left: {:?}", left.lock());
+        assert_eq!(tree.inodes(), 2, "the root, and what is held here");
     }
 }

@@ -123,9 +123,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let new_name = Name::fresh(to.1, &self.hasher)?;
         self.directory(from.0)?;
         self.directory(to.0)?;
-        let _change = self.change();
+        let change = self.change();
         let two = from.0.slot != to.0.slot;
-        let _still = two.then(|| self.rename_lock.lock());
+        let still = two.then(|| self.rename_lock.lock());
         let relation = match two {
             true => self.relation(from.0.slot, to.0.slot)?,
             false => Relation::Unrelated,
@@ -147,7 +147,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             Step::Exchange => plan.exchange(&mut both),
         };
         // A replaced file may end with the plan: not under the locks.
-        drop(both);
+        drop((both, still, change));
         renamed
     }
 
@@ -369,5 +369,46 @@ impl<E: Send + Sync + 'static> Tree<E> {
         for side in sides.into_iter().flatten() {
             self.store.retire_dentry(side.dentry, &guard);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Attr, NewInode};
+    use parking_lot::Mutex;
+    use std::sync::{Arc, Weak};
+
+    /// Tells, when its file ends, whether the locks of the tree are free.
+    struct Asks(Weak<Tree<Asks>>, Arc<Mutex<Vec<bool>>>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(tree) = self.0.upgrade() {
+                let still = tree.still.try_write().is_ok();
+                let free = still && tree.rename_lock.try_lock().is_some();
+                self.1.lock().push(free);
+            }
+        }
+    }
+
+    #[test]
+    fn a_replaced_file_ends_under_no_lock() {
+        let directory = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
+        let tree = Arc::new(Tree::with_extension(directory));
+        let (root, free) = (tree.root(), Arc::default());
+        let below = tree.create(&root, b"d", NewInode::plain(directory), None);
+        let below = below.unwrap();
+        let new = NewInode {
+            ext: Some(Asks(Arc::downgrade(&tree), Arc::clone(&free))),
+            ..NewInode::plain(Attr::default())
+        };
+        tree.create(&below, b"old", new, None).unwrap();
+        let new = NewInode::plain(Attr::default());
+        tree.create(&root, b"new", new, None).unwrap();
+        let (from, to) = ((&root, &b"new"[..]), (&below, &b"old"[..]));
+        let renamed = tree.rename(from, to, RenameMode::Replace, Time::default());
+        assert!(renamed.unwrap().replaced.is_some());
+        assert_eq!(*free.lock(), [true]);
     }
 }

@@ -130,12 +130,11 @@ impl Names {
             debug_assert!(false, "no entry has cookie {cookie}");
             return;
         };
-        if at + 1 == self.order.len() {
-            self.order.pop();
-            return;
-        }
         self.holes += u32::from(self.order[at].dentry != 0);
         self.order[at].dentry = 0;
+        while self.order.pop_if(|last| last.dentry == 0).is_some() {
+            self.holes -= 1;
+        }
         if self.holes > 16 && self.holes as usize > self.order.len() / 2 {
             self.order.retain(|place| place.dentry != 0);
             self.order.shrink_to(self.order.len() * 2);
@@ -193,6 +192,17 @@ mod tests {
         assert_eq!(rest.last(), Some(&101));
         assert_eq!(names.after(late.into()).count(), 0);
         assert_eq!(names.after(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn no_hole_stays_at_the_end() {
+        let mut names = Names::default();
+        let cookies: Vec<u32> = (1..=1000).map(|dentry| names.push(dentry)).collect();
+        for cookie in cookies[..500].iter().chain(cookies[500..].iter().rev()) {
+            names.remove(*cookie);
+        }
+        assert_eq!((names.order.len(), names.holes), (0, 0));
+        assert!(names.push(1) > cookies[999]);
     }
 
     #[test]

@@ -60,10 +60,21 @@ impl<T> Stationed<T> {
 
     /// Takes the value out and drops it when the last reader has let go of its epoch. The caller ended
     /// the slot's life and nobody sets the value meanwhile.
-    pub fn retire(&self, guard: &Guard) {
+    ///
+    /// Any thread may be the one that drops it, at any time:
+    ///
+    /// ```compile_fail,E0277
+    /// let place = norefs::sync::Stationed::<std::rc::Rc<()>>::default();
+    /// place.retire(&crossbeam_epoch::pin());
+    /// ```
+    pub fn retire(&self, guard: &Guard)
+    where
+        T: Send + 'static,
+    {
         let value = self.value.swap(Shared::null(), Ordering::AcqRel, guard);
         if !value.is_null() {
-            // SAFETY: the pointer came out of the place by a swap, so only this caller destroys it.
+            // SAFETY: the pointer came out of the place by a swap, so only this caller destroys it, and the
+            // value may be dropped in another thread and later.
             unsafe { guard.defer_destroy(value) };
         }
     }

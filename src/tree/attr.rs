@@ -155,8 +155,8 @@ impl Attr {
         }
     }
 
-    /// `st_mode`: kind and permission bits together.
+    /// `st_mode`: kind and permission bits together, whatever else `perm` has.
     pub const fn mode(&self) -> u32 {
-        self.kind.bits() | self.perm as u32
+        self.kind.bits() | (self.perm & 0o7777) as u32
     }
 }

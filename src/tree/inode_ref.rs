@@ -157,8 +157,8 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// Changes the attributes as one step for every reader; nothing changes if `change` fails. Gives
     /// what `change` gave, and the attributes afterwards.
     ///
-    /// `kind` and `rdev` must stay as they are. `change` runs under the inode's lock and must not call
-    /// the tree.
+    /// The kind stays as it is, whatever `change` does, and `rdev` has to. `change` runs under the inode's
+    /// lock and must not call the tree.
     ///
     /// # Errors
     /// Those of `change`.
@@ -190,5 +190,34 @@ impl<E: Send + Sync + 'static> Pinned for InodeRef<'_, E> {
 
     fn target(&self) -> Option<Vec<u8>> {
         InodeRef::target(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{NewInode, Time};
+
+    #[test]
+    fn no_update_makes_another_kind_of_an_inode() {
+        let directory = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
+        let tree = Tree::new(directory);
+        let new = NewInode::plain(Attr::new(Kind::Regular, 0o644, 0, 0, Time::default()));
+        let file = tree.create(&tree.root(), b"f", new, None).unwrap();
+        let changed = file.update(|attr| {
+            attr.kind = Kind::Symlink;
+            attr.perm = u16::MAX;
+            Ok(())
+        });
+        assert_eq!(changed.unwrap().1.kind, Kind::Regular);
+        assert_eq!(
+            tree.get(file.id()).map(|file| file.attr().mode()),
+            Ok(0o107777)
+        );
+        let mut target = LinkTarget::new();
+        assert_eq!(
+            tree.readlink_node(file.id(), &mut target),
+            Err(Errno::INVAL)
+        );
     }
 }

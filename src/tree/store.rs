@@ -77,12 +77,14 @@ impl<E> Inode<E> {
         self.block.read_locked()
     }
 
-    /// Changes the attributes as one step. The inode is alive.
+    /// Changes the attributes as one step, but for the kind, which stays. The inode is alive.
     pub(crate) fn edit<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
         let _lock = self.lock.lock();
         let words = self.block.read_locked();
         let mut attr = block::decode(&words);
+        let kind = attr.kind;
         let value = change(&mut attr)?;
+        attr.kind = kind;
         self.block.write(&block::encode(&attr, &words));
         Ok((value, attr))
     }

@@ -25,7 +25,7 @@
 //! that met any effect of the writer makes the last load see `s+1` or later.
 //!
 //! Source: the kernel's `rename_lock` and `d_seq`, taken apart; the order of kills and publications
-//! was found by exhaustive search (`tests/rename_model.rs`).
+//! was found by exhaustive search (`tests/rename_model/`).
 
 use super::primitive::{AtomicU32, AtomicU64, LoadOwned, Ordering, fence};
 

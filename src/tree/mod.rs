@@ -38,7 +38,7 @@
 //! * Readers pin the epoch and use [`noref`]: `stat`, `readlink`, `access`, by node id or by path.
 //! * Changes hold the lock of the directory concerned and references to the inodes ([`InodeRef`]).
 //! * Locks, from first to last: the tree's stillness; its rename lock; directories from the root downwards; an inode's
-//!   lock, under which nothing else is locked. An epoch is never pinned while a lock is waited for.
+//!   lock, under which nothing else is locked. An epoch is never pinned while a lock is waited for, but an inode's.
 
 mod attr;
 mod block;
@@ -143,8 +143,8 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     /// Held by every rename between two directories: then the shape of the tree stands still, as far
     /// as directories are not made or removed. Taken before any directory's lock.
     rename_lock: CachePadded<Mutex<()>>,
-    /// Held shared by everything that takes a name away or changes permissions; each thread then writes
-    /// to a line of its own. The fallback of path operations holds it alone: then nothing on a path
+    /// Held shared by everything that takes a name away or changes permissions; threads then mostly
+    /// write to lines of their own. The fallback of path operations holds it alone: then nothing on a path
     /// changes under it. Taken before every other lock.
     still: ShardedLock<()>,
     outcomes: OutcomeCounters,

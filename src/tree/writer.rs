@@ -59,7 +59,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let capacity = table.capacity();
         if names.used_cells as usize + more > capacity {
             let need = names.len() + more;
-            // At least half full of live names: grow. Else it is tombs that fill it: the same size again.
+            // At least half full of live names: grow. Else it is tombs that fill it: shrink.
             let want = if need > capacity / 2 {
                 need.max(capacity + 1)
             } else {

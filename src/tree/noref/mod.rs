@@ -151,7 +151,8 @@ pub trait NorefOp {
     /// Answers from what `view` shows. Reads only.
     fn fast(&self, view: &View<'_>, out: &mut Self::Out) -> Fast;
 
-    /// Answers from a referenced inode. May lock, allocate and wait.
+    /// Answers from a referenced inode. May lock, allocate and wait, but must change nothing of the tree:
+    /// at the end of a locked walk such changes are kept away.
     ///
     /// # Errors
     /// The operation's own.

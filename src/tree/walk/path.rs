@@ -9,7 +9,7 @@ pub(super) const MAX_LINKS: usize = 40;
 /// Refuses what is no path.
 ///
 /// # Errors
-/// `ENOENT` for the empty path, `ENAMETOOLONG`, `EINVAL` for one with a NUL in it.
+/// `ENOENT` for the empty path, `ENAMETOOLONG`.
 pub(super) fn check(path: &[u8]) -> Result<()> {
     if path.is_empty() {
         return Err(Errno::NOENT);

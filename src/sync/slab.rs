@@ -70,6 +70,7 @@ impl<T: Segmented> Segments<T> {
     const SEGMENT: u32 = 1 << T::SEGMENT_BITS;
 
     fn layout() -> Layout {
+        const { assert!(size_of::<T>() > 0) };
         let array = Layout::array::<T>(Self::SEGMENT as usize);
         let align = |layout: Layout| match layout.size() >= HUGE_PAGE {
             true => layout.align_to(HUGE_PAGE),
@@ -261,7 +262,7 @@ impl<T: Slot> Slab<T> {
 
 #[cfg(not(loom))]
 fn new_segment<T>(layout: Layout) -> Result<*mut T, NoSlot> {
-    // SAFETY: the layout's size is not zero: slots have a free link at least.
+    // SAFETY: the layout's size is not zero: `Segments::layout` asserts that slots have one.
     let segment = unsafe { std::alloc::alloc(layout) };
     if segment.is_null() {
         return Err(NoSlot);
@@ -282,7 +283,7 @@ fn new_segment<T>(layout: Layout) -> Result<*mut T, NoSlot> {
 
 #[cfg(loom)]
 fn new_segment<T>(layout: Layout) -> Result<*mut T, NoSlot> {
-    // SAFETY: the layout's size is not zero: slots have a free link at least.
+    // SAFETY: the layout's size is not zero: `Segments::layout` asserts that slots have one.
     let segment = unsafe { std::alloc::alloc(layout) };
     if segment.is_null() {
         return Err(NoSlot);

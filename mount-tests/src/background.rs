@@ -18,8 +18,17 @@ impl Background {
     /// Runs `norefs mount` with `options` and waits until it says that the mount is ready.
     pub fn new(options: &[&str]) -> Background {
         let scratch = Scratch::new();
+        Background::start(scratch.dir("mount"), scratch, options)
+    }
+
+    /// As [`Background::new`], at a directory of the caller's.
+    pub fn at(mountpoint: PathBuf) -> Background {
+        Background::start(mountpoint, Scratch::new(), &[])
+    }
+
+    fn start(mountpoint: PathBuf, scratch: Scratch, options: &[&str]) -> Background {
         let background = Background {
-            mountpoint: scratch.dir("mount"),
+            mountpoint,
             scratch,
         };
         let output = background.norefs("mount", options);

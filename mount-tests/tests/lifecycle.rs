@@ -2,7 +2,7 @@
 
 use mount_tests::posix::Outcome;
 use mount_tests::{
-    Background, Daemon, InProcess, Tmpfs, is_mounted, norefs, refused, text, wait_until,
+    Background, Daemon, InProcess, Scratch, Tmpfs, is_mounted, norefs, refused, text, wait_until,
 };
 use norefs::transport::Cache;
 use rustix::fs::lstat;
@@ -76,6 +76,39 @@ fn a_signal_detaches_a_busy_mount_and_the_second_ends_it() {
             "second signal: {again}"
         );
     }
+}
+
+#[test]
+fn a_signal_unmounts_where_the_mount_was_moved_to() {
+    let scratch = Scratch::new();
+    let (before, after) = (scratch.dir("before"), scratch.join("after"));
+    let mountpoint = before.join("mount");
+    std::fs::create_dir(&mountpoint).unwrap();
+    let bound = scratch.dir("bound");
+    let mount = Background::at(mountpoint);
+    let pid = mount.pid();
+    std::fs::rename(&before, &after).unwrap();
+    let moved = after.join("mount");
+    assert!(is_mounted(&moved));
+    rustix::mount::mount_bind(&moved, &bound).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = gone(pid);
+    for place in [&moved, &bound] {
+        assert!(!is_mounted(place), "{} is left", place.display());
+    }
+    assert!(ended, "the daemon lives on");
+}
+
+#[test]
+fn a_covered_mount_is_not_taken_for_what_covers_it() {
+    let mut mount = Daemon::start();
+    let above = Tmpfs::at(mount.root().to_owned());
+    kill_process(mount.pid(), Signal::TERM).unwrap();
+    assert!(wait_until(|| mount.log().contains("cannot be detached")));
+    assert!(mount.ended().is_none() && is_mounted(&above));
+    assert!(std::fs::write(above.join("file"), "").is_ok());
+    rustix::mount::unmount(&*above, UnmountFlags::empty()).unwrap();
+    assert!(is_mounted(mount.root()));
 }
 
 #[test]

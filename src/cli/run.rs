@@ -82,10 +82,10 @@ pub fn run(args: Args) -> Outcome {
 /// Unmounts; what the command left running loses the mount.
 fn end(handle: &MountHandle) {
     let ended = match handle.unmount() {
-        Ok(()) => handle.wait(),
-        Err(_) => {
+        Ok(()) if handle.ends_soon() => handle.wait(),
+        gone => {
             tracing::warn!("processes left behind still use the mount; it ends under them");
-            handle.detach()
+            gone.or_else(|_| handle.detach())
         }
     };
     if let Err(error) = ended {

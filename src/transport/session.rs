@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 const DEVICE: &str = "/dev/fuse";
+
+/// How long a mount taken away may need to end, before it counts as seen from elsewhere.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Why nothing was mounted.
 #[derive(Debug, thiserror::Error)]
@@ -198,28 +202,73 @@ impl MountHandle {
         &self.shared.seams
     }
 
-    /// Whether the mount is served and to be seen at its mount point.
+    /// Whether the mount is served and to be seen in this mount namespace.
     pub fn is_mounted(&self) -> bool {
-        // Once the mount has ended, its device number may be another one's.
-        let ours = |entry: table::MountEntry| entry.is_norefs() && entry.device == self.device;
-        !self.shared.ended.load(Ordering::SeqCst)
-            && table::top_at(&self.mount_point).is_ok_and(|entry| entry.is_some_and(ours))
+        self.place().is_ok_and(|place| place.is_some())
     }
 
-    /// Unmounts; [`wait`](MountHandle::wait) returns then. `EBUSY` if the mount is in use. Does
-    /// nothing if it was unmounted already.
+    /// Unmounts, wherever the mount is to be seen now; [`wait`](MountHandle::wait) returns then,
+    /// unless another mount namespace sees it too. `EBUSY` if the mount is in use or covered by
+    /// another. Does nothing if it was unmounted already.
     pub fn unmount(&self) -> io::Result<()> {
-        match self.is_mounted() {
-            true => unmount(&self.mount_point, false),
-            false => Ok(()),
+        self.take_away(false)
+    }
+
+    /// Takes the mount out of the tree now. It is served until its last user has left. `EBUSY` if
+    /// it is covered by another.
+    pub fn detach(&self) -> io::Result<()> {
+        self.take_away(true)
+    }
+
+    fn take_away(&self, lazily: bool) -> io::Result<()> {
+        while let Some(place) = self.place()? {
+            unmount(&place, lazily)?;
+        }
+        Ok(())
+    }
+
+    /// A place where the mount is to be seen: a directory above may have been renamed, and it may
+    /// have been bound to others.
+    fn place(&self) -> io::Result<Option<PathBuf>> {
+        // Once the mount has ended, its device number may be another one's.
+        if self.shared.ended.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let mounts = table::read()?;
+        let ours = |entry: &&table::MountEntry| entry.is_norefs() && entry.device == self.device;
+        let Some(entry) = mounts.iter().rfind(ours) else {
+            return Ok(None);
+        };
+        let place = &entry.mount_point;
+        let covered = mounts
+            .iter()
+            .rfind(|other| other.mount_point == *place)
+            .is_some_and(|top| !ours(&top));
+        match covered {
+            true => Err(io::ErrorKind::ResourceBusy.into()),
+            false => Ok(Some(place.clone())),
         }
     }
 
-    /// Takes the mount out of the tree now. It is served until its last user has left.
-    pub fn detach(&self) -> io::Result<()> {
-        match self.is_mounted() {
-            true => unmount(&self.mount_point, true),
-            false => Ok(()),
+    /// Whether the mount ends soon after it was unmounted. If not, it is seen from another mount
+    /// namespace, and is served as long as that.
+    pub fn ends_soon(&self) -> bool {
+        let over = |session: &Option<JoinHandle<_>>| {
+            session.as_ref().is_none_or(|serving| serving.is_finished())
+        };
+        let began = Instant::now();
+        loop {
+            if self
+                .session
+                .try_lock()
+                .is_some_and(|session| over(&session))
+            {
+                return true;
+            }
+            if began.elapsed() > GRACE {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -242,8 +291,9 @@ impl MountHandle {
 impl Drop for MountHandle {
     fn drop(&mut self) {
         let ended = match self.unmount() {
-            Ok(()) => self.wait(),
+            Ok(()) if self.ends_soon() => self.wait(),
             // The threads go on until the last user has left.
+            Ok(()) => Ok(()),
             Err(_) => self.detach(),
         };
         if let Err(error) = ended {

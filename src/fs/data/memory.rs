@@ -86,7 +86,8 @@ impl<const CHUNK: usize> Memory<CHUNK> {
         let mut written = 0;
         for piece in pieces::<CHUNK>(offset..offset + data.len() as u64) {
             let (chunk, charge) = self.chunk_mut(piece.index);
-            let reach = grow::<CHUNK>(chunk, piece.end, charge, max);
+            let end = piece.end.max(least::<CHUNK>(piece.index));
+            let reach = grow::<CHUNK>(chunk, end, charge, max).min(piece.end);
             let fits = reach.saturating_sub(piece.start);
             if fits > 0 {
                 put(chunk, piece.start, &data[written..written + fits]);
@@ -113,17 +114,18 @@ impl<const CHUNK: usize> Memory<CHUNK> {
         let (first, last) = (range.start / CHUNK as u64, last / CHUNK as u64);
         let tail = range.end - last * CHUNK as u64;
         let wanted = |index| if index == last { tail } else { CHUNK as u64 };
-        let mut missing = (last - first) * CHUNK as u64 + tail;
+        let room = |index| wanted(index).max(least::<CHUNK>(index) as u64);
+        let mut missing = (last - first) * CHUNK as u64 + room(last);
         for (index, chunk) in self.chunks_in(first..last + 1) {
-            missing -= wanted(index).min(chunk.capacity() as u64);
+            missing -= room(index).min(chunk.capacity() as u64);
         }
         if missing > max.saturating_sub(self.charge.ledger().used()) {
             return Err(Errno::NOSPC);
         }
         for index in first..=last {
-            let wanted = wanted(index) as usize;
+            let (wanted, room) = (wanted(index) as usize, room(index) as usize);
             let (chunk, charge) = self.chunk_mut(index);
-            if grow::<CHUNK>(chunk, wanted, charge, max) < wanted {
+            if grow::<CHUNK>(chunk, room, charge, max) < wanted {
                 self.discard_if_empty(index);
                 return Err(Errno::NOSPC);
             }
@@ -234,7 +236,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             let end = (range.end - base).min(chunk.len() as u64) as usize;
             if start < end {
                 edit(chunk, start..end);
-                shrink(chunk, charge);
+                shrink(chunk, least::<CHUNK>(index), charge);
             }
             self.discard_if_empty(index);
         }
@@ -255,6 +257,12 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             }
         }
     }
+}
+
+/// The room a chunk starts with. What is charged for it is far more than what it costs to keep track of it, so that bytes strewn
+/// over a file do not hold many times the memory that is charged. Every file has a first chunk for its inode alone.
+fn least<const CHUNK: usize>(index: u64) -> usize {
+    if index == 0 { 0 } else { CHUNK / 16 }
 }
 
 /// Puts `data` at `start` of a chunk that has room for it.
@@ -299,12 +307,11 @@ fn grow<const CHUNK: usize>(
     end.min(before + granted)
 }
 
-/// Gives back a chunk's spare room if it is the larger part; keeps it where no memory is left to do so.
-fn shrink(chunk: &mut Vec<u8>, charge: &mut Charge) {
+/// Gives back a chunk's spare room beyond `least` if it is the larger part; keeps it where no memory is left to do so.
+fn shrink(chunk: &mut Vec<u8>, least: usize, charge: &mut Charge) {
     let mut exact = Vec::new();
-    if chunk.is_empty()
-        || chunk.capacity() / 2 < chunk.len()
-        || exact.try_reserve_exact(chunk.len()).is_err()
+    let wanted = chunk.len().max(least);
+    if chunk.is_empty() || chunk.capacity() / 2 < wanted || exact.try_reserve_exact(wanted).is_err()
     {
         return;
     }

@@ -195,3 +195,26 @@ fn what_does_not_fit_is_not_allocated() {
     assert_eq!(memory.allocate(0..100, 100), Ok(()));
     assert_eq!(ledger.used(), 100);
 }
+
+#[test]
+fn bytes_strewn_over_a_file_are_charged_a_page_each() {
+    const PAGES: u64 = 100;
+    let ledger = Arc::default();
+    let mut memory = Memory::<{ 64 << 10 }>::new(&ledger);
+    for page in 0..PAGES {
+        assert_eq!(memory.write(page << 16, b"x", UNLIMITED), Ok(1));
+    }
+    assert_eq!(ledger.used(), (PAGES - 1) * 4096 + 1);
+    for page in 0..PAGES {
+        memory
+            .write((page << 16) + 1, &[7; 60_000], UNLIMITED)
+            .unwrap();
+        memory.punch((page << 16) + 1..(page + 1) << 16);
+    }
+    assert_eq!(ledger.used(), (PAGES - 1) * 4096 + 1);
+    memory
+        .allocate(PAGES << 16..(PAGES << 16) + 1, UNLIMITED)
+        .unwrap();
+    assert_eq!(ledger.used(), PAGES * 4096 + 1);
+    assert_eq!(memory.allocated(), ledger.used());
+}

@@ -77,8 +77,8 @@ impl MountOptions {
                 let mode = mode.filter(|mode| *mode <= 0o7777);
                 self.mode = Some(mode.ok_or("an octal mode such as 0755")?);
             }
-            "uid" => self.uid = Some(value.parse().map_err(|_| "a numeric user id")?),
-            "gid" => self.gid = Some(value.parse().map_err(|_| "a numeric group id")?),
+            "uid" => self.uid = Some(parse_id(value).ok_or("a numeric user id")?),
+            "gid" => self.gid = Some(parse_id(value).ok_or("a numeric group id")?),
             "cache" => {
                 let cache = value.parse().map_err(|_| "forever, none or a duration")?;
                 self.cache = Some(cache);
@@ -143,6 +143,11 @@ pub fn parse_count(text: &str) -> Option<u64> {
     }
     let number: u64 = digits.parse().ok()?;
     Some(unlimited_if_zero(number.checked_mul(1 << shift)?))
+}
+
+/// A user or group id. The largest number of 32 bits is none: to the kernel it means "leave it alone".
+fn parse_id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 fn unlimited_if_zero(number: u64) -> u64 {
@@ -226,6 +231,7 @@ mod tests {
             "mode=10000",
             "uid=root",
             "gid=-1",
+            "uid=4294967295",
             "cache=soon",
             "ro=1",
             "size=é",

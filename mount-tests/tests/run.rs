@@ -82,10 +82,19 @@ fn run_reports_on_standard_error() {
 
 #[test]
 fn run_without_a_command_starts_the_shell() {
+    starts_the_shell("/bin/sh");
+}
+
+#[test]
+fn run_takes_an_empty_shell_for_none() {
+    starts_the_shell("");
+}
+
+fn starts_the_shell(shell: &str) {
     let mut command = norefs();
     command
         .arg("run")
-        .env("SHELL", "/bin/sh")
+        .env("SHELL", shell)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -98,7 +98,11 @@ fn run_command(
     mountpoint: &Path,
     signals: Signals,
 ) -> Result<ExitStatus, Failure> {
-    let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let shell = || {
+        std::env::var_os("SHELL")
+            .filter(|shell| !shell.is_empty())
+            .unwrap_or_else(|| "/bin/sh".into())
+    };
     let (program, arguments) = match command {
         [program, arguments @ ..] => (program.clone(), arguments),
         [] => (shell(), [].as_slice()),

@@ -2,6 +2,7 @@
 
 use mount_tests::programs::{attempt, run};
 use mount_tests::{Scratch, is_mounted, norefs, text, wait_until};
+use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
@@ -162,6 +163,26 @@ fn children(parent: &Child) -> Vec<Pid> {
     let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let pids = listed.split_whitespace().map(|pid| pid.parse().unwrap());
     pids.filter_map(Pid::from_raw).collect()
+}
+
+#[test]
+fn run_removes_nothing_of_what_the_command_mounted_in_place_of_its_tree() {
+    let scratch = Scratch::new();
+    let kept = scratch.join("kept");
+    std::fs::write(&kept, "").unwrap();
+    let output = norefs_run(&[
+        "--",
+        "sh",
+        "-c",
+        r#"cd /; umount "$NOREFS_MOUNT"; mount --bind "$1" "$NOREFS_MOUNT"; echo "$NOREFS_MOUNT""#,
+        "sh",
+        scratch.to_str().unwrap(),
+    ]);
+    let mountpoint = text(&output.stdout).trim().to_owned();
+    rustix::mount::unmount(&*mountpoint, UnmountFlags::empty()).unwrap();
+    std::fs::remove_dir_all(Path::new(&mountpoint).parent().unwrap()).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(kept.exists());
 }
 
 #[test]

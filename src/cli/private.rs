@@ -11,15 +11,15 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 const PREFIX: &str = "norefs-";
 const LOCK: &str = "lock";
 const TREE: &str = "tree";
 
-/// A directory that only this user can enter; it is removed when this is dropped.
+/// A directory that only this user can enter. It is removed when this is dropped, unless something is in it:
+/// the command may have mounted something else in place of its tree, whose files are not ours to delete.
 pub struct Private {
-    directory: TempDir,
+    directory: PathBuf,
     _lock: File,
 }
 
@@ -34,15 +34,31 @@ impl Private {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         std::fs::create_dir(directory.path().join(TREE))?;
         Ok(Private {
-            directory,
+            directory: directory.keep(),
             _lock: lock,
         })
     }
 
     /// Where to mount.
     pub fn mount_point(&self) -> PathBuf {
-        self.directory.path().join(TREE)
+        self.directory.join(TREE)
     }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.directory) {
+            let path = self.directory.display();
+            tracing::warn!(%error, %path, "the private directory stays");
+        }
+    }
+}
+
+/// Removes a private directory at which nothing is mounted any more.
+fn remove(directory: &Path) -> io::Result<()> {
+    std::fs::remove_dir(directory.join(TREE))?;
+    std::fs::remove_file(directory.join(LOCK))?;
+    std::fs::remove_dir(directory)
 }
 
 /// Takes away the mounts of this user's runs that were killed, with their directories.
@@ -52,7 +68,7 @@ pub fn sweep() {
     let ours = |entry: &&MountEntry| entry.is_norefs() && entry.owner == Some(user);
     for entry in mounts.iter().filter(ours) {
         if let Some(directory) = left_behind(&entry.mount_point)
-            && let Err(error) = remove(&directory)
+            && let Err(error) = unmount(&entry.mount_point, true).and_then(|()| remove(&directory))
         {
             let path = directory.display();
             tracing::warn!(%error, %path, "what a killed run left behind stays");
@@ -70,12 +86,4 @@ fn left_behind(mount_point: &Path) -> Option<PathBuf> {
     let lock = File::open(directory.join(LOCK)).ok()?;
     let dead = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
     dead.then(|| directory.to_owned())
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    let tree = directory.join(TREE);
-    unmount(&tree, true)?;
-    std::fs::remove_dir(tree)?;
-    std::fs::remove_file(directory.join(LOCK))?;
-    std::fs::remove_dir(directory)
 }

@@ -107,7 +107,7 @@ impl Fs {
     ///
     /// # Errors
     /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK,
-    /// ENAMETOOLONG, EINVAL, EROFS, ESTALE.
+    /// ENAMETOOLONG, EINVAL, ENOSPC, EROFS, ESTALE.
     pub fn link(
         &self,
         _caller: &Caller,
@@ -115,10 +115,13 @@ impl Fs {
         parent: NodeId,
         name: &[u8],
     ) -> Result<Committed<Entry>> {
-        self.writable()?;
+        let max_inodes = self.writable()?.max_inodes;
         check_name(name)?;
         let (inode, parent) = (self.get(id)?, self.get(parent)?);
-        self.tree.link(&inode, &parent, name, Some(Time::now()))?;
+        {
+            let _room = self.room_for_inode(max_inodes)?;
+            self.tree.link(&inode, &parent, name, Some(Time::now()))?;
+        }
         entry(&inode, &parent)
     }
 

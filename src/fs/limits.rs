@@ -19,7 +19,7 @@ pub struct Config {
     /// Bytes of file data and extended attributes held in memory at most. Source-backed content
     /// counts once it is copied.
     pub max_bytes: u64,
-    /// Inodes held at most, the root included.
+    /// Inodes held at most, the root included. Each further name of an inode counts as one more.
     pub max_inodes: u64,
     /// Refuse every change with EROFS.
     pub read_only: bool,
@@ -128,18 +128,23 @@ impl Fs {
             blocks: config.max_bytes / block,
             blocks_free: config.max_bytes.saturating_sub(self.ledger.used()) / block,
             files: config.max_inodes,
-            files_free: config.max_inodes.saturating_sub(self.tree.inodes()),
+            files_free: config.max_inodes.saturating_sub(self.inodes_charged()),
             name_max: NAME_MAX as u32,
         }
     }
 
-    /// Room for one more inode; ENOSPC. Keep what it returns until the inode exists.
+    /// Further names count as inodes do: they hold memory that nothing else would limit.
+    fn inodes_charged(&self) -> u64 {
+        self.tree.inodes().saturating_add(self.tree.further_names())
+    }
+
+    /// Room for one more inode, or one more name of one; ENOSPC. Keep what it returns until that exists.
     pub(super) fn room_for_inode(&self, max_inodes: u64) -> Result<Option<MutexGuard<'_, ()>>> {
-        if self.tree.inodes().saturating_add(INODE_MARGIN) < max_inodes {
+        if self.inodes_charged().saturating_add(INODE_MARGIN) < max_inodes {
             return Ok(None);
         }
         let guard = self.last_inodes.lock();
-        if self.tree.inodes() >= max_inodes {
+        if self.inodes_charged() >= max_inodes {
             return Err(Errno::NOSPC);
         }
         Ok(Some(guard))
@@ -193,6 +198,42 @@ mod tests {
         bed.write(file, 0, &[1; 8192]);
         let used = bed.fs.statfs();
         assert_eq!((used.blocks_free, used.files_free), (254, 8));
+    }
+
+    #[test]
+    fn further_names_count_as_inodes() {
+        let bed = Bed::with(Config {
+            max_inodes: 4,
+            ..testing::config()
+        });
+        let file = bed.file("f");
+        let link = |name: &str| {
+            let made = bed.fs.link(&USER, file, bed.root(), name.as_bytes());
+            made.map(|made| made.deliver(drop).attr.nlink)
+        };
+        assert_eq!((link("a"), link("b")), (Ok(2), Ok(3)));
+        assert_eq!(link("c"), Err(Errno::NOSPC));
+        let made = bed.fs.mkdir(&USER, bed.root(), b"d", 0o755);
+        assert_eq!(made.err(), Some(Errno::NOSPC));
+        assert_eq!(bed.fs.statfs().files_free, 0);
+        assert_eq!(
+            bed.fs.load_link(file, bed.root(), b"c").err(),
+            Some(Errno::NOSPC)
+        );
+        bed.fs
+            .unlink(&USER, bed.root(), b"f")
+            .unwrap()
+            .deliver(drop);
+        assert_eq!(bed.fs.statfs().files_free, 1);
+        assert_eq!(link("b"), Err(Errno::EXIST));
+        assert_eq!(link("c"), Ok(3));
+        for name in [&b"a"[..], b"b", b"c"] {
+            bed.fs
+                .unlink(&USER, bed.root(), name)
+                .unwrap()
+                .deliver(drop);
+        }
+        assert_eq!(bed.fs.tree().further_names(), 0);
     }
 
     #[test]

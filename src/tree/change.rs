@@ -185,6 +185,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
             let links = record.links.load(Ordering::Relaxed);
             let more = links.checked_add(1).ok_or(Errno::MLINK)?;
             record.links.store(more, Ordering::Relaxed);
+            if links > 0 {
+                self.store.further_names.fetch_add(1, Ordering::Relaxed);
+            }
             if let Some(now) = now {
                 attr.nlink = attr.nlink.saturating_add(1);
                 attr.ctime = now;
@@ -197,7 +200,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// Uncounts a link that never became a name. The reference held ends the inode if need be.
     fn drop_link(&self, inode: &InodeRef<'_, E>) {
         let _lock = inode.inode().lock.lock();
-        Lifetime::drop_link(&inode.inode().links);
+        self.uncount_link(inode);
+    }
+
+    /// Uncounts a link and says how many are left. The inode's lock is held.
+    pub(super) fn uncount_link(&self, inode: &InodeRef<'_, E>) -> u32 {
+        let left = Lifetime::drop_link(&inode.inode().links);
+        if left > 0 {
+            self.store.further_names.fetch_sub(1, Ordering::Relaxed);
+        }
+        left
     }
 }
 

@@ -194,6 +194,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
         self.store.living.load(Ordering::Relaxed)
     }
 
+    /// How many names there are beyond the first of each inode: hard links.
+    pub fn further_names(&self) -> u64 {
+        self.store.further_names.load(Ordering::Relaxed)
+    }
+
     /// The root.
     pub fn root(&self) -> InodeRef<'_, E> {
         match InodeRef::take(self, NodeId::ROOT.slot()) {

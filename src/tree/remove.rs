@@ -4,7 +4,6 @@ use super::directory::Up;
 use super::name::Name;
 use super::writer::Writer;
 use super::{Errno, InodeRef, Kind, Result, Time, Tree};
-use crate::sync::Lifetime;
 
 impl<E: Send + Sync + 'static> Tree<E> {
     /// Removes the name `name` from `parent` and returns the inode that had it.
@@ -155,9 +154,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
 
     /// Counts that `child` has one name less. The reference held ends it if need be.
     pub(super) fn lose_name(&self, child: &InodeRef<'_, E>, now: Time) {
-        let links = &child.inode().links;
         child.inode().touch(|attr| {
-            let left = Lifetime::drop_link(links);
+            let left = self.uncount_link(child);
             attr.nlink = match left {
                 0 => 0,
                 _ => attr.nlink.saturating_sub(1).max(left),

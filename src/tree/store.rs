@@ -131,6 +131,8 @@ pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) links: Slab<Link>,
     /// How many inodes live.
     pub(crate) living: CachePadded<AtomicU64>,
+    /// Names of inodes beyond the first of each.
+    pub(crate) further_names: CachePadded<AtomicU64>,
 }
 
 impl<E: Send + Sync + 'static> Default for Store<E> {
@@ -143,6 +145,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
             directories: Slab::default(),
             links: Slab::default(),
             living: CachePadded::default(),
+            further_names: CachePadded::default(),
         }
     }
 }

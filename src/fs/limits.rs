@@ -1,8 +1,8 @@
 //! What a filesystem may hold: the live configuration, the ledger of bytes, `statfs`.
 //!
 //! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
-//! attributes by their names and values. Whoever allocates holds a [`Charge`]; dropping it gives
-//! everything back, so freeing an inode needs no bookkeeping.
+//! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
+//! [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
 
 use super::Fs;
 use crate::tree::{Errno, NAME_MAX, Result};

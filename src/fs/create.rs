@@ -5,6 +5,8 @@ use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, 
 
 /// Longest target of a symbolic link, bytes.
 const TARGET_MAX: usize = 4095;
+/// Longest target of a symbolic link that the limit of inodes alone pays for, bytes.
+const TARGET_FREE: usize = 128;
 
 impl Fs {
     /// A new file that is neither directory nor symbolic link. `mode` carries the type, none
@@ -73,8 +75,8 @@ impl Fs {
     /// A new symbolic link to `target`. Raises nlookup by one.
     ///
     /// # Errors
-    /// As [`Fs::mknod`]; ENOENT for an empty target, ENAMETOOLONG for one over 4095 bytes, EINVAL
-    /// for one with a NUL.
+    /// As [`Fs::mknod`], ENOSPC also if no bytes are left for a long target; ENOENT for an empty
+    /// target, ENAMETOOLONG for one over 4095 bytes, EINVAL for one with a NUL.
     pub fn symlink(
         &self,
         caller: &Caller,
@@ -136,7 +138,10 @@ impl Fs {
         target: Option<&[u8]>,
     ) -> Result<Committed<Entry>> {
         const SGID: u16 = libc::S_ISGID as u16;
-        let max_inodes = self.writable()?.max_inodes;
+        let (max_inodes, max_bytes) = {
+            let config = self.writable()?;
+            (config.max_inodes, config.max_bytes)
+        };
         check_name(name)?;
         let parent = self.get(parent)?;
         let above = parent.attr();
@@ -150,7 +155,10 @@ impl Fs {
         let new = NewInode {
             attr: describe(Attr::new(Kind::Regular, inherited, caller.uid, gid, now)),
             target,
-            ext: None,
+            ext: target
+                .filter(|target| target.len() > TARGET_FREE)
+                .map(|target| Node::charged(&self.ledger, target.len() as u64, max_bytes))
+                .transpose()?,
         };
         let inode = {
             let _room = self.room_for_inode(max_inodes)?;
@@ -178,8 +186,31 @@ fn entry(inode: &InodeRef<'_, Node>, parent: &InodeRef<'_, Node>) -> Result<Comm
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::testing::{Bed, ROOT, USER, stale};
+    use crate::fs::Config;
+    use crate::fs::testing::{self, Bed, ROOT, USER, stale};
     use crate::tree::LinkTarget;
+
+    #[test]
+    fn long_targets_of_links_are_charged() {
+        let bed = Bed::with(Config {
+            max_bytes: 5000,
+            ..testing::config()
+        });
+        let symlink = |name: &[u8], length| {
+            let made = bed.fs.symlink(&USER, bed.root(), name, &vec![b'x'; length]);
+            made.map(|made| bed.fs.forget(made.deliver(drop).id, 1))
+        };
+        assert_eq!(symlink(b"short", TARGET_FREE), Ok(()));
+        assert_eq!(bed.fs.statfs().blocks_free, 1);
+        assert_eq!(symlink(b"long", TARGET_MAX), Ok(()));
+        assert_eq!(symlink(b"more", TARGET_MAX), Err(Errno::NOSPC));
+        assert_eq!(symlink(b"long", 900), Err(Errno::EXIST));
+        bed.fs
+            .unlink(&USER, bed.root(), b"long")
+            .unwrap()
+            .deliver(drop);
+        assert_eq!(symlink(b"more", TARGET_MAX), Ok(()));
+    }
 
     #[test]
     fn each_kind_starts_as_posix_wants() {

@@ -65,6 +65,11 @@ impl<const CHUNK: usize> Content<CHUNK> {
         Content::Memory(Memory::new(ledger))
     }
 
+    /// No content, but a charge of `bytes`; ENOSPC.
+    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Self> {
+        Ok(Content::Memory(Memory::charged(ledger, bytes, max)?))
+    }
+
     /// Content read from `source` until it is written: `size` bytes.
     pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Self {
         Content::Backed(Backed {

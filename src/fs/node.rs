@@ -3,6 +3,7 @@
 use super::data::{Backing, Content};
 use super::limits::Ledger;
 use super::xattr::Xattrs;
+use crate::tree::Result;
 use parking_lot::RwLock;
 use std::sync::Arc;
 
@@ -20,6 +21,14 @@ impl Node {
             content: RwLock::new(Content::new(ledger)),
             xattrs: RwLock::new(None),
         }
+    }
+
+    /// For an inode without content that holds `bytes` elsewhere, until it ends; ENOSPC.
+    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Node> {
+        Ok(Node {
+            content: RwLock::new(Content::charged(ledger, bytes, max)?),
+            xattrs: RwLock::new(None),
+        })
     }
 
     pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Node {

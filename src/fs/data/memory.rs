@@ -61,6 +61,12 @@ impl<const CHUNK: usize> Memory<CHUNK> {
         }
     }
 
+    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Self> {
+        let mut memory = Memory::new(ledger);
+        memory.charge.take(bytes, max)?;
+        Ok(memory)
+    }
+
     /// Allocated units of 512 bytes.
     pub(in crate::fs) fn blocks(&self) -> u64 {
         self.charge.bytes().div_ceil(512)

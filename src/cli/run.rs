@@ -58,11 +58,10 @@ pub fn run(args: Args) -> Outcome {
         ..Options::default()
     };
     private::sweep();
-    let private = Private::new().context("cannot make a private directory")?;
-    let mountpoint = private.mount_point();
-    // Until now a signal ends us; from here on it is for the command, and the mount is taken away.
+    // Until now a signal ends us; from here on it is for the command, and what we make is taken away.
     let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
-    let handle = transport::mount(fs, &mountpoint, &options)?;
+    let private = Private::new().context("cannot make a private directory")?;
+    let handle = transport::mount(fs, &private.mount_point(), &options)?;
     let server = serve::answer_questions(&handle, options.source_name);
     let started = Instant::now();
     let ended = run_command(&args.command, handle.mountpoint(), signals);

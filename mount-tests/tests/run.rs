@@ -186,22 +186,6 @@ fn run_removes_nothing_of_what_the_command_mounted_in_place_of_its_tree() {
 }
 
 #[test]
-fn run_ends_although_another_mount_namespace_holds_its_mount() {
-    let began = std::time::Instant::now();
-    let output = shell(
-        "unshare -m sh -c 'echo $$ > pid; exec sleep 300' > /dev/null 2>&1 &
-         until test -s pid; do sleep 0.01; done; cat pid; exit 3",
-    );
-    let pid = text(&output.stdout).trim().parse().unwrap();
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    assert_eq!(output.status.code(), Some(3));
-    assert!(
-        began.elapsed().as_secs() < 300,
-        "it waited for the process left behind"
-    );
-}
-
-#[test]
 fn loading_shows_its_progress_on_a_terminal_only() {
     let (source, at) = (Scratch::new(), Scratch::new());
     for n in 0..500 {

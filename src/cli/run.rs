@@ -83,7 +83,9 @@ fn end(handle: &MountHandle) {
     let ended = match handle.unmount() {
         Ok(()) if handle.ends_soon() => handle.wait(),
         gone => {
-            tracing::warn!("processes left behind still use the mount; it ends under them");
+            tracing::warn!(
+                "the mount is still in use, maybe in another mount namespace; it ends under its users"
+            );
             gone.or_else(|_| handle.detach())
         }
     };

@@ -8,7 +8,8 @@
 //! * [`transport`] carries the kernel's requests.
 //! * [`fs`] says what each POSIX call means, over the tree.
 //! * [`tree`] is the dentry tree with its lockless walks; it is usable alone.
-//! * [`sync`] has the concurrency primitives the tree is made of.
+//! * `sync` has the concurrency primitives the tree is made of. It is not public: what keeps its arrays and
+//!   slots sound is how the tree uses them.
 
 #[cfg(not(loom))]
 pub mod control;
@@ -16,7 +17,7 @@ pub mod control;
 pub mod fs;
 #[cfg(not(loom))]
 pub mod source;
-pub mod sync;
+mod sync;
 #[cfg(not(loom))]
 pub mod transport;
 #[cfg(not(loom))]

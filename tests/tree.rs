@@ -352,3 +352,25 @@ fn a_thousand_names_survive_growth() {
     assert_eq!(find(&tree, "file-998"), Err(Errno::NOENT));
     assert_eq!(find(&tree, "file-999"), Ok(ids[999]));
 }
+
+#[test]
+fn an_inode_of_another_tree_is_refused() {
+    let (one, other) = (tree(), tree());
+    let (root, foreign) = (one.root(), other.root());
+    let d = dir(&root, &one, "d");
+    let (f, g) = (file(&root, &one, "f"), file(&foreign, &other, "g"));
+    let new = NewInode::plain(attr(Kind::Regular, 0));
+    assert_eq!(
+        one.create(&foreign, b"x", new, NOW).err(),
+        Some(Errno::XDEV)
+    );
+    assert_eq!(one.link(&g, &d, b"x", NOW), Err(Errno::XDEV));
+    assert_eq!(one.link(&f, &foreign, b"x", NOW), Err(Errno::XDEV));
+    assert_eq!(one.child(&foreign, b"g").err(), Some(Errno::XDEV));
+    assert_eq!(one.unlink(&foreign, b"g", LATER).err(), Some(Errno::XDEV));
+    assert_eq!(one.parent(&foreign).err(), Some(Errno::XDEV));
+    let renamed = one.rename((&root, b"f"), (&foreign, b"f"), RenameMode::Replace, LATER);
+    assert_eq!(renamed, Err(Errno::XDEV));
+    assert_eq!(listing(&other, &foreign), ["g"]);
+    assert_eq!(listing(&one, &root), ["d", "f"]);
+}

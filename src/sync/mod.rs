@@ -7,13 +7,18 @@
 //! | primitive | what it gives |
 //! |---|---|
 //! | [`SeqBlock`] | several words read as one instant, readers never wait |
-//! | [`RefWord`] | a count that can die, once, and then refuses |
+//! | [`RefWord`](refword::RefWord) | a count that can die, once, and then refuses |
 //! | [`Lifetime`] | two counts and a number of links that decide together when an object ends |
 //! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
 //! | [`Stationed`] | a value set once, read under the epoch or by its owner |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
+
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "the tree, which uses it, is left out")
+)]
 
 #[cfg(not(loom))]
 mod counters;
@@ -32,10 +37,11 @@ mod tests;
 #[cfg(not(loom))]
 pub use counters::Counters;
 pub use lifetime::{Lifetime, Verdict};
-pub use refword::{Put, RefWord};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};
-pub use slab::{NoSlot, Segmented, Segments, Slab, Slot};
+#[cfg(all(test, not(loom)))]
+pub use slab::NoSlot;
+pub use slab::{Segmented, Segments, Slab, Slot};
 #[cfg(not(loom))]
 pub use stationed::Stationed;
-pub use table::{Groups, NoMemory, Retired, Table, Values};
+pub use table::{Retired, Table};

@@ -61,12 +61,7 @@ impl<T> Stationed<T> {
     /// Takes the value out and drops it when the last reader has let go of its epoch. The caller ended
     /// the slot's life and nobody sets the value meanwhile.
     ///
-    /// Any thread may be the one that drops it, at any time:
-    ///
-    /// ```compile_fail,E0277
-    /// let place = norefs::sync::Stationed::<std::rc::Rc<()>>::default();
-    /// place.retire(&crossbeam_epoch::pin());
-    /// ```
+    /// Any thread may be the one that drops it, at any time.
     pub fn retire(&self, guard: &Guard)
     where
         T: Send + 'static,

@@ -62,7 +62,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// Gives `inode` one more name. See [`Tree::create`] for `now`.
     ///
     /// # Errors
-    /// `EPERM` for a directory; `EMLINK`; `ENOENT` if the inode lost its last name and was forgotten;
+    /// `EPERM` for a directory; `EXDEV` for an inode of another tree; `EMLINK`; `ENOENT` if the inode lost its last name and was forgotten;
     /// and those of [`Tree::create`].
     pub fn link<'t>(
         &'t self,
@@ -72,6 +72,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         now: Option<Time>,
     ) -> Result<()> {
         let name = Name::fresh(name, &self.hasher)?;
+        self.owns(inode)?;
         if inode.kind() == Kind::Directory {
             return Err(Errno::PERM);
         }
@@ -144,7 +145,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         now: Option<Time>,
         count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let mut names = Writer::lock(parent)?;
+        let mut names = Writer::lock(self, parent)?;
         if names.find(name).is_some() {
             return Err(Errno::EXIST);
         }

@@ -194,14 +194,21 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// The directory slot of `inode`.
     ///
     /// # Errors
-    /// `ENOTDIR`.
+    /// `ENOTDIR`; `EXDEV` for an inode of another tree.
     pub(super) fn directory(
         &self,
         inode: &InodeRef<'_, E>,
     ) -> Result<&super::directory::Directory> {
+        self.owns(inode)?;
         match inode.kind() {
             super::Kind::Directory => Ok(self.store.directories.at(inode.aux())),
             _ => Err(Errno::NOTDIR),
         }
+    }
+
+    /// Refuses an inode of another tree, whose slots mean something else here.
+    pub(super) fn owns(&self, inode: &InodeRef<'_, E>) -> Result<()> {
+        let ours = std::ptr::eq(self, inode.tree);
+        ours.then_some(()).ok_or(Errno::XDEV)
     }
 }

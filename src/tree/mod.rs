@@ -25,8 +25,8 @@
 //!
 //! # What is where
 //!
-//! * An **inode** has attributes (one [`SeqBlock`](crate::sync::SeqBlock)), a kind, and what its kind needs:
-//!   a directory has a [`Table`](crate::sync::Table) of names, a link its target.
+//! * An **inode** has attributes (one block of words behind a sequence counter), a kind, and what its kind needs:
+//!   a directory has a table of names, a link its target.
 //! * A **dentry** is one name of one inode in one directory. It never changes but that it dies once; a
 //!   rename kills dentries and makes others.
 //! * Everything lies in type-stable slabs and is joined by 32-bit slot numbers. A [`NodeId`] is a slot

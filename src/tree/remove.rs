@@ -18,7 +18,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     ) -> Result<InodeRef<'t, E>> {
         let name = self.name(name)?;
         let _change = self.change();
-        let mut names = Writer::lock(parent)?;
+        let mut names = Writer::lock(self, parent)?;
         let (dentry, child) = self.named(&names, &name)?;
         if child.kind() == Kind::Directory {
             return Err(Errno::ISDIR);
@@ -103,7 +103,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     ) -> Result<InodeRef<'t, E>> {
         let name = self.name(name)?;
         let _change = self.change();
-        let mut names = Writer::lock(parent)?;
+        let mut names = Writer::lock(self, parent)?;
         let (dentry, child) = self.named(&names, &name)?;
         check(&child)?;
         // Whoever reads that `..` leads nowhere must find the name dead: kill first.

@@ -192,7 +192,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         relation: Relation,
     ) -> Result<Both<'t, E>> {
         if from.slot == to.slot {
-            let from = Writer::lock(from)?;
+            let from = Writer::lock(self, from)?;
             return Ok(Both { from, to: None });
         }
         let from_first = match relation {
@@ -201,11 +201,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
             Relation::Unrelated => from.slot < to.slot,
         };
         let (from, to) = if from_first {
-            let from = Writer::lock(from)?;
-            (from, Writer::lock(to)?)
+            let from = Writer::lock(self, from)?;
+            (from, Writer::lock(self, to)?)
         } else {
-            let to = Writer::lock(to)?;
-            (Writer::lock(from)?, to)
+            let to = Writer::lock(self, to)?;
+            (Writer::lock(self, from)?, to)
         };
         Ok(Both { from, to: Some(to) })
     }

@@ -22,8 +22,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
     ///
     /// # Errors
     /// `ENOTDIR`; `ENOENT` if the directory was removed.
-    pub(super) fn lock(parent: &InodeRef<'t, E>) -> Result<Writer<'t, E>> {
-        let tree = parent.tree;
+    pub(super) fn lock(tree: &'t Tree<E>, parent: &InodeRef<'t, E>) -> Result<Writer<'t, E>> {
         let directory = tree.directory(parent)?;
         let names = directory.names.write();
         if names.dead {

@@ -1,6 +1,6 @@
 //! Stories of the count that can die.
 
-use super::super::{Put, RefWord};
+use super::super::refword::{Put, RefWord};
 use super::{Body, explore};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,8 @@
 //! Stories of slots that are used again.
 
 use super::super::primitive::{AtomicU32, Ordering};
-use super::super::{Put, RefWord, Segmented, Slab, Slot};
+use super::super::refword::{Put, RefWord};
+use super::super::{Segmented, Slab, Slot};
 use super::{Body, explore};
 use loom::sync::Arc;
 use loom::thread;

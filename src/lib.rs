@@ -3,6 +3,8 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
+//! * [`mod@bench`] measures directories from outside, by system calls alone. It stands apart: it
+//!   knows none of the others.
 //! * [`control`] is how a running mount is asked for its counters.
 //! * [`source`] loads a tree from a directory on disk.
 //! * [`transport`] carries the kernel's requests.
@@ -11,6 +13,8 @@
 //! * `sync` has the concurrency primitives the tree is made of. It is not public: what keeps its arrays and
 //!   slots sound is how the tree uses them.
 
+#[cfg(not(loom))]
+pub mod bench;
 #[cfg(not(loom))]
 pub mod control;
 #[cfg(not(loom))]

@@ -182,7 +182,7 @@ fn a_mount_point_in_use_is_refused() {
 
 #[test]
 fn help_and_version_are_there() {
-    for verb in ["run", "mount", "umount", "stats"] {
+    for verb in ["run", "mount", "umount", "stats", "bench"] {
         let output = norefs().args([verb, "--help"]).output().unwrap();
         assert!(
             output.status.success() && text(&output.stdout).contains("Usage"),

@@ -1,5 +1,6 @@
 //! The command line: one file for each verb. Parsing, wiring and printing; no logic.
 
+mod bench;
 mod completions;
 mod fail;
 mod man;
@@ -51,6 +52,7 @@ enum Verb {
     Umount(umount::Args),
     Stats(stats::Args),
     Set(set::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
                 Verb::Umount(args) => umount::run(args),
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
+                Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Man(args) => man::run(args),
             }

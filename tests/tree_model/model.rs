@@ -195,11 +195,12 @@ impl Model {
         if self.inodes[ino].is_directory() {
             return Err(Errno::PERM);
         }
-        if self.inodes[ino].forgotten {
-            return Err(Errno::NOENT);
-        }
+        // As in the kernel, the name is looked at before the inode.
         if self.writable(dir)?.names.contains_key(name) {
             return Err(Errno::EXIST);
+        }
+        if self.inodes[ino].forgotten {
+            return Err(Errno::NOENT);
         }
         self.attach(dir, name, ino, now);
         let attr = &mut self.inodes[ino].attr;

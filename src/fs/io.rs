@@ -1,6 +1,6 @@
 //! Reading, writing and arranging the bytes of regular files.
 
-use super::data::{Memory, resize};
+use super::data::Memory;
 use super::privilege::Loss;
 use super::setattr::SIZE_MAX;
 use super::{Caller, Committed, Fs, Node};
@@ -33,31 +33,24 @@ impl Fs {
         Ok(())
     }
 
-    /// Reads at most `size` bytes at `offset` into `out`, whose bytes go; fewer only at the end of
-    /// the file.
+    /// Reads at `offset` into `out` and says how many bytes; fewer than fit only at the end of the file. What
+    /// `out` held behind them, or holds after an error, means nothing.
     ///
     /// # Errors
-    /// EISDIR, EINVAL for what is not a regular file, ENOMEM, ESTALE if the inode is gone or its
-    /// source changed; whatever reading the source fails with. `out` is empty then.
-    pub fn read(&self, id: NodeId, offset: u64, size: u32, out: &mut Vec<u8>) -> Result<()> {
-        self.read_over(id, offset, size, out)
-            .inspect_err(|_| out.clear())
-    }
-
-    /// Reads over what `out` held, so that a buffer used again is not zeroed first.
-    fn read_over(&self, id: NodeId, offset: u64, size: u32, out: &mut Vec<u8>) -> Result<()> {
+    /// EISDIR, EINVAL for what is not a regular file, ESTALE if the inode is gone or its source changed; whatever
+    /// reading the source fails with.
+    pub fn read(&self, id: NodeId, offset: u64, out: &mut [u8]) -> Result<usize> {
         let inode = self.regular(id)?;
-        let span = |attr: Attr| attr.size.saturating_sub(offset).min(u64::from(size)) as usize;
         // Content comes before a size: a size seen without content is one of zeros only.
-        let hole = span(inode.attr());
+        let hole = length_within(&inode, offset, out);
         let Some(node) = inode.ext() else {
-            resize(out, hole)?;
-            out.fill(0);
-            return Ok(());
+            out[..hole].fill(0);
+            return Ok(hole);
         };
         let content = node.content.read();
-        resize(out, span(inode.attr()))?;
-        content.read(offset, out)
+        let length = length_within(&inode, offset, out);
+        content.read(offset, &mut out[..length])?;
+        Ok(length)
     }
 
     /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id,
@@ -192,6 +185,12 @@ impl Fs {
             _ => Err(Errno::INVAL),
         }
     }
+}
+
+/// How many bytes of the file from `offset` on `out` has room for. They stay as many while its content is locked.
+fn length_within(inode: &InodeRef<'_, Node>, offset: u64, out: &[u8]) -> usize {
+    let left = inode.attr().size.saturating_sub(offset);
+    left.min(out.len() as u64) as usize
 }
 
 fn arrange<const CHUNK: usize>(

@@ -185,7 +185,7 @@ mod tests {
         };
         assert_eq!((size(600).size, size(600).blocks), (600, 2));
         assert_eq!(bed.fs.write(&ROOT, file, 0, b"x", false), Err(Errno::STALE));
-        assert_eq!(bed.fs.read(file, 0, 9, &mut Vec::new()), Err(Errno::STALE));
+        assert_eq!(bed.fs.read(file, 0, &mut [0; 9]), Err(Errno::STALE));
         assert_eq!(size(0).blocks, 0);
         bed.write(file, 0, b"fresh");
         assert_eq!(bed.read(file, 0, 9), b"fresh");

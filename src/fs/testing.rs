@@ -81,8 +81,9 @@ impl Bed {
     }
 
     pub(super) fn read(&self, file: NodeId, offset: u64, size: u32) -> Vec<u8> {
-        let mut out = vec![0xee; 3];
-        self.fs.read(file, offset, size, &mut out).unwrap();
+        let mut out = vec![0xee; size as usize];
+        let length = self.fs.read(file, offset, &mut out).unwrap();
+        out.truncate(length);
         out
     }
 

@@ -302,11 +302,15 @@ impl fuser::Filesystem for Device {
             node,
             reply,
             |fs, _| {
-                let mut buffer = READ_BUFFER.take();
-                fs.read(node, offset, size, &mut buffer).map(|()| buffer)
+                let (mut buffer, size) = (READ_BUFFER.take(), size as usize);
+                let more = size.saturating_sub(buffer.len());
+                buffer.try_reserve_exact(more).map_err(|_| Errno::NOMEM)?;
+                buffer.resize(buffer.len() + more, 0);
+                let length = fs.read(node, offset, &mut buffer[..size])?;
+                Ok((buffer, length))
             },
-            |reply, buffer| {
-                reply.data(&buffer);
+            |reply, (buffer, length)| {
+                reply.data(&buffer[..length]);
                 READ_BUFFER.set(buffer);
             },
         );

@@ -7,6 +7,7 @@ use norefs::fs::Fs;
 use norefs::source::{LoadError, LoadOptions, Progress, load};
 use norefs::tree::{Attr, Errno, Kind, NodeId, Time};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::ReadWriteFlags;
 use source_support::*;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -256,6 +257,62 @@ fn reads_begin_and_end_anywhere() {
     }
 }
 
+/// Whether the system tells of a file what it has in memory and does not wait for more.
+fn tells_what_it_has(path: &Path) -> bool {
+    let file = fs::File::open(path).unwrap();
+    let mut byte = [0];
+    let into = &mut [std::io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(&file, into, 0, ReadWriteFlags::NOWAIT) != Err(Errno::OPNOTSUPP)
+}
+
+const SIZE: usize = 300_000;
+
+/// A file in `dir`, its bytes, and a filesystem that has it under the returned id and has read it once.
+fn read_once(dir: &Path) -> (PathBuf, Vec<u8>, Fs, NodeId) {
+    let path = dir.join("file");
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 249) as u8).collect();
+    write(&path, &bytes);
+    let fs = load_all(dir);
+    let id = child(&fs, NodeId::ROOT, b"file").unwrap().id;
+    let tried = try_read(&fs, id, 0, SIZE as u32);
+    assert_eq!(tried, Ok(None), "opening it may have to wait");
+    assert!(!fs.is_at_hand(id));
+    assert_eq!(content(&fs, id).as_ref(), Ok(&bytes));
+    (path, bytes, fs, id)
+}
+
+#[test]
+fn content_in_memory_is_read_without_waiting() {
+    let source = tempfile::tempdir().unwrap();
+    let (path, bytes, fs, id) = read_once(source.path());
+    if !tells_what_it_has(&path) {
+        return;
+    }
+    let tried = |offset| try_read(&fs, id, offset as u64, SIZE as u32).unwrap();
+    assert_eq!(tried(0).as_ref(), Some(&bytes));
+    assert_eq!(tried(SIZE - 5).as_deref(), Some(&bytes[SIZE - 5..]));
+    assert_eq!(tried(SIZE + 5), Some(vec![]));
+
+    let file = fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    for behind in [SIZE / 2, 0] {
+        // Advice: the system may keep it all.
+        rustix::fs::fadvise(&file, behind as u64, None, rustix::fs::Advice::DontNeed).unwrap();
+        assert!(tried(0).is_none_or(|all| all == bytes), "a part is not all");
+    }
+    assert_eq!(content(&fs, id).unwrap(), bytes);
+}
+
+#[test]
+fn a_source_that_does_not_tell_what_it_has_is_waited_for() {
+    let Ok(source) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let (path, bytes, fs, id) = read_once(source.path());
+    let expected = tells_what_it_has(&path).then_some(bytes);
+    assert_eq!(try_read(&fs, id, 0, SIZE as u32), Ok(expected));
+}
+
 /// Does something to a source file after it was loaded; `read_first`: and after it was read.
 fn stale_after(change: impl Fn(&Path)) {
     for read_first in [false, true] {
@@ -271,6 +328,8 @@ fn stale_after(change: impl Fn(&Path)) {
         }
         change(&path);
         for _ in 0..2 {
+            let tried = try_read(&fs, id, 0, 6);
+            assert!(matches!(tried, Ok(None) | Err(Errno::STALE)), "{tried:?}");
             assert_eq!(content(&fs, id), Err(Errno::STALE));
         }
         assert_eq!(content(&fs, other).unwrap(), b"other");
@@ -348,9 +407,12 @@ fn old_and_new_content_are_never_mixed() {
                 }
                 written.store(true, Ordering::Release);
             });
-            loop {
+            for turn in 0.. {
                 let last = written.load(Ordering::Acquire);
-                match read(&fs, id, 0, SIZE as u32) {
+                let size = SIZE as u32;
+                let tried = (turn % 2 == 0).then(|| try_read(&fs, id, 0, size).transpose());
+                let read = tried.flatten().unwrap_or_else(|| read(&fs, id, 0, size));
+                match read {
                     Ok(bytes) => {
                         assert!(!last, "content served after the file was rewritten");
                         assert!(bytes.iter().all(|byte| *byte == b'a'), "mixed content");

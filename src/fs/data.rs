@@ -27,6 +27,15 @@ pub trait Backing: Send + Sync {
     /// ESTALE if the source changed since it was recorded; whatever reading it fails with.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
 
+    /// Fills all of `buf` from `offset` on if that takes no waiting for a device or another machine; else false, and
+    /// `buf` holds anything.
+    ///
+    /// # Errors
+    /// As [`Backing::read_at`].
+    fn try_read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The first byte at or behind `offset` that is not in a hole, `None` if only a hole is left.
     ///
     /// # Errors
@@ -87,12 +96,28 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 Ok(())
             }
             Content::Backed(backed) => {
-                let there = backed.valid.saturating_sub(offset).min(buf.len() as u64);
-                let (data, hole) = buf.split_at_mut(there as usize);
-                hole.fill(0);
+                let data = backed.fill_hole(offset, buf);
                 read_exact(backed.source.as_ref(), offset, data)
             }
         }
+    }
+
+    /// As [`Content::read`], or false if that would have to wait.
+    pub(super) fn try_read(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        match self {
+            Content::Memory(memory) => {
+                memory.read(offset, buf);
+                Ok(true)
+            }
+            Content::Backed(backed) => {
+                let data = backed.fill_hole(offset, buf);
+                Ok(data.is_empty() || backed.source.try_read_at(offset, data)?)
+            }
+        }
+    }
+
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self, Content::Memory(_))
     }
 
     /// Cuts the content at `size` and says how many units of 512 bytes are allocated now; they were
@@ -151,6 +176,14 @@ impl<const CHUNK: usize> Content<CHUNK> {
 }
 
 impl Backed {
+    /// Zeroes what lies behind the source's bytes and gives the part of `buf` that is to be read from it.
+    fn fill_hole<'b>(&self, offset: u64, buf: &'b mut [u8]) -> &'b mut [u8] {
+        let there = self.valid.saturating_sub(offset).min(buf.len() as u64);
+        let (data, hole) = buf.split_at_mut(there as usize);
+        hole.fill(0);
+        data
+    }
+
     fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
         let mut copy = Memory::new(&self.ledger);
         let mut buf = Vec::new();

@@ -53,6 +53,42 @@ impl Fs {
         Ok(length)
     }
 
+    /// As [`Fs::read`], but `None` instead of waiting: for a lock that somebody may hold for long, or for a source that
+    /// does not have all of it in memory.
+    ///
+    /// # Errors
+    /// As [`Fs::read`].
+    pub fn try_read(&self, id: NodeId, offset: u64, out: &mut [u8]) -> Result<Option<usize>> {
+        let inode = self.regular(id)?;
+        let hole = length_within(&inode, offset, out);
+        let Some(node) = inode.ext() else {
+            out[..hole].fill(0);
+            return Ok(Some(hole));
+        };
+        let Some(content) = node.content.try_read() else {
+            return Ok(None);
+        };
+        let length = length_within(&inode, offset, out);
+        let read = content.try_read(offset, &mut out[..length])?;
+        Ok(read.then_some(length))
+    }
+
+    /// Whether calls that touch the content of `id` need not wait now: its bytes are in memory, or there are none, and
+    /// nobody changes them. So they need not for an unknown inode, which they refuse.
+    ///
+    /// Somebody who reads bytes in memory is done with them in no time and counts for nothing.
+    pub fn is_at_hand(&self, id: NodeId) -> bool {
+        let Ok(inode) = self.get(id) else {
+            return true;
+        };
+        let Some(node) = inode.ext() else {
+            return true;
+        };
+        node.content
+            .try_read()
+            .is_some_and(|content| content.is_in_memory())
+    }
+
     /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id,
     /// set-group-id and capabilities if told to.
     ///

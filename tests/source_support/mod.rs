@@ -67,6 +67,13 @@ pub fn read(fs: &Fs, id: NodeId, offset: u64, size: u32) -> Result<Vec<u8>, Errn
     Ok(out)
 }
 
+/// The same if it takes no waiting.
+pub fn try_read(fs: &Fs, id: NodeId, offset: u64, size: u32) -> Result<Option<Vec<u8>>, Errno> {
+    let mut out = vec![0xee; size as usize];
+    let length = fs.try_read(id, offset, &mut out)?;
+    Ok(length.map(|length| out[..length].to_vec()))
+}
+
 /// All of a file, in pieces.
 pub fn content(fs: &Fs, id: NodeId) -> Result<Vec<u8>, Errno> {
     let mut all = Vec::new();

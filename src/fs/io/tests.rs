@@ -1,6 +1,6 @@
 use super::*;
-use crate::fs::testing::{self, Bed, ROOT, USER, stale};
-use crate::fs::{Config, SetAttr};
+use crate::fs::testing::{self, Bed, Fixed, ROOT, USER, stale};
+use crate::fs::{Backing, Config, Loaded, SetAttr};
 
 fn tight(max_bytes: u64) -> Bed {
     Bed::with(Config {
@@ -207,6 +207,101 @@ fn what_can_be_opened_and_read() {
     assert_eq!(bed.fs.write(&ROOT, dir, 0, b"x", false), Err(Errno::ISDIR));
     let link = stale(bed.fs.symlink(&ROOT, bed.root(), b"l", b"t")).0.id;
     assert_eq!(bed.fs.write(&ROOT, link, 0, b"x", false), Err(Errno::INVAL));
+}
+
+/// What `try_read` answers for a range of a file.
+fn tried(bed: &Bed, file: NodeId, offset: u64, size: usize) -> Option<Vec<u8>> {
+    let mut out = vec![0xee; size];
+    let length = bed.fs.try_read(file, offset, &mut out).unwrap()?;
+    out.truncate(length);
+    Some(out)
+}
+
+fn backed(bed: &Bed, source: impl Backing + 'static, size: u64) -> NodeId {
+    let new = Loaded {
+        attr: Attr {
+            size,
+            nlink: 1,
+            ..Attr::new(Kind::Regular, 0o644, 0, 0, Time::now())
+        },
+        target: None,
+        xattrs: Vec::new(),
+        backing: Some(Box::new(source)),
+    };
+    bed.fs.load(bed.root(), b"backed", new).unwrap()
+}
+
+#[test]
+fn nobody_waits_for_whoever_changes_the_content() {
+    let bed = Bed::new();
+    let file = bed.file("f");
+    assert_eq!(tried(&bed, file, 0, 9), Some(vec![]));
+    assert!(bed.fs.is_at_hand(file), "without content");
+    bed.write(file, 0, b"bytes");
+    let inode = bed.fs.get(file).unwrap();
+    let content = &inode.ext().unwrap().content;
+
+    let changing = content.write();
+    assert_eq!(tried(&bed, file, 0, 9), None);
+    assert!(!bed.fs.is_at_hand(file));
+    drop(changing);
+    let reading = content.read();
+    assert_eq!(tried(&bed, file, 1, 9).as_deref(), Some(&b"ytes"[..]));
+    assert!(bed.fs.is_at_hand(file));
+    drop(reading);
+
+    let grown = SetAttr {
+        size: Some(7),
+        ..SetAttr::default()
+    };
+    stale(bed.fs.setattr(&ROOT, file, &grown));
+    assert_eq!(tried(&bed, file, 3, 9).as_deref(), Some(&b"es\0\0"[..]));
+    assert!(content.try_write().is_some(), "no lock is kept");
+}
+
+/// A source that has everything in memory.
+struct Ready(Fixed);
+
+impl Backing for Ready {
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
+        panic!("nothing waits here")
+    }
+
+    fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        Ok(self.0.read_at(offset, buf)? == buf.len())
+    }
+}
+
+#[test]
+fn a_source_is_asked_for_what_it_has_in_memory_only() {
+    let grown = SetAttr {
+        size: Some(9),
+        ..SetAttr::default()
+    };
+    let bed = Bed::new();
+    let ready = backed(&bed, Ready(Fixed(b"source".to_vec())), 6);
+    assert_eq!(tried(&bed, ready, 2, 9).as_deref(), Some(&b"urce"[..]));
+    assert!(!bed.fs.is_at_hand(ready), "a write would copy it");
+
+    let bed = Bed::new();
+    let slow = backed(&bed, Fixed(b"source".to_vec()), 6);
+    assert_eq!(tried(&bed, slow, 2, 9), None);
+    assert_eq!(tried(&bed, slow, 6, 9), Some(vec![]), "nothing to wait for");
+    stale(bed.fs.setattr(&ROOT, slow, &grown));
+    assert_eq!(tried(&bed, slow, 6, 9), Some(vec![0; 3]), "nor in a hole");
+    assert!(!bed.fs.is_at_hand(slow));
+    bed.write(slow, 0, b"S");
+    assert_eq!(tried(&bed, slow, 0, 6).as_deref(), Some(&b"Source"[..]));
+    assert!(bed.fs.is_at_hand(slow));
+}
+
+#[test]
+fn what_is_refused_need_not_wait() {
+    let bed = Bed::new();
+    let (gone, dir) = (NodeId::from_raw(0xdead_beef), bed.dir("d"));
+    assert!(bed.fs.is_at_hand(gone) && bed.fs.is_at_hand(dir));
+    assert_eq!(bed.fs.try_read(gone, 0, &mut [0]), Err(Errno::STALE));
+    assert_eq!(bed.fs.try_read(dir, 0, &mut [0]), Err(Errno::ISDIR));
 }
 
 /// Each write fills the file with one letter, so a torn read would show two.

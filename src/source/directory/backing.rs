@@ -3,7 +3,8 @@
 use super::root::{Identity, Place, SourceRoot};
 use crate::fs::Backing;
 use rustix::fs::SeekFrom;
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, ReadWriteFlags, Result};
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -29,12 +30,19 @@ impl SourceFile {
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
         let file = self.root.open_file(self.place, self.identity)?;
         let answer = ask(&file)?;
-        // A writer moves the times before it touches the content. So an identity found unchanged
-        // afterwards vouches for everything that was read.
-        if self.root.identity_of(&file)? != self.identity {
-            return Err(self.root.stale(self.place));
-        }
+        self.check(&file)?;
         Ok(answer)
+    }
+
+    /// `ESTALE` if `file` is not the recorded one any more.
+    ///
+    /// A writer moves the times before it touches the content. So an identity found unchanged afterwards vouches for
+    /// everything that was read.
+    fn check(&self, file: &OwnedFd) -> Result<()> {
+        match self.root.identity_of(file)? == self.identity {
+            true => Ok(()),
+            false => Err(self.root.stale(self.place)),
+        }
     }
 }
 
@@ -43,6 +51,20 @@ impl Backing for SourceFile {
     /// them.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.on_unchanged(|file| read_fully(file, offset, buf))
+    }
+
+    /// What is in the page cache of a file that is open already.
+    fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        let Some(file) = self.root.opened_file(self.place) else {
+            return Ok(false);
+        };
+        let into = &mut [IoSliceMut::new(buf)];
+        match rustix::io::preadv2(&file, into, offset, ReadWriteFlags::NOWAIT) {
+            Ok(length) if length == buf.len() => self.check(&file).map(|()| true),
+            // A file that ends early has changed: that is for the form that may wait to find out.
+            Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -190,12 +190,17 @@ impl SourceRoot {
         Ok(self.identity(&stat_content(file)?))
     }
 
+    /// The file whose name stands at `place` if it is open: it was the recorded one then.
+    pub(super) fn opened_file(&self, place: Place) -> Option<Arc<OwnedFd>> {
+        self.files.get(place)
+    }
+
     /// The regular file whose name stands at `place`, open for reading, if it is the recorded one.
     ///
     /// # Errors
     /// `ESTALE`, with a log line the first time, if it is not; else what opening it gives.
     pub(super) fn open_file(&self, place: Place, recorded: Identity) -> Result<Arc<OwnedFd>> {
-        if let Some(file) = self.files.get(place) {
+        if let Some(file) = self.opened_file(place) {
             return Ok(file);
         }
         let file = match self.open_beneath(place, CONTENT) {

@@ -105,7 +105,35 @@ impl Fs {
         )
     }
 
-    /// A new name of the inode `id`. Raises its nlookup by one.
+    /// A new regular file without a name, as `O_TMPFILE` wants. `mode` is as for [`Fs::mknod`]. [`Fs::link`] may name
+    /// it; without a name it ends when the kernel forgets it. Raises nlookup by one.
+    ///
+    /// The directory decides the group alone and may have been removed. The kernel takes it for changed.
+    ///
+    /// # Errors
+    /// EINVAL for another type, ENOTDIR, ENOSPC, EROFS, ESTALE.
+    pub fn tmpfile(&self, caller: &Caller, dir: NodeId, mode: u32) -> Result<Committed<Entry>> {
+        let max_inodes = self.writable()?.max_inodes;
+        if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
+            return Err(Errno::INVAL);
+        }
+        let dir = self.get(dir)?;
+        if dir.kind() != Kind::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        let new = NewInode::plain(Attr {
+            perm: permissions(mode),
+            ..born(caller, &dir, Time::now())
+        });
+        let inode = {
+            let _room = self.room_for_inode(max_inodes)?;
+            self.tree.create_nameless(new)?
+        };
+        entry(&inode, &dir)
+    }
+
+    /// A new name of the inode `id`, or the first of one that was made or became nameless: whether that may be is for
+    /// the kernel to say. Raises its nlookup by one.
     ///
     /// # Errors
     /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK,
@@ -121,14 +149,13 @@ impl Fs {
         check_name(name)?;
         let (inode, parent) = (self.get(id)?, self.get(parent)?);
         {
-            let _room = self.room_for_inode(max_inodes)?;
+            let _room = self.room_for_name(&inode, max_inodes)?;
             self.tree.link(&inode, &parent, name, Some(Time::now()))?;
         }
         entry(&inode, &parent)
     }
 
-    /// Creates what `describe` makes of the attributes every new inode of `caller` starts with.
-    /// Their `perm` holds the bits a directory inherits.
+    /// Creates what `describe` makes of the attributes it is [`born`] with.
     fn create(
         &self,
         caller: &Caller,
@@ -137,23 +164,15 @@ impl Fs {
         describe: impl FnOnce(Attr) -> Attr,
         target: Option<&[u8]>,
     ) -> Result<Committed<Entry>> {
-        const SGID: u16 = libc::S_ISGID as u16;
         let (max_inodes, max_bytes) = {
             let config = self.writable()?;
             (config.max_inodes, config.max_bytes)
         };
         check_name(name)?;
         let parent = self.get(parent)?;
-        let above = parent.attr();
-        let inherited = above.perm & SGID;
-        let gid = if inherited != 0 {
-            above.gid
-        } else {
-            caller.gid
-        };
         let now = Time::now();
         let new = NewInode {
-            attr: describe(Attr::new(Kind::Regular, inherited, caller.uid, gid, now)),
+            attr: describe(born(caller, &parent, now)),
             target,
             ext: target
                 .filter(|target| target.len() > TARGET_FREE)
@@ -166,6 +185,20 @@ impl Fs {
         };
         entry(&inode, &parent)
     }
+}
+
+/// The attributes every new inode of `caller` in `parent` starts with: those of a regular file without names. `perm`
+/// holds the bits a directory inherits.
+fn born(caller: &Caller, parent: &InodeRef<'_, Node>, now: Time) -> Attr {
+    const SGID: u16 = libc::S_ISGID as u16;
+    let above = parent.attr();
+    let inherited = above.perm & SGID;
+    let gid = if inherited != 0 {
+        above.gid
+    } else {
+        caller.gid
+    };
+    Attr::new(Kind::Regular, inherited, caller.uid, gid, now)
 }
 
 fn permissions(mode: u32) -> u16 {
@@ -349,5 +382,87 @@ mod tests {
         assert_eq!(link(dir, b"x"), Some(Errno::PERM));
         assert_eq!(link(file, b"f"), Some(Errno::EXIST));
         assert_eq!(link(file, b"."), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_file_without_a_name_ends_when_it_is_forgotten() {
+        let bed = Bed::new();
+        let dir = bed.dir("d");
+        let before = bed.age(dir);
+        let (file, told) = stale(bed.fs.tmpfile(&USER, dir, libc::S_IFREG | 0o4640));
+        assert_eq!((file.attr.mode(), file.attr.nlink), (0o104640, 0));
+        assert_eq!((file.attr.uid, file.attr.gid), (USER.uid, USER.gid));
+        assert_eq!(told, [dir], "the kernel takes it for changed");
+        assert_eq!(bed.attr(dir), before);
+        bed.write(file.id, 0, b"scratch");
+        assert_eq!(bed.read(file.id, 0, 9), b"scratch");
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (3, 7));
+        bed.fs.forget(file.id, 1);
+        assert_eq!(bed.fs.getattr(file.id), Err(Errno::STALE));
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (2, 0));
+    }
+
+    #[test]
+    fn a_file_without_a_name_can_be_given_one() {
+        let bed = Bed::new();
+        let file = stale(bed.fs.tmpfile(&USER, bed.root(), 0o600)).0.id;
+        bed.write(file, 0, b"kept");
+        let link = |name| bed.fs.link(&USER, file, bed.root(), name);
+        let (named, told) = stale(link(b"a"));
+        assert_eq!((named.id, named.attr.nlink), (file, 1));
+        assert_eq!(told, [bed.root()]);
+        assert_eq!(stale(link(b"b")).0.attr.nlink, 2);
+        bed.fs.forget(file, 3);
+        assert_eq!(bed.read(file, 0, 9), b"kept", "names keep it");
+        assert_eq!(bed.fs.tree().further_names(), 1);
+
+        // Open when its last name goes, and named once more: that is for the kernel to allow.
+        let known = bed.fs.lookup(&USER, bed.root(), b"a").unwrap().unwrap();
+        for name in [b"a", b"b"] {
+            stale(bed.fs.unlink(&USER, bed.root(), name));
+        }
+        assert_eq!(bed.attr(known.id).nlink, 0);
+        assert_eq!(stale(link(b"c")).0.attr.nlink, 1);
+        stale(bed.fs.unlink(&USER, bed.root(), b"c"));
+        bed.fs.forget(file, 2);
+        assert_eq!(link(b"d").err(), Some(Errno::STALE));
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (1, 0));
+    }
+
+    #[test]
+    fn a_forgotten_file_without_a_name_gets_none_although_it_is_held() {
+        let bed = Bed::new();
+        let file = stale(bed.fs.tmpfile(&USER, bed.root(), 0o600)).0.id;
+        let held = bed.fs.get(file).unwrap();
+        bed.fs.forget(file, 1);
+        let link = bed.fs.link(&USER, file, bed.root(), b"f");
+        assert_eq!(link.err(), Some(Errno::NOENT));
+        drop(held);
+        assert_eq!(bed.fs.tree().inodes(), 1);
+    }
+
+    #[test]
+    fn what_a_file_without_a_name_asks_for() {
+        let bed = Bed::with(Config {
+            max_inodes: 4,
+            ..testing::config()
+        });
+        let shared = Caller { gid: 77, ..USER };
+        let dir = bed.fs.mkdir(&shared, bed.root(), b"d", 0o2775);
+        let dir = stale(dir).0.id;
+        let tmpfile = |dir, mode| bed.fs.tmpfile(&USER, dir, mode);
+        assert_eq!(tmpfile(dir, libc::S_IFIFO).err(), Some(Errno::INVAL));
+        let (file, _) = stale(tmpfile(dir, 0o644));
+        assert_eq!((file.attr.gid, file.attr.perm), (77, 0o644));
+        assert_eq!(tmpfile(file.id, 0o644).err(), Some(Errno::NOTDIR));
+        stale(bed.fs.rmdir(&USER, bed.root(), b"d"));
+        let (other, _) = stale(tmpfile(dir, 0o644));
+        assert_eq!(tmpfile(dir, 0o644).err(), Some(Errno::NOSPC));
+        let link = |id, name| bed.fs.link(&USER, id, bed.root(), name).err();
+        assert_eq!(link(file.id, b"f"), None, "it is counted already");
+        assert_eq!(link(file.id, b"g"), Some(Errno::NOSPC));
+        bed.fs.forget(other.id, 1);
+        assert_eq!(link(file.id, b"g"), None);
+        assert_eq!(bed.fs.statfs().files_free, 0);
     }
 }

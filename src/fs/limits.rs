@@ -4,8 +4,8 @@
 //! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
 //! [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
 
-use super::Fs;
-use crate::tree::{Errno, NAME_MAX, Result};
+use super::{Fs, Node};
+use crate::tree::{Errno, InodeRef, NAME_MAX, Result};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -138,13 +138,30 @@ impl Fs {
         self.tree.inodes().saturating_add(self.tree.further_names())
     }
 
-    /// Room for one more inode, or one more name of one; ENOSPC. Keep what it returns until that exists.
+    /// Room for one more inode; ENOSPC. Keep what it returns until that exists.
     pub(super) fn room_for_inode(&self, max_inodes: u64) -> Result<Option<MutexGuard<'_, ()>>> {
+        self.room_if(max_inodes, || true)
+    }
+
+    /// Room for one more name of `inode`; its first one needs none. ENOSPC. Keep what it returns until that exists.
+    pub(super) fn room_for_name(
+        &self,
+        inode: &InodeRef<'_, Node>,
+        max_inodes: u64,
+    ) -> Result<Option<MutexGuard<'_, ()>>> {
+        self.room_if(max_inodes, || inode.links() > 0)
+    }
+
+    fn room_if(
+        &self,
+        max_inodes: u64,
+        needed: impl FnOnce() -> bool,
+    ) -> Result<Option<MutexGuard<'_, ()>>> {
         if self.inodes_charged().saturating_add(INODE_MARGIN) < max_inodes {
             return Ok(None);
         }
         let guard = self.last_inodes.lock();
-        if self.inodes_charged() >= max_inodes {
+        if needed() && self.inodes_charged() >= max_inodes {
             return Err(Errno::NOSPC);
         }
         Ok(Some(guard))

@@ -55,7 +55,7 @@ impl Fs {
     /// As [`Fs::load`], and EPERM for a directory.
     pub fn load_link(&self, id: NodeId, parent: NodeId, name: &[u8]) -> Result<()> {
         let (inode, parent) = (self.get(id)?, self.get(parent)?);
-        let _room = self.room_for_inode(self.config.load().max_inodes)?;
+        let _room = self.room_for_name(&inode, self.config.load().max_inodes)?;
         self.tree.link(&inode, &parent, name, None)
     }
 

@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(fs.mknod(c, root, b"x", 0o644, 0).err(), rofs);
         assert_eq!(fs.mkdir(c, root, b"x", 0o755).err(), rofs);
         assert_eq!(fs.symlink(c, root, b"x", b"t").err(), rofs);
+        assert_eq!(fs.tmpfile(c, root, 0o644).err(), rofs);
         assert_eq!(fs.link(c, file, root, b"x").err(), rofs);
         assert_eq!(fs.unlink(c, root, b"f").err(), rofs);
         assert_eq!(fs.rmdir(c, root, b"f").err(), rofs);

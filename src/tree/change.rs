@@ -49,7 +49,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     ) -> Result<InodeRef<'t, E>> {
         let name = Name::fresh(name, &self.hasher)?;
         self.directory(parent)?;
-        let inode = self.begin(new)?;
+        let inode = self.begin(new, 1)?;
         match self.attach(&inode, parent, &name, now, || Ok(())) {
             Ok(()) => Ok(inode),
             Err(error) => {
@@ -59,7 +59,20 @@ impl<E: Send + Sync + 'static> Tree<E> {
         }
     }
 
-    /// Gives `inode` one more name. See [`Tree::create`] for `now`.
+    /// Makes a new inode that has no name, and shows none. [`Tree::link`] gives it one. Without a name it ends when
+    /// nobody holds it and the client has forgotten it, if it was told at all ([`InodeRef::raise_lookup`]).
+    ///
+    /// # Errors
+    /// `EISDIR` for a directory, which cannot be given a name later; `ENOENT`, `ENAMETOOLONG` for a target; `ENOSPC`.
+    pub fn create_nameless(&self, mut new: NewInode<'_, E>) -> Result<InodeRef<'_, E>> {
+        if new.attr.kind == Kind::Directory {
+            return Err(Errno::ISDIR);
+        }
+        new.attr.nlink = 0;
+        self.begin(new, 0)
+    }
+
+    /// Gives `inode` one more name, or the first. See [`Tree::create`] for `now`.
     ///
     /// # Errors
     /// `EPERM` for a directory; `EXDEV` for an inode of another tree; `EMLINK`; `ENOENT` if the inode lost its last name and was forgotten;
@@ -79,8 +92,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
         self.attach(inode, parent, &name, now, || self.add_link(inode, now))
     }
 
-    /// An inode with one link and a reference, under no name yet.
-    fn begin<'t>(&'t self, new: NewInode<'_, E>) -> Result<InodeRef<'t, E>> {
+    /// An inode with that many links and a reference, under no name yet.
+    fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
         let store = &self.store;
         let mut attr = new.attr;
         let aux = match attr.kind {
@@ -105,7 +118,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             _ => 0,
         };
         let slot = store
-            .begin_inode(&attr, aux)
+            .begin_inode(&attr, aux, links)
             .inspect_err(|_| match attr.kind {
                 Kind::Directory => store.directories.free(aux),
                 Kind::Symlink => store.links.free(aux),

@@ -178,7 +178,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let directory = store.directories.take().expect("the first slot");
         store.directories.at(directory).begin(Up::Root);
-        let slot = store.begin_inode(&attr, directory).expect("the first slot");
+        let slot = store.begin_inode(&attr, directory, 1);
+        let slot = slot.expect("the first slot");
         assert_eq!(u64::from(slot), NodeId::ROOT.raw());
         Tree {
             store,

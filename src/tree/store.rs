@@ -166,11 +166,11 @@ impl<E: Send + Sync + 'static> Store<E> {
         self.lives.at(slot)
     }
 
-    /// Begins an inode's life with one reference and one link. Nobody else can find it yet.
+    /// Begins an inode's life with one reference and `links`. Nobody else can find it yet.
     ///
     /// # Errors
     /// `ENOSPC`.
-    pub(crate) fn begin_inode(&self, attr: &Attr, aux: u32) -> Result<u32> {
+    pub(crate) fn begin_inode(&self, attr: &Attr, aux: u32, links: u32) -> Result<u32> {
         let slot = self.inodes.take().map_err(|_| Errno::NOSPC)?;
         if self.lives.reach(slot).is_err() {
             self.inodes.free(slot);
@@ -181,7 +181,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         life.renew();
         let referenced = life.refs.get();
         debug_assert!(referenced);
-        inode.links.store(1, Ordering::Relaxed);
+        inode.links.store(links, Ordering::Relaxed);
         let words = block::with_aux(inode.block.read_locked(), aux);
         inode.block.write(&block::encode(attr, &words));
         self.living.fetch_add(1, Ordering::Relaxed);

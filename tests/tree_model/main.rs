@@ -25,6 +25,10 @@ enum Op {
         kind: Kind,
         perm: u16,
     },
+    CreateNameless {
+        kind: Kind,
+        perm: u16,
+    },
     Symlink {
         dir: Pick,
         name: Vec<u8>,
@@ -149,6 +153,7 @@ fn op() -> impl Strategy<Value = Op> {
         Kind::Fifo,
     ]);
     prop_oneof![
+        1 => (kind.clone(), perm()).prop_map(|(kind, perm)| Op::CreateNameless { kind, perm }),
         6 => (dir(), name(), kind, perm()).prop_map(|(dir, name, kind, perm)| Op::Create { dir, name, kind, perm }),
         2 => (dir(), name(), path()).prop_map(|(dir, name, target)| Op::Symlink { dir, name, target }),
         2 => (pick(), dir(), name()).prop_map(|(inode, dir, name)| Op::Link { inode, dir, name }),

@@ -188,6 +188,16 @@ impl Model {
         Ok(ino)
     }
 
+    /// A new inode that has no name; somebody holds it.
+    pub fn create_nameless(&mut self, mut new: Inode) -> Result<Ino> {
+        if new.is_directory() {
+            return Err(Errno::ISDIR);
+        }
+        (new.attr.nlink, new.holds) = (0, 1);
+        self.inodes.push(new);
+        Ok(self.inodes.len() - 1)
+    }
+
     pub fn link(&mut self, ino: Ino, dir: Ino, name: &[u8], now: Time) -> Result<()> {
         self.get(ino)?;
         self.get(dir)?;

@@ -95,6 +95,16 @@ impl<'t> Run<'t> {
             } => {
                 self.create(*dir, name, attr(*kind, *perm, now), None, now);
             }
+            Op::CreateNameless { kind, perm } => {
+                let attr = attr(*kind, *perm, now);
+                let real = self.tree.create_nameless(NewInode::plain(attr));
+                let expected = self.model.create_nameless(model::Inode::new(attr));
+                assert_eq!(real.as_ref().err(), expected.as_ref().err());
+                if let (Ok(real), Ok(ino)) = (real, expected) {
+                    self.ids.push(real.id());
+                    self.held.push((ino, real));
+                }
+            }
             Op::Symlink { dir, name, target } => {
                 let attr = attr(Kind::Symlink, 0o777, now);
                 self.create(*dir, name, attr, Some(target), now);

@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-/// An inode with one name.
+/// An inode, most often with one name.
 struct Inode {
     life: Lifetime,
     links: AtomicU32,
@@ -21,9 +21,13 @@ const BORN: u32 = 1;
 
 impl Inode {
     fn new(refs: u32, nlookup: u32) -> Arc<Inode> {
+        Inode::with_links(1, refs, nlookup)
+    }
+
+    fn with_links(links: u32, refs: u32, nlookup: u32) -> Arc<Inode> {
         let inode = Inode {
             life: Lifetime::default(),
-            links: AtomicU32::new(1),
+            links: AtomicU32::new(links),
             generation: Mutex::new(BORN),
             body: Body::new(7),
             ends: AtomicUsize::new(0),
@@ -63,6 +67,16 @@ impl Inode {
         if self.life.put_ref(&self.links) {
             self.end_if_unheld(&mut self.generation.lock());
         }
+    }
+
+    /// Gives it a name, unless the client has forgotten it when it had none.
+    fn link(&self) -> bool {
+        let _alone = self.generation.lock();
+        let known = !self.life.nlookup.is_dead();
+        if known {
+            self.links.store(1, Ordering::Relaxed);
+        }
+        known
     }
 
     /// LOOKUP's reply and the FORGET that follows it one day.
@@ -145,28 +159,61 @@ fn unlink_beside_forget_and_visit() {
     ends_once("lifetime: unlink, forget, visit", None, (0, 1), acts);
 }
 
-/// Somebody who holds the inode gives it a name again (link of a nameless inode) while the client
-/// forgets it: the forgetter found no name, but decides under the lock.
+/// A file is made without a name: told to the client, which forgets it one day, and let go. Somebody who
+/// guessed its node id looks in meanwhile.
 #[test]
-fn a_name_given_before_the_decision_counts() {
-    explore("lifetime: link, forget", None, || {
-        let inode = Inode::new(1, 1);
-        {
-            let _alone = inode.generation.lock();
-            assert_eq!(Lifetime::drop_link(&inode.links), 0);
-        }
+fn a_nameless_inode_ends_once_beside_a_visit() {
+    explore("lifetime: born nameless, visit", None, || {
+        let inode = Inode::with_links(0, 1, 0);
+        let guest = {
+            let inode = Arc::clone(&inode);
+            thread::spawn(move || inode.visit())
+        };
+        assert!(inode.life.nlookup.get());
+        inode.put();
+        assert_eq!(inode.ends.load(Ordering::Relaxed), 0, "the client knows it");
+        inode.forget();
+        guest.join().unwrap();
+        assert_eq!(inode.ends.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// Somebody who holds a nameless inode names it while the client forgets it: the forgetter found no name,
+/// but decides under the lock. It lives with the name or ends without one.
+#[test]
+fn a_nameless_inode_is_named_or_ends() {
+    explore("lifetime: name, forget", None, || {
+        let inode = Inode::with_links(0, 1, 1);
         let linker = {
             let inode = Arc::clone(&inode);
             thread::spawn(move || {
-                {
-                    let _alone = inode.generation.lock();
-                    inode.links.store(1, Ordering::Relaxed);
+                let named = inode.link();
+                inode.put();
+                named
+            })
+        };
+        inode.forget();
+        let named = linker.join().unwrap();
+        assert_eq!(inode.ends.load(Ordering::Relaxed), usize::from(!named));
+    });
+}
+
+/// The name it got goes again at once.
+#[test]
+fn a_name_that_came_and_went_keeps_nothing() {
+    explore("lifetime: name, unlink, forget", None, || {
+        let inode = Inode::with_links(0, 1, 1);
+        let linker = {
+            let inode = Arc::clone(&inode);
+            thread::spawn(move || {
+                if inode.link() {
+                    inode.unlink();
                 }
                 inode.put();
             })
         };
         inode.forget();
         linker.join().unwrap();
-        assert_eq!(inode.ends.load(Ordering::Relaxed), 0);
+        assert_eq!(inode.ends.load(Ordering::Relaxed), 1);
     });
 }

@@ -1,14 +1,17 @@
 //! FUSE on the wire: requests from the kernel are unpacked, handed to [`Fs`](crate::fs::Fs) and
 //! answered. No decision is made here.
 //!
-//! [`mount`] serves a filesystem at a directory with several event loops, each on a device
-//! descriptor of its own. The kernel caches names and attributes as [`Cache`] says; what it holds
+//! fuser mounts and negotiates; after that the wire is ours. [`mount`] serves a filesystem at a directory
+//! with several readers, each on a device descriptor of its own. The kernel caches names and attributes as [`Cache`] says; what it holds
 //! stays exact because every change invalidates the attributes it touched before its reply is
 //! sent.
 
+mod channel;
 mod device;
-mod init;
+mod dispatch;
+mod exchange;
 mod latency;
+mod negotiate;
 mod notify;
 mod options;
 mod requests;

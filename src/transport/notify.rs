@@ -1,25 +1,21 @@
 //! Telling the kernel that attributes it holds are stale.
 
-use crate::transport::wire;
+use crate::transport::channel::Channel;
 use crate::tree::NodeId;
-use fuser::Notifier;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
-/// Offset that says: attributes only, no page is dropped and no inode lock is taken.
-const ATTRIBUTES_ONLY: i64 = -1;
-
-/// Sends attribute-only invalidations. It has a channel once the session has been made.
+/// Sends attribute-only invalidations. It does not keep the connection alive.
 #[derive(Default)]
 pub(crate) struct Invalidator {
-    notifier: OnceLock<Notifier>,
+    channel: OnceLock<Weak<Channel>>,
     sent: AtomicU64,
 }
 
 impl Invalidator {
     /// Gives the channel. Only the first one is kept.
-    pub(crate) fn connect(&self, notifier: Notifier) {
-        self.notifier.get_or_init(|| notifier);
+    pub(crate) fn connect(&self, channel: &Arc<Channel>) {
+        self.channel.get_or_init(|| Arc::downgrade(channel));
     }
 
     /// Makes the kernel drop the attributes of `id` and refuse older replies still on their way.
@@ -27,11 +23,11 @@ impl Invalidator {
     /// Called after the change is committed and before its reply is written. A failure is
     /// harmless: the kernel does not hold the inode, or the mount has ended.
     pub(crate) fn attributes(&self, id: NodeId) {
-        let Some(notifier) = self.notifier.get() else {
+        let Some(channel) = self.channel.get().and_then(Weak::upgrade) else {
             return;
         };
         self.sent.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = notifier.inval_inode(wire::ino(id), ATTRIBUTES_ONLY, 0) {
+        if let Err(error) = channel.invalidate(id) {
             tracing::debug!(node = id.raw(), %error, "attributes could not be invalidated");
         }
     }

@@ -37,7 +37,8 @@ kinds! {
     Fsync "fsync", Setxattr "setxattr", Getxattr "getxattr", Listxattr "listxattr",
     Removexattr "removexattr", Flush "flush", Opendir "opendir", Readdir "readdir",
     Readdirplus "readdirplus", Releasedir "releasedir", Fsyncdir "fsyncdir", Access "access",
-    Create "create", Fallocate "fallocate", Lseek "lseek", Other "other",
+    Create "create", Fallocate "fallocate", Lseek "lseek", Syncfs "syncfs", Tmpfile "tmpfile",
+    Statx "statx", Other "other",
 }
 
 const KINDS: usize = RequestKind::ALL.len();
@@ -95,15 +96,16 @@ impl Tally {
     }
 }
 
-/// What is known of one kind of request. Latencies are from the arrival in the daemon to the
-/// written reply, in nanoseconds, exact to about one per cent; 0 if there was none.
+/// What is known of one kind of request. Latencies are from the arrival in the daemon until the reply is
+/// there to be written, in nanoseconds, exact to about one per cent; 0 if there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestStats {
     /// The kind.
     pub kind: RequestKind,
     /// Requests that arrived.
     pub count: u64,
-    /// Requests answered with an error; a missing name answered as a negative entry is none.
+    /// Requests answered with an error; a missing name answered as a negative entry is none, nor is
+    /// ENOSYS, which tells the kernel to do without.
     pub errors: u64,
     /// Median latency.
     pub p50_ns: u64,

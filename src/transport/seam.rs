@@ -64,6 +64,13 @@ impl Seams {
         !self.silent.load(Ordering::SeqCst)
     }
 
+    /// Whether a test has something in mind with such a request, which then takes time.
+    pub(crate) fn wants(&self, kind: RequestKind, node: NodeId) -> bool {
+        let state = self.state.lock();
+        let mut holds = state.holds.iter().map(|(_, wanted)| wanted);
+        holds.any(|m| m.matches(kind, node)) || state.panics.iter().any(|m| m.matches(kind, node))
+    }
+
     pub(crate) fn before_call(&self, kind: RequestKind, node: NodeId) {
         let mut state = self.state.lock();
         let wanted = state.panics.iter().position(|m| m.matches(kind, node));

@@ -1,34 +1,39 @@
 //! What every request has in common: counting, the call, the answer, and surviving a panic.
 
 use crate::fs::{Committed, Fs};
+use crate::transport::dispatch::dispatch;
+use crate::transport::exchange::{Answer, Exchange, Patience};
+use crate::transport::negotiate::Agreed;
 use crate::transport::notify::Invalidator;
 use crate::transport::requests::Tally;
-use crate::transport::{Cache, RequestKind, wire};
-use crate::tree::{NodeId, Result};
+use crate::transport::{Cache, wire};
+use crate::tree::{Errno, NodeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// What the event loops of a mount share.
+/// What the threads that serve a mount share.
 pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
     pub(crate) cache: Cache,
     pub(crate) ttl: Duration,
+    pub(crate) agreed: Agreed,
     pub(crate) tally: Tally,
     pub(crate) invalidator: Invalidator,
-    /// The event loops are gone.
+    /// The serving threads are gone.
     pub(crate) ended: AtomicBool,
     #[cfg(feature = "seams")]
     pub(crate) seams: Arc<crate::transport::seam::Seams>,
 }
 
 impl Shared {
-    pub(crate) fn new(fs: Arc<Fs>, cache: Cache) -> Shared {
+    pub(crate) fn new(fs: Arc<Fs>, cache: Cache, agreed: Agreed) -> Shared {
         Shared {
             fs,
             cache,
             ttl: cache.ttl(),
+            agreed,
             tally: Tally::default(),
             invalidator: Invalidator::default(),
             ended: AtomicBool::new(false),
@@ -37,90 +42,61 @@ impl Shared {
         }
     }
 
-    /// Runs `call`, then answers with `send` or the error. No epoch is pinned and no lock of the
-    /// filesystem is held while the reply is written. If either panics the reply is dropped,
-    /// which answers EIO, and the event loop goes on.
-    pub(crate) fn serve<R: Reply, T>(
-        &self,
-        kind: RequestKind,
-        node: NodeId,
-        mut reply: R,
-        call: impl FnOnce(&Fs, &mut R) -> Result<T>,
-        send: impl FnOnce(R, T),
-    ) {
+    /// Answers one request. When this returns the request is counted, and the kernel was told which
+    /// attributes are stale: the answer may be sent. No epoch is pinned and no lock of the filesystem is
+    /// held then. A handler that panics answers EIO.
+    ///
+    /// [`Answer::Later`] comes only where there is no [`Patience`]; the request is as it came, and not
+    /// counted.
+    pub(crate) fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
+        let (kind, node) = (wire::kind(exchange.header.opcode), exchange.node());
+        #[cfg(feature = "seams")]
+        if patience == Patience::None && self.seams.wants(kind, node) {
+            return Answer::Later;
+        }
         let arrived = Instant::now();
-        self.tally.arrived(kind);
-        let handled = catch_unwind(AssertUnwindSafe(|| {
+        let called = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(feature = "seams")]
             self.seams.before_call(kind, node);
-            let answer = call(&self.fs, &mut reply);
-            debug_assert!(!crossbeam_epoch::is_pinned());
-            #[cfg(feature = "seams")]
-            self.seams.before_reply(kind, node);
-            match answer {
-                Ok(value) => send(reply, value),
-                Err(errno) => {
-                    self.tally.failed(kind);
-                    reply.refuse(wire::errno(errno));
-                }
-            }
+            dispatch(self, exchange, patience)
         }));
-        if handled.is_err() {
+        let answer = match called {
+            Ok(answer) => answer.unwrap_or_else(Answer::Error),
+            Err(panic) if cfg!(feature = "fuzzing") => std::panic::resume_unwind(panic),
+            Err(_) => {
+                tracing::error!(kind = kind.name(), node = node.raw(), "a handler panicked");
+                Answer::Error(Errno::IO)
+            }
+        };
+        debug_assert!(!crossbeam_epoch::is_pinned());
+        if answer == Answer::Later {
+            return answer;
+        }
+        self.tally.arrived(kind);
+        #[cfg(feature = "seams")]
+        self.seams.before_reply(kind, node);
+        // ENOSYS is no failure: it tells the kernel to do without, once and for all.
+        if matches!(answer, Answer::Error(errno) if errno != Errno::NOSYS) {
             self.tally.failed(kind);
-            tracing::error!(kind = kind.name(), node = node.raw(), "a handler panicked");
         }
         let nanos = arrived.elapsed().as_nanos();
         self.tally
             .took(kind, u64::try_from(nanos).unwrap_or(u64::MAX));
+        answer
     }
 
     /// Tells the kernel which attributes a committed change made stale, and gives what to reply.
     pub(crate) fn deliver<T>(&self, committed: Committed<T>) -> T {
-        committed.deliver(|node| {
-            debug_assert!(!crossbeam_epoch::is_pinned());
-            #[cfg(feature = "seams")]
-            if !self.seams.notifications() {
-                return;
-            }
-            self.invalidator.attributes(node);
-        })
+        committed.deliver(|node| self.invalidate(node))
     }
-}
 
-/// A reply that can carry an error instead.
-pub(crate) trait Reply {
-    fn refuse(self, errno: fuser::Errno);
-}
-
-macro_rules! replies {
-    ($($reply:ident),+) => {
-        $(impl Reply for fuser::$reply {
-            fn refuse(self, errno: fuser::Errno) {
-                self.error(errno);
-            }
-        })+
-    };
-}
-
-replies!(
-    ReplyAttr,
-    ReplyCreate,
-    ReplyData,
-    ReplyDirectory,
-    ReplyDirectoryPlus,
-    ReplyEmpty,
-    ReplyEntry,
-    ReplyLseek,
-    ReplyOpen,
-    ReplyStatfs,
-    ReplyWrite,
-    ReplyXattr,
-    ReplyIoctl
-);
-
-/// FORGET has no reply.
-pub(crate) struct NoReply;
-
-impl Reply for NoReply {
-    fn refuse(self, _: fuser::Errno) {}
+    /// Tells the kernel that the attributes of `node` are stale.
+    pub(crate) fn invalidate(&self, node: NodeId) {
+        debug_assert!(!crossbeam_epoch::is_pinned());
+        #[cfg(feature = "seams")]
+        if !self.seams.notifications() {
+            return;
+        }
+        self.invalidator.attributes(node);
+    }
 }

@@ -1,21 +1,20 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::Fs;
-use crate::transport::device::Device;
+use crate::transport::channel::{Channel, DEVICE, open_device};
+use crate::transport::device;
+use crate::transport::negotiate::Negotiator;
 use crate::transport::serve::Shared;
 use crate::transport::unmount::{one_line, remove_dead, unmount};
 use crate::transport::{Options, Permissions, Requests, table};
-use fuser::{BackgroundSession, MountOption, Session, SessionACL};
+use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-const DEVICE: &str = "/dev/fuse";
 
 /// How long a mount taken away may need to end, before it counts as seen from elsewhere.
 const GRACE: Duration = Duration::from_millis(500);
@@ -79,37 +78,28 @@ pub fn mount(
     options: &Options,
 ) -> Result<MountHandle, MountError> {
     let mount_point = prepare(mount_point)?;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(DEVICE)
-        .map_err(MountError::Device)?;
-    let shared = Arc::new(Shared::new(fs, options.cache));
-    let adapter = Device::new(shared.clone());
-    let session = Session::new(adapter, &mount_point, &config(options))
+    open_device().map_err(MountError::Device)?;
+    let (negotiator, agreed) = Negotiator::new(options.cache);
+    let session = Session::new(negotiator, &mount_point, &config(options))
         .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
     // Asked while no request is answered: later its users may unmount it.
     let entry = table::top_at(&mount_point).map_err(unserved)?;
     let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
-    shared.invalidator.connect(session.notifier());
-    let session = session.spawn().map(outlive).map_err(unserved)?;
+    let agreed = agreed.get().copied();
+    let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
+    let shared = Arc::new(Shared::new(fs, options.cache, agreed));
+    let channel = Channel::take_over(session);
+    let serving = device::start(shared.clone(), channel, threads(options)).map_err(|error| {
+        let removed = remove_dead(&mount_point);
+        unserved(removed.err().unwrap_or(error))
+    })?;
     Ok(MountHandle {
         mount_point,
         device: entry.device,
         shared,
-        session: Mutex::new(Some(session)),
+        session: Mutex::new(Some(serving)),
     })
-}
-
-/// Gives the thread that serves, and keeps the rest for as long as the process lives: one
-/// descriptor. Dropped after the connection has ended, it would unmount whatever is at the mount
-/// point by then, because fuser 0.18 takes the end of the connection for a mount still there.
-fn outlive(mut session: BackgroundSession) -> JoinHandle<io::Result<()>> {
-    let nothing = std::thread::spawn(|| Ok(()));
-    let serving = std::mem::replace(&mut session.guard, nothing);
-    std::mem::forget(session);
-    serving
 }
 
 fn config(options: &Options) -> fuser::Config {
@@ -147,8 +137,6 @@ fn config(options: &Options) -> fuser::Config {
         true => SessionACL::All,
         false => SessionACL::Owner,
     };
-    config.n_threads = Some(threads(options));
-    config.clone_fd = true;
     config
 }
 

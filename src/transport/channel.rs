@@ -1,0 +1,116 @@
+//! A connection to the kernel: reading requests, writing replies and notifications.
+//!
+//! When the last channel of a mount is dropped the kernel ends the connection, so a mount whose
+//! serving threads are gone ends too.
+
+use crate::transport::wire::OutHeader;
+use crate::tree::{Errno, NodeId};
+use rustix::ioctl::{Setter, ioctl, opcode};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use zerocopy::{Immutable, IntoBytes};
+
+/// The device of which each open file is a channel, once it is connected.
+pub(crate) const DEVICE: &str = "/dev/fuse";
+
+/// `FUSE_DEV_IOC_CLONE`.
+const CLONE: rustix::ioctl::Opcode = opcode::read::<u32>(229, 0);
+
+/// `FUSE_NOTIFY_INVAL_INODE`.
+const INVAL_INODE: i32 = 2;
+/// Offset that says: attributes only, no page is dropped and no inode lock is taken.
+const ATTRIBUTES_ONLY: i64 = -1;
+
+/// `struct fuse_notify_inval_inode_out`.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct InvalInode {
+    ino: u64,
+    off: i64,
+    len: i64,
+}
+
+/// One descriptor of a connection. Which requests come through which is the kernel's choice, but a
+/// reply belongs to the one its request came through.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Opens the device; not connected to anything.
+pub(crate) fn open_device() -> io::Result<File> {
+    File::options().read(true).write(true).open(DEVICE)
+}
+
+impl Channel {
+    /// Takes the connection out of a session that has mounted and negotiated.
+    ///
+    /// The rest of the session is never dropped: fuser 0.18 takes the end of the connection for a
+    /// mount still there, and would unmount whatever is at the mount point by then.
+    pub(crate) fn take_over<F: fuser::Filesystem>(session: fuser::Session<F>) -> Channel {
+        let descriptor = session.as_fd().as_raw_fd();
+        std::mem::forget(session);
+        // SAFETY: the session owned the descriptor, and being forgotten never closes or uses it.
+        Channel(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+
+    /// One more channel of the same connection.
+    pub(crate) fn another(&self) -> io::Result<Channel> {
+        let other = OwnedFd::from(open_device()?);
+        let mine = self.0.as_raw_fd().cast_unsigned();
+        // SAFETY: this request reads the descriptor's number from where it is told to, no more.
+        unsafe { ioctl(&other, Setter::<CLONE, u32>::new(mine))? };
+        Ok(Channel(other))
+    }
+
+    /// Waits for a request and reads it into `buffer`. `None`: the connection has ended.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::io::read(&self.0, &mut *buffer) {
+                Ok(length) => return Ok(Some(length)),
+                // The request was taken back before it was read, or it is nobody's turn.
+                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
+                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Answers the request `unique` that came through this channel.
+    pub(crate) fn reply(&self, unique: u64, answer: Result<&[u8], Errno>) {
+        let error = answer.err().map_or(0, |errno| -errno.raw_os_error());
+        let written = self.write(unique, error, answer.unwrap_or_default());
+        if let Err(error) = written {
+            // Nobody waits for it any more, or the mount has ended.
+            tracing::debug!(unique, %error, "a reply was not taken");
+        }
+    }
+
+    /// Makes the kernel drop the attributes of `id` and refuse older replies still on their way.
+    pub(crate) fn invalidate(&self, id: NodeId) -> io::Result<()> {
+        let out = InvalInode {
+            ino: id.raw(),
+            off: ATTRIBUTES_ONLY,
+            len: 0,
+        };
+        self.write(0, INVAL_INODE, out.as_bytes())
+    }
+
+    fn write(&self, unique: u64, error: i32, bytes: &[u8]) -> io::Result<()> {
+        let length = size_of::<OutHeader>() + bytes.len();
+        let header = OutHeader {
+            len: u32::try_from(length).map_err(io::Error::other)?,
+            error,
+            unique,
+        };
+        let parts = [IoSlice::new(header.as_bytes()), IoSlice::new(bytes)];
+        // The kernel takes all of it or nothing.
+        rustix::io::writev(&self.0, &parts)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Opening files, and what is in them.
+
+use super::Call;
+use crate::fs::SetAttr;
+use crate::transport::exchange::{Answer, Patience};
+use crate::transport::wire::{
+    FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID,
+    WriteIn, WriteOut,
+};
+use crate::tree::{Errno, Result};
+
+impl Call<'_, '_> {
+    pub(super) fn open(&mut self) -> Result<Answer> {
+        if self.shared.agreed.zero_message_open {
+            return Err(Errno::NOSYS);
+        }
+        let args: OpenIn = self.exchange.fixed()?;
+        let node = self.node();
+        self.fs().open(node, args.flags.cast_signed())?;
+        if args.open_flags & OPEN_KILL_SUIDGID != 0 {
+            let change = SetAttr {
+                kill_suidgid: true,
+                ..SetAttr::default()
+            };
+            let set = self.fs().setattr(&self.exchange.caller(), node, &change)?;
+            self.shared.deliver(set);
+            self.shared.invalidate(node);
+        }
+        self.exchange.send(&OpenOut::default())
+    }
+
+    pub(super) fn read(&mut self) -> Result<Answer> {
+        let args: ReadIn = self.exchange.fixed()?;
+        let (node, fs) = (self.node(), &self.shared.fs);
+        let room = self.exchange.room(args.size)?;
+        let read = match self.patience {
+            Patience::None => fs.try_read(node, args.offset, room)?,
+            Patience::Any => Some(fs.read(node, args.offset, room)?),
+        };
+        Ok(read.map_or(Answer::Later, Answer::Bytes))
+    }
+
+    pub(super) fn write(&mut self) -> Result<Answer> {
+        let args: WriteIn = self.exchange.fixed()?;
+        let data = self.exchange.rest()?.get(..args.size as usize);
+        let data = data.ok_or(Errno::INVAL)?;
+        let (caller, node) = (self.exchange.caller(), self.node());
+        if self.must_wait(node) {
+            return Ok(Answer::Later);
+        }
+        let kill_suidgid = args.write_flags & WRITE_KILL_SUIDGID != 0;
+        let size = self
+            .fs()
+            .write(&caller, node, args.offset, data, kill_suidgid)?;
+        self.exchange.send(&WriteOut { size, padding: 0 })
+    }
+
+    pub(super) fn fallocate(&self) -> Result<Answer> {
+        let args: FallocateIn = self.exchange.fixed()?;
+        let (caller, node) = (self.exchange.caller(), self.node());
+        if self.must_wait(node) {
+            return Ok(Answer::Later);
+        }
+        let mode = args.mode.cast_signed();
+        let done = self
+            .fs()
+            .fallocate(&caller, node, args.offset, args.length, mode)?;
+        self.changed(done)
+    }
+
+    pub(super) fn lseek(&mut self) -> Result<Answer> {
+        let args: LseekIn = self.exchange.fixed()?;
+        let (offset, whence) = (args.offset.cast_signed(), args.whence.cast_signed());
+        let node = self.node();
+        if self.must_wait(node) {
+            return Ok(Answer::Later);
+        }
+        let found = self.fs().lseek(node, offset, whence)?;
+        let offset = found.cast_unsigned();
+        self.exchange.send(&LseekOut { offset })
+    }
+}

@@ -1,0 +1,37 @@
+//! Listing directories.
+
+use super::Call;
+use crate::transport::exchange::Answer;
+use crate::transport::wire::{EntryOut, Listing, OpenOut, ReadIn};
+use crate::tree::{Entry, Errno, Result};
+
+impl Call<'_, '_> {
+    pub(super) fn opendir(&mut self) -> Result<Answer> {
+        match self.shared.agreed.zero_message_opendir {
+            true => Err(Errno::NOSYS),
+            false => self.exchange.send(&OpenOut::default()),
+        }
+    }
+
+    pub(super) fn readdir(&mut self) -> Result<Answer> {
+        self.list(false)
+    }
+
+    pub(super) fn readdirplus(&mut self) -> Result<Answer> {
+        self.list(true)
+    }
+
+    fn list(&mut self, plus: bool) -> Result<Answer> {
+        let args: ReadIn = self.exchange.fixed()?;
+        let (dir, shared) = (self.node(), self.shared);
+        let mut listing = Listing::new(self.exchange.room(args.size)?);
+        shared.fs.readdir(dir, args.offset, plus, |entry| {
+            // "." and ".." have no attributes: the kernel does not take them for a lookup.
+            let out = entry.attr.map_or_else(EntryOut::default, |attr| {
+                EntryOut::new(&Entry { id: entry.id, attr }, shared.ttl)
+            });
+            listing.add(entry, plus.then_some(&out))
+        })?;
+        listing.packed().map(Answer::Bytes).ok_or(Errno::INVAL)
+    }
+}

@@ -1,0 +1,130 @@
+//! One method for each request: take it apart, call the filesystem, put the answer together.
+
+mod attributes;
+mod data;
+mod listing;
+mod names;
+mod xattr;
+
+use crate::fs::{Committed, Fs};
+use crate::transport::exchange::{Answer, Exchange, Patience};
+use crate::transport::serve::Shared;
+use crate::transport::wire::{BatchForgetIn, EntryOut, ForgetIn, ForgetOne, Opcode};
+use crate::tree::{Entry, Errno, NodeId, Result};
+use zerocopy::FromBytes;
+
+/// A request that is being answered.
+pub(crate) struct Call<'a, 'b> {
+    shared: &'a Shared,
+    exchange: &'a mut Exchange<'b>,
+    patience: Patience,
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// What is to be sent back as an error: of the filesystem, EINVAL for what cannot be understood,
+/// ENOSYS for what is not served, which the kernel takes as "never ask again".
+pub(crate) fn dispatch(
+    shared: &Shared,
+    exchange: &mut Exchange<'_>,
+    patience: Patience,
+) -> Result<Answer> {
+    let opcode = Opcode::from_raw(exchange.header.opcode).ok_or(Errno::NOSYS)?;
+    let mut call = Call {
+        shared,
+        exchange,
+        patience,
+    };
+    match opcode {
+        Opcode::Lookup => call.lookup(),
+        Opcode::Forget => call.forget(),
+        Opcode::BatchForget => call.batch_forget(),
+        Opcode::Getattr => call.getattr(),
+        Opcode::Statx => call.statx(),
+        Opcode::Setattr => call.setattr(),
+        Opcode::Access => call.access(),
+        Opcode::Statfs => call.statfs(),
+        Opcode::Readlink => call.readlink(),
+        Opcode::Symlink => call.symlink(),
+        Opcode::Mknod => call.mknod(),
+        Opcode::Mkdir => call.mkdir(),
+        Opcode::Link => call.link(),
+        Opcode::Unlink => call.unlink(),
+        Opcode::Rmdir => call.rmdir(),
+        Opcode::Rename => call.rename(),
+        Opcode::Rename2 => call.rename2(),
+        Opcode::Open => call.open(),
+        Opcode::Create => call.create(),
+        Opcode::Tmpfile => call.tmpfile(),
+        Opcode::Read => call.read(),
+        Opcode::Write => call.write(),
+        Opcode::Fallocate => call.fallocate(),
+        Opcode::Lseek => call.lseek(),
+        Opcode::Opendir => call.opendir(),
+        Opcode::Readdir => call.readdir(),
+        Opcode::Readdirplus => call.readdirplus(),
+        Opcode::Setxattr => call.setxattr(),
+        Opcode::Getxattr => call.getxattr(),
+        Opcode::Listxattr => call.listxattr(),
+        Opcode::Removexattr => call.removexattr(),
+        // Nothing is kept for an open file, and nothing is ever on its way to a disk.
+        Opcode::Release | Opcode::Releasedir | Opcode::Syncfs | Opcode::Destroy => DONE,
+        Opcode::Flush | Opcode::Fsync | Opcode::Fsyncdir => Err(Errno::NOSYS),
+        Opcode::Ioctl => Err(Errno::NOTTY),
+        // Locks are the kernel's own, copies it makes by reading and writing, and no request takes so
+        // long that interrupting it would help.
+        Opcode::Getlk | Opcode::Setlk | Opcode::Setlkw | Opcode::CopyFileRange => Err(Errno::NOSYS),
+        Opcode::Interrupt | Opcode::Bmap | Opcode::Poll => Err(Errno::NOSYS),
+    }
+}
+
+/// It was done, and there is no more to say.
+const DONE: Result<Answer> = Ok(Answer::Bytes(0));
+
+impl Call<'_, '_> {
+    fn fs(&self) -> &Fs {
+        &self.shared.fs
+    }
+
+    fn node(&self) -> NodeId {
+        self.exchange.node()
+    }
+
+    /// Whether the answer has to wait for a thread that may be kept: it needs content of `node` that
+    /// is not at hand.
+    fn must_wait(&self, node: NodeId) -> bool {
+        self.patience == Patience::None && !self.fs().is_at_hand(node)
+    }
+
+    /// The answer to a change whose reply says no more than that it was made.
+    fn changed(&self, done: Committed<()>) -> Result<Answer> {
+        self.shared.deliver(done);
+        DONE
+    }
+
+    /// The answer to a change that made a name.
+    fn made(&mut self, made: Committed<Entry>) -> Result<Answer> {
+        let entry = self.shared.deliver(made);
+        self.exchange.send(&EntryOut::new(&entry, self.shared.ttl))
+    }
+
+    fn forget(&self) -> Result<Answer> {
+        let args: ForgetIn = self.exchange.fixed()?;
+        self.fs().forget(self.node(), args.nlookup);
+        Ok(Answer::Nothing)
+    }
+
+    fn batch_forget(&self) -> Result<Answer> {
+        let args: BatchForgetIn = self.exchange.fixed()?;
+        let ones = self.exchange.rest()?.chunks_exact(size_of::<ForgetOne>());
+        for one in ones.take(args.count as usize) {
+            let one = ForgetOne::read_from_bytes(one).map_err(|_| Errno::INVAL)?;
+            self.fs().forget(NodeId::from_raw(one.nodeid), one.nlookup);
+        }
+        Ok(Answer::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Answers other than attributes and listings.
+
+use crate::fs::StatFs;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! replies {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type),+
+        }
+    )+};
+}
+
+replies! {
+    /// A file was opened. Nothing is kept for it: all zeros.
+    OpenOut { fh: u64, open_flags: u32, padding: u32 }
+    /// How many bytes were written.
+    WriteOut { size: u32, padding: u32 }
+    /// How long a value is.
+    GetxattrOut { size: u32, padding: u32 }
+    /// Where data or a hole begins.
+    LseekOut { offset: u64 }
+    /// What the filesystem holds.
+    StatfsOut {
+        blocks: u64,
+        bfree: u64,
+        bavail: u64,
+        files: u64,
+        ffree: u64,
+        bsize: u32,
+        namelen: u32,
+        frsize: u32,
+        padding: u32,
+        spare: [u32; 6],
+    }
+}
+
+impl From<StatFs> for StatfsOut {
+    fn from(fs: StatFs) -> StatfsOut {
+        StatfsOut {
+            blocks: fs.blocks,
+            bfree: fs.blocks_free,
+            bavail: fs.blocks_free,
+            files: fs.files,
+            ffree: fs.files_free,
+            bsize: fs.block_size,
+            namelen: fs.name_max,
+            frsize: fs.block_size,
+            ..StatfsOut::default()
+        }
+    }
+}
+
+const _: () = assert!(size_of::<StatfsOut>() == 80 && size_of::<OpenOut>() == 16);

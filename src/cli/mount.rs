@@ -27,7 +27,9 @@ Mount options:
   ro, noexec           no changes; no programs
   suid, dev            set-user-id bits and device files work (root only)
   allow_other          other users may enter [default for root]
-  cache=               as --cache
+  nobtime              no time of birth: saves programs that ask for it (cargo, fd and others
+                       written in Rust) one request for each file they look at first
+  cache=, transport=   as --cache and --transport
 Those of mount(8) and fstab(5) that mean nothing here are accepted.";
 
 /// Mount a tree and return when it is ready
@@ -88,13 +90,14 @@ pub fn run(args: Args) -> Outcome {
     let options = Options {
         source_name: serve::source_name(source.as_deref()),
         cache,
-        threads: args.serving.threads,
+        transport: asked.transport.unwrap_or(args.serving.transport),
         read_only: asked.read_only,
         suid: asked.suid,
         dev: asked.dev,
         noexec: asked.noexec,
+        btime: !asked.no_btime,
         allow_other: asked.allow_other || geteuid().is_root(),
-        ..Options::default()
+        ..args.serving.options()
     };
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;

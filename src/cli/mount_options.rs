@@ -1,7 +1,7 @@
 //! The `-o` list of a mount.
 
 use super::fail::Failure;
-use norefs::transport::Cache;
+use norefs::transport::{Cache, Transport};
 
 /// What `-o` asks for; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,7 @@ pub struct MountOptions {
     pub suid: bool,
     pub dev: bool,
     pub noexec: bool,
+    pub no_btime: bool,
     pub allow_other: bool,
     /// Bytes of file data; `u64::MAX`: no limit.
     pub size: Option<u64>,
@@ -18,6 +19,7 @@ pub struct MountOptions {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub cache: Option<Cache>,
+    pub transport: Option<Transport>,
 }
 
 impl MountOptions {
@@ -55,6 +57,8 @@ impl MountOptions {
             "nodev" => self.dev = false,
             "noexec" => self.noexec = true,
             "exec" => self.noexec = false,
+            "nobtime" => self.no_btime = true,
+            "btime" => self.no_btime = false,
             "allow_other" => self.allow_other = true,
             _ => return is_ignored(name),
         }
@@ -82,6 +86,10 @@ impl MountOptions {
             "cache" => {
                 let cache = value.parse().map_err(|_| "forever, none or a duration")?;
                 self.cache = Some(cache);
+            }
+            "transport" => {
+                let transport = value.parse().map_err(|_| "auto, ring or device")?;
+                self.transport = Some(transport);
             }
             _ => return Ok(is_ignored(name)),
         }
@@ -167,13 +175,14 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list =
-            "ro,suid,dev,noexec,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s";
+        let list = "ro,suid,dev,noexec,nobtime,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+             transport=ring";
         let expected = MountOptions {
             read_only: true,
             suid: true,
             dev: true,
             noexec: true,
+            no_btime: true,
             allow_other: true,
             size: Some(2 << 30),
             inodes: Some(10 << 10),
@@ -181,13 +190,15 @@ mod tests {
             uid: Some(7),
             gid: Some(8),
             cache: Some(Cache::For(Duration::from_secs(1))),
+            transport: Some(Transport::Ring),
         };
         assert_eq!(parse(list).unwrap(), expected);
     }
 
     #[test]
     fn the_last_of_two_opposites_counts() {
-        let options = parse("ro,noexec,suid,dev,rw,exec,nosuid,nodev,size=1,size=2").unwrap();
+        let options =
+            parse("ro,noexec,nobtime,btime,suid,dev,rw,exec,nosuid,nodev,size=1,size=2").unwrap();
         let expected = MountOptions {
             size: Some(2),
             ..MountOptions::default()
@@ -233,6 +244,7 @@ mod tests {
             "gid=-1",
             "uid=4294967295",
             "cache=soon",
+            "transport=pigeon",
             "ro=1",
             "size=é",
         ];

@@ -1,6 +1,6 @@
 //! Counters as text.
 
-use norefs::control::KindStats;
+use norefs::control::{KindStats, Stats};
 use norefs::tree::Outcomes;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -42,6 +42,16 @@ pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> Stri
         outcomes.slow,
     );
     out
+}
+
+/// One line on how requests travel.
+pub fn carriage(stats: &Stats) -> String {
+    let queues = match stats.queues {
+        0 => String::new(),
+        queues => format!(", {queues} queues of {} entries", stats.queue_depth),
+    };
+    let (transport, threads, kib) = (&stats.transport, stats.threads, stats.max_io >> 10);
+    format!("{transport} transport: {threads} threads{queues}, requests of at most {kib} KiB")
 }
 
 /// Nanoseconds with three significant digits.

@@ -53,9 +53,7 @@ pub fn run(args: Args) -> Outcome {
     )?;
     let options = Options {
         source_name: serve::source_name(source.as_deref()),
-        cache: args.serving.cache,
-        threads: args.serving.threads,
-        ..Options::default()
+        ..args.serving.options()
     };
     private::sweep();
     // Until now a signal ends us; from here on it is for the command, and what we make is taken away.

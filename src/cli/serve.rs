@@ -1,10 +1,15 @@
 //! What `run` and `mount` have in common while a mount is served.
 
+use super::mount_options::parse_count;
 use norefs::control::{self, Asked, Change, Server, Stats};
 use norefs::fs::Config;
-use norefs::transport::{Cache, MountCounters, MountHandle};
+use norefs::transport::{
+    Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
+};
 use std::path::Path;
 use std::time::Instant;
+
+const PAGE: u32 = 4096;
 
 /// How requests are answered.
 #[derive(clap::Args)]
@@ -13,9 +18,40 @@ pub struct ServeArgs {
     /// How long the kernel keeps what it was told: forever, none, or a duration such as 1s
     #[arg(long, default_value_t = Cache::Forever)]
     pub cache: Cache,
-    /// Serving threads (default: one per CPU, at least two)
+    /// How requests travel: ring (FUSE over io_uring), device, or auto: ring where possible
+    #[arg(long, default_value_t = Transport::Auto)]
+    pub transport: Transport,
+    /// Serving threads (default: one per CPU, for the device at least two)
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+    /// Requests each queue of the ring transport can have under way, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = QUEUE_DEPTH)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub queue_depth: u16,
+    /// Largest read or write, 4k to 1m: what each request under way may take of memory
+    #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = max_io)]
+    pub max_io: u32,
+}
+
+impl ServeArgs {
+    /// What is said here of a mount, and the defaults of everything else.
+    pub fn options(&self) -> Options {
+        Options {
+            cache: self.cache,
+            transport: self.transport,
+            threads: self.threads,
+            queue_depth: self.queue_depth,
+            max_io: self.max_io,
+            ..Options::default()
+        }
+    }
+}
+
+fn max_io(text: &str) -> Result<u32, String> {
+    let bytes = parse_count(text).and_then(|bytes| u32::try_from(bytes).ok());
+    bytes
+        .filter(|bytes| (PAGE..=MAX_IO).contains(bytes) && bytes % PAGE == 0)
+        .ok_or_else(|| "expected whole pages from 4k to 1m".to_owned())
 }
 
 fn threads(text: &str) -> Result<usize, String> {
@@ -42,11 +78,17 @@ impl Asked for Served {
     fn stats(&self) -> Stats {
         let fs = self.counters.fs();
         let config = fs.config();
+        let carriage = self.counters.carriage();
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             mountpoint: self.mountpoint.clone(),
             source: self.source.clone(),
+            transport: carriage.transport.to_string(),
+            threads: carriage.threads as u64,
+            queues: carriage.queues as u64,
+            queue_depth: carriage.queue_depth as u64,
+            max_io: carriage.max_io.into(),
             uptime_seconds: self.since.elapsed().as_secs(),
             inodes: fs.tree().inodes(),
             max_inodes: config.max_inodes,

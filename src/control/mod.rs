@@ -55,6 +55,17 @@ pub struct Stats {
     pub mountpoint: String,
     /// Where the tree came from, or `norefs`.
     pub source: String,
+    /// How requests travel: `ring` or `device`.
+    pub transport: String,
+    /// Threads that take requests.
+    pub threads: u64,
+    /// Queues of the ring transport; 0 for the device.
+    pub queues: u64,
+    /// Requests that each queue can have under way; 0 for the device.
+    pub queue_depth: u64,
+    /// Bytes of the largest read or write. Each thread of the device and each request that a queue
+    /// can have under way may take this much memory.
+    pub max_io: u64,
     /// Whole seconds since it was mounted.
     pub uptime_seconds: u64,
     /// Inodes in use, the root included.

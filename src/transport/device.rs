@@ -4,16 +4,15 @@
 //! What would keep such a thread waiting (content that has to be fetched from the source first) moves to a
 //! thread aside, of which there are as many as there is to wait for, and the reader goes on.
 
+use crate::transport::aside::Aside;
 use crate::transport::channel::Channel;
-use crate::transport::exchange::{Answer, Exchange, Patience};
-use crate::transport::serve::Shared;
+use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::wire::{self, ARGS_ROOM, InHeader};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use zerocopy::FromBytes;
 
@@ -21,39 +20,56 @@ use zerocopy::FromBytes;
 const SPARE: usize = 4;
 const HEADER: usize = size_of::<InHeader>();
 
-/// Serves what comes through `channel`, and through more of the same connection, with as many
-/// `readers`, of which at least one is there when this returns. The thread ends when the mount does.
+/// How many readers there are: as many as asked for, or one for each CPU, at least two.
+pub(crate) fn readers(asked: Option<usize>) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2));
+    asked.unwrap_or_else(cpus).max(1)
+}
+
+/// Lets `serve` answer what comes through `channel`, and through more of the same connection, with
+/// as many `readers`, of which at least one is there when this returns.
 ///
 /// # Errors
 /// No thread can be made.
 pub(crate) fn start(
-    shared: Arc<Shared>,
-    channel: Channel,
+    serve: Arc<dyn Serve>,
+    channel: Arc<Channel>,
+    payload: usize,
     readers: usize,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    let channel = Arc::new(channel);
-    shared.invalidator.connect(&channel);
+) -> io::Result<Readers> {
     let reader = Reader {
-        shared,
+        serve,
         channel,
+        payload,
         spare: Arc::default(),
+        threads: Aside::default(),
         aside: WaitGroup::new(),
     };
-    thread(0).spawn(move || {
-        let more: Vec<_> = (1..readers).map_while(|n| reader.another(n)).collect();
-        let (shared, aside) = (reader.shared.clone(), reader.aside.clone());
-        // Notifications go through this one.
-        let channel = reader.channel.clone();
-        let mut ended = reader.run();
-        for other in more {
-            let other = other.join();
-            ended = ended.and(other.unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))));
-        }
-        aside.wait();
-        shared.ended.store(true, Ordering::SeqCst);
-        drop(channel);
-        ended
-    })
+    let aside = reader.aside.clone();
+    let more: Vec<_> = (1..readers).map_while(|n| reader.another(n)).collect();
+    // Started last: whatever fails, no thread is left without a connection.
+    let first = thread(0).spawn(move || reader.run())?;
+    Ok(Readers { first, more, aside })
+}
+
+/// Threads that read, and what was put aside.
+pub(crate) struct Readers {
+    first: JoinHandle<io::Result<()>>,
+    more: Vec<JoinHandle<io::Result<()>>>,
+    aside: WaitGroup,
+}
+
+impl Readers {
+    /// Waits until the connection has ended and everything is answered.
+    pub(crate) fn join(self) -> io::Result<()> {
+        let panicked = |_| Err(io::Error::other("a reader panicked"));
+        let ended: Vec<io::Result<()>> = std::iter::once(self.first)
+            .chain(self.more)
+            .map(|reader| reader.join().unwrap_or_else(panicked))
+            .collect();
+        self.aside.wait();
+        ended.into_iter().collect()
+    }
 }
 
 fn thread(number: usize) -> std::thread::Builder {
@@ -62,9 +78,12 @@ fn thread(number: usize) -> std::thread::Builder {
 
 /// What one reading thread has.
 struct Reader {
-    shared: Arc<Shared>,
+    serve: Arc<dyn Serve>,
     channel: Arc<Channel>,
+    payload: usize,
     spare: Arc<Mutex<Vec<Letter>>>,
+    threads: Aside,
+    /// Shared with everything that is put aside.
     aside: WaitGroup,
 }
 
@@ -77,9 +96,11 @@ impl Reader {
             Err(_) => self.channel.clone(),
         };
         let reader = Reader {
-            shared: self.shared.clone(),
+            serve: self.serve.clone(),
             channel,
+            payload: self.payload,
             spare: self.spare.clone(),
+            threads: self.threads.clone(),
             aside: self.aside.clone(),
         };
         thread(number)
@@ -92,7 +113,7 @@ impl Reader {
         let mut letter = self.letter();
         while let Some(length) = self.channel.receive(&mut letter.bytes)? {
             letter.length = length;
-            if let Kept::Later = letter.answer(&self.shared, &self.channel, Patience::None) {
+            if let Kept::Later = letter.answer(&*self.serve, &self.channel, Patience::None) {
                 let full = std::mem::replace(&mut letter, self.letter());
                 self.put_aside(full);
             }
@@ -102,22 +123,21 @@ impl Reader {
 
     fn letter(&self) -> Letter {
         let spare = self.spare.lock().pop();
-        spare.unwrap_or_else(|| Letter::new(self.shared.agreed.payload))
+        spare.unwrap_or_else(|| Letter::new(self.payload))
     }
 
     /// Has a request answered by a thread that may be kept.
     fn put_aside(&self, mut letter: Letter) {
-        let (shared, channel) = (self.shared.clone(), self.channel.clone());
+        let (serve, channel) = (self.serve.clone(), self.channel.clone());
         let (spare, aside) = (self.spare.clone(), self.aside.clone());
-        blocking::unblock(move || {
-            letter.answer(&shared, &channel, Patience::Any);
+        self.threads.run(move || {
+            letter.answer(&*serve, &channel, Patience::Any);
             let mut spare = spare.lock();
             if spare.len() < SPARE {
                 spare.push(letter);
             }
-            drop((shared, channel, aside));
-        })
-        .detach();
+            drop((serve, channel, aside));
+        });
     }
 }
 
@@ -145,7 +165,7 @@ impl Letter {
     }
 
     /// Answers the request on the channel it came from.
-    fn answer(&mut self, shared: &Shared, channel: &Channel, patience: Patience) -> Kept {
+    fn answer(&mut self, serve: &dyn Serve, channel: &Channel, patience: Patience) -> Kept {
         let Ok((header, _)) = InHeader::read_from_prefix(&self.bytes[..self.length]) else {
             tracing::warn!(self.length, "less than a request was read");
             return Kept::Answered;
@@ -156,7 +176,7 @@ impl Letter {
             return Kept::Answered;
         }
         let mut exchange = self.open(header);
-        match shared.handle(&mut exchange, patience) {
+        match serve.handle(&mut exchange, patience) {
             Answer::Later => return Kept::Later,
             Answer::Nothing => {}
             Answer::Error(errno) => channel.reply(header.unique, Err(errno)),

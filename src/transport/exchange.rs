@@ -30,6 +30,12 @@ pub(crate) enum Patience {
     Any,
 }
 
+/// Answers requests: the filesystem of a mount, or something simpler to measure a channel with.
+pub(crate) trait Serve: Send + Sync {
+    /// Answers, or says [`Answer::Later`] if that takes more patience than there is.
+    fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer;
+}
+
 /// What is to be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {

@@ -6,7 +6,11 @@
 //! stays exact because every change invalidates the attributes it touched before its reply is
 //! sent.
 
+mod aside;
+mod carry;
 mod channel;
+#[cfg(feature = "seams")]
+pub mod constant;
 mod device;
 mod dispatch;
 mod exchange;
@@ -15,6 +19,7 @@ mod negotiate;
 mod notify;
 mod options;
 mod requests;
+mod ring;
 #[cfg(feature = "seams")]
 pub mod seam;
 mod serve;
@@ -23,6 +28,9 @@ pub mod table;
 pub mod unmount;
 mod wire;
 
-pub use options::{Cache, CacheError, Options, Permissions};
+pub use options::{
+    Cache, CacheError, Carriage, MAX_IO, Options, Permissions, QUEUE_DEPTH, Transport,
+    TransportError,
+};
 pub use requests::{RequestKind, RequestStats, Requests};
 pub use session::{MountCounters, MountError, MountHandle, mount};

@@ -1,14 +1,16 @@
 //! What is agreed with the kernel when a mount begins. fuser mounts and carries these first words;
 //! everything after them is ours.
 
-use crate::transport::Cache;
+use crate::transport::{Cache, MAX_IO, Options};
 use fuser::{InitFlags, KernelConfig, Request};
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-/// Most bytes of data in one request or reply.
-const PAYLOAD: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
+/// One page.
+const SMALLEST_IO: u32 = 4096;
+/// What the kernel may send or ask for all the same (`FUSE_MIN_READ_BUFFER`).
+const SMALLEST_PAYLOAD: u32 = 8192;
 
 /// Wanted in every mode. Flags that are not here stay off; writeback cache, automatic data
 /// invalidation, `O_TRUNC` in open and POSIX ACLs would each break a promise the cache rests on.
@@ -31,6 +33,8 @@ pub(crate) struct Agreed {
     pub(crate) zero_message_open: bool,
     /// The same for directories.
     pub(crate) zero_message_opendir: bool,
+    /// Requests come through rings, once they are registered.
+    pub(crate) ring: bool,
     /// Most bytes that follow the fixed part of a request or a reply.
     pub(crate) payload: usize,
 }
@@ -38,15 +42,20 @@ pub(crate) struct Agreed {
 /// Answers INIT.
 pub(crate) struct Negotiator {
     cache: Cache,
+    ring: bool,
+    max_io: u32,
     agreed: Arc<OnceLock<Agreed>>,
 }
 
 impl Negotiator {
-    /// Also gives where the result will be.
-    pub(crate) fn new(cache: Cache) -> (Negotiator, Arc<OnceLock<Agreed>>) {
+    /// Asks for what `options` need, and for rings if there are any. Also gives where the result
+    /// will be.
+    pub(crate) fn new(options: &Options, ring: bool) -> (Negotiator, Arc<OnceLock<Agreed>>) {
         let agreed = Arc::default();
         let negotiator = Negotiator {
-            cache,
+            cache: options.cache,
+            ring,
+            max_io: options.max_io.clamp(SMALLEST_IO, MAX_IO),
             agreed: Arc::clone(&agreed),
         };
         (negotiator, agreed)
@@ -55,32 +64,35 @@ impl Negotiator {
 
 impl fuser::Filesystem for Negotiator {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        ask(config, self.cache);
-        let zero_message = |flag| !self.cache.is_none() && config.capabilities().contains(flag);
+        let mut wanted = match self.cache.is_none() {
+            true => ALWAYS,
+            false => ALWAYS | CACHING,
+        };
+        wanted.set(InitFlags::FUSE_OVER_IO_URING, self.ring);
+        ask(config, wanted, self.max_io);
+        let offered = |flag| config.capabilities().contains(flag);
         self.agreed.get_or_init(|| Agreed {
-            zero_message_open: zero_message(InitFlags::FUSE_NO_OPEN_SUPPORT),
-            zero_message_opendir: zero_message(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
-            payload: PAYLOAD as usize,
+            zero_message_open: !self.cache.is_none() && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
+            zero_message_opendir: !self.cache.is_none()
+                && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
+            ring: self.ring && offered(InitFlags::FUSE_OVER_IO_URING),
+            payload: self.max_io.max(SMALLEST_PAYLOAD) as usize,
         });
         Ok(())
     }
 }
 
-/// Asks for what `cache` needs and the kernel offers.
-fn ask(config: &mut KernelConfig, cache: Cache) {
-    let wanted = match cache.is_none() {
-        true => ALWAYS,
-        false => ALWAYS | CACHING,
-    };
+/// Asks for what of `wanted` the kernel offers, and for requests of at most `max_io` bytes.
+fn ask(config: &mut KernelConfig, wanted: InitFlags, max_io: u32) {
     let agreed = wanted & config.capabilities();
     if agreed != wanted {
-        tracing::warn!(missing = ?(wanted - agreed), "the kernel lacks FUSE features");
+        tracing::info!(missing = ?(wanted - agreed), "the kernel lacks FUSE features");
     }
     // The setters fail only for what the kernel does not offer or allow, which is then left. Reading
     // ahead is bounded as well, since requests are as large as the larger of the two.
     config.add_capabilities(agreed).unwrap_or_default();
-    config.set_max_write(PAYLOAD).unwrap_or_default();
-    config.set_max_readahead(PAYLOAD).unwrap_or_default();
+    config.set_max_write(max_io).unwrap_or_default();
+    config.set_max_readahead(max_io).unwrap_or_default();
     config
         .set_max_background(MAX_BACKGROUND)
         .unwrap_or_default();

@@ -91,6 +91,75 @@ pub enum Permissions {
     Daemon,
 }
 
+/// How requests travel between the kernel and the serving threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// [`Transport::Ring`] where the kernel offers it and io_uring may be used,
+    /// [`Transport::Device`] otherwise.
+    #[default]
+    Auto,
+    /// FUSE over io_uring, with a queue and a thread for each CPU. Linux 6.14 or later, with the
+    /// parameter `enable_uring` of the module `fuse` set.
+    Ring,
+    /// Reading from and writing to the FUSE device.
+    Device,
+}
+
+impl Transport {
+    const NAMES: [(Transport, &str); 3] = [
+        (Transport::Auto, "auto"),
+        (Transport::Ring, "ring"),
+        (Transport::Device, "device"),
+    ];
+}
+
+/// A transport there is not.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a transport: expected auto, ring or device")]
+pub struct TransportError(String);
+
+impl FromStr for Transport {
+    type Err = TransportError;
+
+    fn from_str(text: &str) -> Result<Transport, TransportError> {
+        let named = |(_, name): &&(Transport, &str)| *name == text;
+        let found = Transport::NAMES.iter().find(named);
+        found
+            .map(|(transport, _)| *transport)
+            .ok_or_else(|| TransportError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_self = |(transport, _): &&(Transport, &str)| transport == self;
+        let found = Transport::NAMES.iter().find(is_self);
+        f.write_str(found.map_or("", |(_, name)| name))
+    }
+}
+
+/// How the requests of a mount travel, and what that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carriage {
+    /// Which transport is in use: never [`Transport::Auto`].
+    pub transport: Transport,
+    /// Threads that take requests.
+    pub threads: usize,
+    /// Queues of the ring transport, one for each possible CPU; 0 for the device.
+    pub queues: usize,
+    /// Requests that each queue can have under way; 0 for the device.
+    pub queue_depth: usize,
+    /// Bytes of the largest read or write.
+    pub max_io: u32,
+}
+
+/// The number of requests a queue of the ring transport has under way, if nothing else is asked
+/// for.
+pub const QUEUE_DEPTH: u16 = 8;
+
+/// Bytes of the largest read or write, if nothing else is asked for.
+pub const MAX_IO: u32 = 1 << 20;
+
 /// Options of one mount.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -98,8 +167,15 @@ pub struct Options {
     pub source_name: String,
     /// What the kernel may keep.
     pub cache: Cache,
-    /// Event loops; `None`: one per CPU, at least two.
+    /// How requests travel.
+    pub transport: Transport,
+    /// Threads that take requests. `None`: for the device one per CPU, at least two; for the ring
+    /// one for each CPU this process may use, which is the most there can be.
     pub threads: Option<usize>,
+    /// Requests that each queue of the ring transport can have under way, at least one.
+    pub queue_depth: u16,
+    /// Bytes of the largest read or write: whole pages, at least one; the kernel may allow less.
+    pub max_io: u32,
     /// Users other than the mounting one may enter. The default is whether the caller is root.
     pub allow_other: bool,
     /// The kernel refuses every change.
@@ -110,6 +186,9 @@ pub struct Options {
     pub dev: bool,
     /// Programs cannot be executed.
     pub noexec: bool,
+    /// `statx` tells the time of birth. The first one of a file that asks for it costs a request, even
+    /// where everything else is known from a listing.
+    pub btime: bool,
     /// Who checks permissions.
     pub permissions: Permissions,
 }
@@ -119,12 +198,16 @@ impl Default for Options {
         Options {
             source_name: "norefs".to_owned(),
             cache: Cache::default(),
+            transport: Transport::default(),
             threads: None,
+            queue_depth: QUEUE_DEPTH,
+            max_io: MAX_IO,
             allow_other: rustix::process::geteuid().is_root(),
             read_only: false,
             suid: false,
             dev: false,
             noexec: false,
+            btime: true,
             permissions: Permissions::default(),
         }
     }
@@ -145,6 +228,17 @@ mod tests {
         assert_eq!("2m".parse(), ms(120_000));
         assert_eq!("1h".parse(), ms(3_600_000));
         assert_eq!("99999999999s".parse(), Ok(Cache::Forever));
+    }
+
+    #[test]
+    fn transports_are_read_as_they_are_written() {
+        for (transport, name) in Transport::NAMES {
+            assert_eq!(transport.to_string(), name);
+            assert_eq!(name.parse(), Ok(transport));
+        }
+        for text in ["", "Ring", "uring", "ring "] {
+            assert!(text.parse::<Transport>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use crate::fs::{Committed, Fs};
 use crate::transport::dispatch::dispatch;
-use crate::transport::exchange::{Answer, Exchange, Patience};
+use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::negotiate::Agreed;
 use crate::transport::notify::Invalidator;
 use crate::transport::requests::Tally;
-use crate::transport::{Cache, wire};
+use crate::transport::{Cache, Options, wire};
 use crate::tree::{Errno, NodeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
     pub(crate) cache: Cache,
     pub(crate) ttl: Duration,
+    /// Whether the time of birth is told.
+    pub(crate) btime: bool,
     pub(crate) agreed: Agreed,
     pub(crate) tally: Tally,
     pub(crate) invalidator: Invalidator,
@@ -28,11 +30,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(fs: Arc<Fs>, cache: Cache, agreed: Agreed) -> Shared {
+    pub(crate) fn new(fs: Arc<Fs>, options: &Options, agreed: Agreed) -> Shared {
         Shared {
             fs,
-            cache,
-            ttl: cache.ttl(),
+            cache: options.cache,
+            ttl: options.cache.ttl(),
+            btime: options.btime,
             agreed,
             tally: Tally::default(),
             invalidator: Invalidator::default(),
@@ -42,13 +45,30 @@ impl Shared {
         }
     }
 
+    /// Tells the kernel which attributes a committed change made stale, and gives what to reply.
+    pub(crate) fn deliver<T>(&self, committed: Committed<T>) -> T {
+        committed.deliver(|node| self.invalidate(node))
+    }
+
+    /// Tells the kernel that the attributes of `node` are stale.
+    pub(crate) fn invalidate(&self, node: NodeId) {
+        debug_assert!(!crossbeam_epoch::is_pinned());
+        #[cfg(feature = "seams")]
+        if !self.seams.notifications() {
+            return;
+        }
+        self.invalidator.attributes(node);
+    }
+}
+
+impl Serve for Shared {
     /// Answers one request. When this returns the request is counted, and the kernel was told which
     /// attributes are stale: the answer may be sent. No epoch is pinned and no lock of the filesystem is
     /// held then. A handler that panics answers EIO.
     ///
     /// [`Answer::Later`] comes only where there is no [`Patience`]; the request is as it came, and not
     /// counted.
-    pub(crate) fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
+    fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
         let (kind, node) = (wire::kind(exchange.header.opcode), exchange.node());
         #[cfg(feature = "seams")]
         if patience == Patience::None && self.seams.wants(kind, node) {
@@ -83,20 +103,5 @@ impl Shared {
         self.tally
             .took(kind, u64::try_from(nanos).unwrap_or(u64::MAX));
         answer
-    }
-
-    /// Tells the kernel which attributes a committed change made stale, and gives what to reply.
-    pub(crate) fn deliver<T>(&self, committed: Committed<T>) -> T {
-        committed.deliver(|node| self.invalidate(node))
-    }
-
-    /// Tells the kernel that the attributes of `node` are stale.
-    pub(crate) fn invalidate(&self, node: NodeId) {
-        debug_assert!(!crossbeam_epoch::is_pinned());
-        #[cfg(feature = "seams")]
-        if !self.seams.notifications() {
-            return;
-        }
-        self.invalidator.attributes(node);
     }
 }

@@ -1,12 +1,13 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::Fs;
+use crate::transport::carry::{self, Carried, CarryError, Rings};
 use crate::transport::channel::{Channel, DEVICE, open_device};
-use crate::transport::device;
-use crate::transport::negotiate::Negotiator;
+use crate::transport::exchange::Serve;
+use crate::transport::negotiate::{Agreed, Negotiator};
 use crate::transport::serve::Shared;
 use crate::transport::unmount::{one_line, remove_dead, unmount};
-use crate::transport::{Options, Permissions, Requests, table};
+use crate::transport::{Carriage, Options, Permissions, Requests, table};
 use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
 use std::io;
@@ -40,6 +41,9 @@ pub enum MountError {
     /// The kernel or fusermount3 refused the mount.
     #[error("cannot mount at {}: {}", .0.display(), .1)]
     Refused(PathBuf, String),
+    /// The ring transport was asked for and cannot be had.
+    #[error("the ring transport cannot be used")]
+    Ring(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The mount was made but could not be served, and was taken away again.
     #[error("cannot serve the mount at {}", .0.display())]
     Serve(PathBuf, #[source] io::Error),
@@ -79,7 +83,37 @@ pub fn mount(
 ) -> Result<MountHandle, MountError> {
     let mount_point = prepare(mount_point)?;
     open_device().map_err(MountError::Device)?;
-    let (negotiator, agreed) = Negotiator::new(options.cache);
+    let (connection, device) = connect(mount_point.clone(), options)?;
+    let shared = Arc::new(Shared::new(fs, options, connection.agreed));
+    shared.invalidator.connect(&connection.channel);
+    let served = shared.clone();
+    let serve: Arc<dyn Serve> = shared.clone();
+    let ended = move || served.ended.store(true, Ordering::SeqCst);
+    let carried = connection.serve(&serve, options, ended)?;
+    Ok(MountHandle {
+        mount_point,
+        device,
+        shared,
+        carriage: carried.carriage,
+        session: Mutex::new(Some(carried.serving)),
+    })
+}
+
+/// A mount that nobody serves yet.
+pub(crate) struct Connection {
+    mount_point: PathBuf,
+    channel: Arc<Channel>,
+    agreed: Agreed,
+    rings: Rings,
+}
+
+/// Mounts and negotiates. Also gives the mount's device number.
+pub(crate) fn connect(
+    mount_point: PathBuf,
+    options: &Options,
+) -> Result<(Connection, (u32, u32)), MountError> {
+    let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
+    let (negotiator, agreed) = Negotiator::new(options, rings.is_some());
     let session = Session::new(negotiator, &mount_point, &config(options))
         .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
@@ -88,18 +122,40 @@ pub fn mount(
     let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
-    let shared = Arc::new(Shared::new(fs, options.cache, agreed));
-    let channel = Channel::take_over(session);
-    let serving = device::start(shared.clone(), channel, threads(options)).map_err(|error| {
-        let removed = remove_dead(&mount_point);
-        unserved(removed.err().unwrap_or(error))
-    })?;
-    Ok(MountHandle {
+    let connection = Connection {
         mount_point,
-        device: entry.device,
-        shared,
-        session: Mutex::new(Some(serving)),
-    })
+        channel: Arc::new(Channel::take_over(session)),
+        agreed,
+        rings,
+    };
+    Ok((connection, entry.device))
+}
+
+impl Connection {
+    /// Lets `serve` answer what comes. `ended` is called once nothing comes any more. If this fails
+    /// the mount is taken away again.
+    pub(crate) fn serve(
+        self,
+        serve: &Arc<dyn Serve>,
+        options: &Options,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Carried, MountError> {
+        let Connection {
+            mount_point,
+            channel,
+            agreed,
+            rings,
+        } = self;
+        carry::start(channel, agreed, rings, serve, options, ended).map_err(|error| {
+            let removed = remove_dead(&mount_point);
+            match (removed, error) {
+                (Err(error), _) | (_, CarryError::Threads(error)) => {
+                    MountError::Serve(mount_point, error)
+                }
+                (_, CarryError::Ring(error)) => MountError::Ring(error.into()),
+            }
+        })
+    }
 }
 
 fn config(options: &Options) -> fuser::Config {
@@ -140,16 +196,12 @@ fn config(options: &Options) -> fuser::Config {
     config
 }
 
-fn threads(options: &Options) -> usize {
-    let cpus = || std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2));
-    options.threads.unwrap_or_else(cpus).max(1)
-}
-
 /// A mount being served. Dropping it unmounts, lazily if the mount is in use.
 pub struct MountHandle {
     mount_point: PathBuf,
     device: (u32, u32),
     shared: Arc<Shared>,
+    carriage: Carriage,
     session: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
@@ -169,6 +221,11 @@ impl MountHandle {
         &self.shared.fs
     }
 
+    /// How requests travel.
+    pub fn carriage(&self) -> Carriage {
+        self.carriage
+    }
+
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
         self.shared.tally.sum()
@@ -181,7 +238,7 @@ impl MountHandle {
 
     /// A view of the counters that does not keep the mount alive.
     pub fn counters(&self) -> MountCounters {
-        MountCounters(self.shared.clone())
+        MountCounters(self.shared.clone(), self.carriage)
     }
 
     /// Where a test takes hold of this mount.
@@ -292,9 +349,14 @@ impl Drop for MountHandle {
 
 /// The counters of a mount; see [`MountHandle::counters`].
 #[derive(Clone)]
-pub struct MountCounters(Arc<Shared>);
+pub struct MountCounters(Arc<Shared>, Carriage);
 
 impl MountCounters {
+    /// How requests travel.
+    pub fn carriage(&self) -> Carriage {
+        self.1
+    }
+
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
         self.0.tally.sum()

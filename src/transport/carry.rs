@@ -1,0 +1,107 @@
+//! Choosing the channels of a mount, starting them, and seeing them end.
+
+use crate::transport::channel::Channel;
+use crate::transport::exchange::Serve;
+use crate::transport::negotiate::Agreed;
+use crate::transport::ring::{self, Ring, RingError};
+use crate::transport::{Carriage, Options, Transport, device};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// With the ring the device carries little: FORGET and INTERRUPT.
+const READERS_BESIDE_RING: usize = 1;
+
+/// Rings to offer to the kernel, or nothing if the device is to be used.
+pub(crate) type Rings = Option<Ring<Channel>>;
+
+/// Makes the rings `options` ask for, before anything is mounted. What forbids them shows here: it is
+/// an error only if nothing but the ring will do.
+pub(crate) fn prepare(options: &Options) -> Result<Rings, RingError> {
+    if options.transport == Transport::Device {
+        return Ok(None);
+    }
+    let made = ring::enabled()
+        .and_then(|()| Ring::prepare(options.threads, usize::from(options.queue_depth.max(1))));
+    unless_needed(made.map(Some), options)
+}
+
+/// Turns a failure into the use of the device, with a line in the log, if that will do.
+fn unless_needed<T: Default>(
+    made: Result<T, RingError>,
+    options: &Options,
+) -> Result<T, RingError> {
+    match made {
+        Err(error) if options.transport == Transport::Auto => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::info!(%error, source, "requests travel through the device");
+            Ok(T::default())
+        }
+        made => made,
+    }
+}
+
+/// What serves a mount.
+pub(crate) struct Carried {
+    pub(crate) carriage: Carriage,
+    /// Ends when the mount has ended.
+    pub(crate) serving: JoinHandle<io::Result<()>>,
+}
+
+/// Why a mount is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CarryError {
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    #[error(transparent)]
+    Threads(#[from] io::Error),
+}
+
+/// Lets `serve` answer what comes through the connection of `channel`. `ended` is called once
+/// nothing comes any more.
+pub(crate) fn start(
+    channel: Arc<Channel>,
+    agreed: Agreed,
+    rings: Rings,
+    serve: &Arc<dyn Serve>,
+    options: &Options,
+    ended: impl FnOnce() + Send + 'static,
+) -> Result<Carried, CarryError> {
+    let rings = match rings {
+        Some(rings) if agreed.ring => {
+            let extent = rings.extent();
+            let started = rings.start(&channel, agreed.payload, serve);
+            unless_needed(started.map(|serving| Some((serving, extent))), options)?
+        }
+        Some(_) => unless_needed(Err(RingError::NotOffered), options)?,
+        None => None,
+    };
+    let readers = match rings {
+        Some(_) => READERS_BESIDE_RING,
+        None => device::readers(options.threads),
+    };
+    let extent = rings.as_ref().map(|(_, extent)| *extent);
+    let carriage = Carriage {
+        transport: extent.map_or(Transport::Device, |_| Transport::Ring),
+        threads: extent.map_or(readers, |extent| extent.threads),
+        queues: extent.map_or(0, |extent| extent.queues),
+        queue_depth: extent.map_or(0, |extent| extent.depth),
+        max_io: u32::try_from(agreed.payload).unwrap_or(u32::MAX),
+    };
+    let device = device::start(serve.clone(), channel, agreed.payload, readers)?;
+    let serving = std::thread::Builder::new()
+        .name("norefs-mount".to_owned())
+        .spawn(move || {
+            let result = device.join();
+            if let Some((rings, _)) = rings {
+                if result.is_err() {
+                    // Nobody takes FORGET any more: the mount must not live on.
+                    rings.stop();
+                }
+                rings.join();
+            }
+            ended();
+            result
+        })?;
+    Ok(Carried { carriage, serving })
+}

@@ -1,0 +1,234 @@
+//! The ring channel: FUSE over io_uring (Linux 6.14; kernel document "FUSE-over-io-uring").
+//!
+//! The kernel has a queue for each CPU and puts a request into the queue of the CPU its caller runs
+//! on. Each queue is served by a thread that stays on that CPU, so a request is handed over without
+//! waking another CPU: on a virtual machine that is most of what a request costs. Reply and next
+//! request are one system call.
+//!
+//! # From the device to the rings
+//! The rings are made before anything is mounted ([`Ring::prepare`]): whatever forbids io_uring
+//! here (a setting, a sandbox, a memory limit) shows then. Once INIT has agreed on
+//! `FUSE_OVER_IO_URING` the kernel holds requests back until every queue has an entry, or until one
+//! registration fails; then it goes on with the device. [`Ring::start`] registers all entries and,
+//! if any fails, makes sure that the kernel knows.
+//!
+//! FORGET, INTERRUPT and notifications use the device all the same.
+//!
+//! # What would wait
+//! A worker never waits for anything but its ring, because all callers on its CPU wait for it. A
+//! request that cannot be answered at once ([`Answer::Later`](super::exchange::Answer)) goes to a
+//! side thread together with its memory and comes back answered.
+//!
+//! # Memory
+//! Each entry has a page for headers and room for the largest read or write, mapped once. Pages that
+//! were never used cost nothing.
+
+mod buffer;
+mod command;
+mod cpus;
+mod worker;
+
+use crate::transport::exchange::Serve;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use worker::{Side, Worker};
+
+/// Where the kernel is told whether to offer rings.
+const ENABLED: &str = "/sys/module/fuse/parameters/enable_uring";
+
+/// Why there are no rings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RingError {
+    /// The kernel's CPUs cannot be counted.
+    #[error("cannot tell how many queues there are")]
+    Queues(#[source] io::Error),
+    /// The module parameter of the kernel is off.
+    #[error("FUSE over io_uring is off: write Y to {ENABLED}")]
+    Off,
+    /// The kernel does not know FUSE over io_uring.
+    #[error("the kernel does not offer FUSE over io_uring, which takes Linux 6.14")]
+    NotOffered,
+    /// io_uring does not work here.
+    #[error("io_uring cannot be used")]
+    Setup(#[source] io::Error),
+    /// The kernel refused an entry.
+    #[error("the kernel refused a ring entry")]
+    Register(#[source] io::Error),
+}
+
+/// Whether the kernel says that it offers rings. What it says nothing of will show later.
+pub(crate) fn enabled() -> Result<(), RingError> {
+    match std::fs::read_to_string(ENABLED) {
+        Ok(text) if text.starts_with('N') => Err(RingError::Off),
+        _ => Ok(()),
+    }
+}
+
+/// What the rings take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Serving threads.
+    pub(crate) threads: usize,
+    /// Queues, one for each possible CPU.
+    pub(crate) queues: usize,
+    /// Entries of each queue: requests under way at once.
+    pub(crate) depth: usize,
+}
+
+enum Go<D> {
+    Register { device: Arc<D>, payload: usize },
+    GiveUp,
+    Serve(Arc<dyn Serve>),
+}
+
+struct Thread<D> {
+    handle: JoinHandle<()>,
+    side: Arc<Side>,
+    go: mpsc::Sender<Go<D>>,
+    done: mpsc::Receiver<io::Result<()>>,
+}
+
+/// Rings without a connection. Dropping it ends their threads.
+pub(crate) struct Ring<D> {
+    threads: Vec<Thread<D>>,
+    extent: Extent,
+}
+
+impl<D: AsFd + Send + Sync + 'static> Ring<D> {
+    /// Makes the threads and their rings: at most `threads`, `depth` entries for each queue.
+    pub(crate) fn prepare(threads: Option<usize>, depth: usize) -> Result<Ring<D>, RingError> {
+        let queues = cpus::possible().map_err(RingError::Queues)?;
+        let assignments = cpus::assign(queues, &cpus::usable(), threads);
+        let extent = Extent {
+            threads: assignments.len(),
+            queues,
+            depth,
+        };
+        let threads = assignments
+            .into_iter()
+            .enumerate()
+            .map(|(number, assignment)| {
+                Thread::start(number, move || Worker::new(assignment, depth))
+            })
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(RingError::Setup)?;
+        Ok(Ring { threads, extent })
+    }
+
+    /// What the rings take.
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Registers all entries, each with room for `payload` bytes, with the connection of `device`
+    /// and lets `serve` answer what comes. If this fails the kernel uses the device alone.
+    pub(crate) fn start(
+        self,
+        device: &Arc<D>,
+        payload: usize,
+        serve: &Arc<dyn Serve>,
+    ) -> Result<Serving, RingError> {
+        for thread in &self.threads {
+            let device = device.clone();
+            thread.tell(Go::Register { device, payload });
+        }
+        let registered: Vec<io::Result<()>> = self.threads.iter().map(Thread::heard).collect();
+        let failed = registered.into_iter().find_map(Result::err);
+        for thread in &self.threads {
+            thread.tell(match failed {
+                Some(_) => Go::GiveUp,
+                None => Go::Serve(serve.clone()),
+            });
+        }
+        match failed {
+            Some(error) => Err(RingError::Register(error)),
+            None => Ok(Serving(
+                self.threads
+                    .into_iter()
+                    .map(|thread| (thread.handle, thread.side))
+                    .collect(),
+            )),
+        }
+    }
+}
+
+impl<D: AsFd + Send + Sync + 'static> Thread<D> {
+    fn start(
+        number: usize,
+        make: impl FnOnce() -> io::Result<Worker> + Send + 'static,
+    ) -> io::Result<Thread<D>> {
+        let (go, orders) = mpsc::channel();
+        let (report, done) = mpsc::channel();
+        let (made, side) = mpsc::channel();
+        let handle = std::thread::Builder::new()
+            .name(format!("norefs-ring-{number}"))
+            .spawn(move || match make() {
+                Ok(worker) => {
+                    made.send(Ok(worker.side().clone())).unwrap_or_default();
+                    live(worker, &orders, &report);
+                }
+                Err(error) => made.send(Err(error)).unwrap_or_default(),
+            })?;
+        let gone = |_| Err(io::Error::other("a serving thread ended"));
+        let side = side.recv().unwrap_or_else(gone)?;
+        Ok(Thread {
+            handle,
+            side,
+            go,
+            done,
+        })
+    }
+
+    fn tell(&self, order: Go<D>) {
+        // A thread that is gone reports nothing, which is a failure.
+        self.go.send(order).unwrap_or_default();
+    }
+
+    fn heard(&self) -> io::Result<()> {
+        let gone = |_| Err(io::Error::other("a serving thread ended"));
+        self.done.recv().unwrap_or_else(gone)
+    }
+}
+
+/// The life of a serving thread, as it is told.
+fn live<D: AsFd>(
+    worker: Worker,
+    orders: &mpsc::Receiver<Go<D>>,
+    report: &mpsc::Sender<io::Result<()>>,
+) {
+    let Ok(Go::Register { device, payload }) = orders.recv() else {
+        return;
+    };
+    let mut registered = match worker.register(device.as_fd(), payload) {
+        Ok(registered) => registered,
+        Err(error) => return report.send(Err(error)).unwrap_or_default(),
+    };
+    report.send(Ok(())).unwrap_or_default();
+    match orders.recv() {
+        Ok(Go::Serve(serve)) => {
+            if let Err(error) = registered.run(&serve) {
+                tracing::error!(%error, "a serving thread failed");
+            }
+        }
+        _ => registered.give_up(device.as_fd()),
+    }
+}
+
+/// The threads that serve a connection.
+pub(crate) struct Serving(Vec<(JoinHandle<()>, Arc<Side>)>);
+
+impl Serving {
+    /// Waits until the connection has ended.
+    pub(crate) fn join(self) {
+        for (handle, _) in self.0 {
+            handle.join().unwrap_or_default();
+        }
+    }
+
+    /// Makes the threads leave, whatever the connection does.
+    pub(crate) fn stop(&self) {
+        self.0.iter().for_each(|(_, side)| side.stop());
+    }
+}

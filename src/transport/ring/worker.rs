@@ -1,0 +1,260 @@
+//! One thread and its ring: takes requests, answers them, takes the next.
+//!
+//! Every entry is in one of three places: with the kernel, which completes its command when there
+//! is a request or the connection has ended; with this thread, between that completion and the
+//! commit; or in a side thread, which hands it back through [`Side`]. An entry has ended once its
+//! command completed with an error, and a worker once all its entries have.
+
+use super::buffer::Buffer;
+use super::command;
+use super::cpus::{Assignment, stay_on};
+use crate::transport::aside::Aside;
+use crate::transport::exchange::{Answer, Patience, Serve};
+use io_uring::squeue::Entry128;
+use io_uring::{IoUring, cqueue, opcode, types};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a completion belongs to, if not to the entry of this number.
+const SIDE: u64 = u64::MAX;
+const NOBODY: u64 = u64::MAX - 1;
+
+/// Where side threads hand entries back, and what wakes their worker.
+pub(super) struct Side {
+    answered: Mutex<Vec<(usize, Buffer)>>,
+    event: OwnedFd,
+    stop: AtomicBool,
+}
+
+impl Side {
+    fn new() -> io::Result<Side> {
+        Ok(Side {
+            answered: Mutex::default(),
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    fn hand_back(&self, number: usize, buffer: Buffer) {
+        self.answered.lock().push((number, buffer));
+        self.wake();
+    }
+
+    /// Makes the worker leave without waiting for its entries.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Fails only if the counter is full: then the worker has been woken.
+        rustix::io::write(&self.event, &1u64.to_ne_bytes()).unwrap_or_default();
+    }
+
+    fn awake(&self) {
+        // Fails only if nothing was counted.
+        rustix::io::read(&self.event, &mut [0; 8]).unwrap_or_default();
+    }
+}
+
+struct Entry {
+    queue: u16,
+    /// Absent while a side thread has it. The kernel may write into it until the entry has ended,
+    /// so it is not freed before.
+    buffer: Option<ManuallyDrop<Buffer>>,
+}
+
+/// A thread's ring before it has a connection.
+pub(super) struct Worker {
+    ring: IoUring<Entry128>,
+    queues: Vec<u16>,
+    depth: usize,
+    side: Arc<Side>,
+}
+
+impl Worker {
+    /// Makes the ring, for the calling thread alone, and pins the thread.
+    pub(super) fn new(assignment: Assignment, depth: usize) -> io::Result<Worker> {
+        stay_on(&assignment.cpus);
+        let entries = assignment.queues.len() * depth;
+        let ring = IoUring::builder()
+            .dontfork()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            // One for each entry, one for the side threads, one to give up with.
+            .build(u32::try_from(entries + 2).map_err(io::Error::other)?)?;
+        Ok(Worker {
+            ring,
+            queues: assignment.queues,
+            depth,
+            side: Arc::new(Side::new()?),
+        })
+    }
+
+    pub(super) fn side(&self) -> &Arc<Side> {
+        &self.side
+    }
+
+    /// Gives the kernel all entries, each with room for `payload` bytes. If that fails, the kernel
+    /// goes on with the device alone.
+    pub(super) fn register(self, device: BorrowedFd<'_>, payload: usize) -> io::Result<Registered> {
+        let mut registered = Registered {
+            ring: self.ring,
+            entries: Vec::new(),
+            living: 0,
+            side: self.side,
+            aside: Aside::default(),
+        };
+        let queues = self.queues.iter();
+        let mut wanted = queues.flat_map(|queue| std::iter::repeat_n(*queue, self.depth));
+        let files = [device.as_raw_fd()];
+        let added = registered.ring.submitter().register_files(&files);
+        added
+            .and_then(|()| wanted.try_for_each(|queue| registered.add(queue, payload)))
+            .inspect_err(|_| registered.give_up(device))?;
+        Ok(registered)
+    }
+}
+
+/// A thread's ring that has requests.
+pub(super) struct Registered {
+    ring: IoUring<Entry128>,
+    entries: Vec<Entry>,
+    /// Entries that have not ended.
+    living: usize,
+    side: Arc<Side>,
+    aside: Aside,
+}
+
+impl Registered {
+    fn add(&mut self, queue: u16, payload: usize) -> io::Result<()> {
+        let mut buffer = ManuallyDrop::new(Buffer::new(payload)?);
+        let number = self.entries.len() as u64;
+        let vectors = buffer.vectors();
+        self.push(command::register(queue, &vectors).user_data(number));
+        // The vectors are read while this is submitted.
+        self.ring.submit()?;
+        let refused = self.ring.completion().find(|done| done.result() < 0);
+        if let Some(refused) = refused {
+            return Err(io::Error::from_raw_os_error(-refused.result()));
+        }
+        self.living += 1;
+        self.entries.push(Entry {
+            queue,
+            buffer: Some(buffer),
+        });
+        Ok(())
+    }
+
+    /// Makes the kernel go on without rings, as long as not all queues are registered.
+    pub(super) fn give_up(&mut self, device: BorrowedFd<'_>) {
+        self.push(command::give_up(device.as_raw_fd()).user_data(NOBODY));
+        self.ring.submit().unwrap_or_default();
+    }
+
+    fn push(&mut self, entry: Entry128) {
+        // SAFETY: what the entry points to is memory of a `Buffer`, kept until the kernel has ended
+        // the entry, or vectors that are submitted before they go.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        // There is room for all entries at once.
+        debug_assert!(pushed.is_ok());
+    }
+
+    fn watch_side(&mut self) {
+        let event = types::Fd(self.side.event.as_raw_fd());
+        let poll = opcode::PollAdd::new(event, libc::POLLIN as u32).build();
+        self.push(Entry128::from(poll.user_data(SIDE)));
+    }
+
+    /// Serves until the connection has ended or [`Side::stop`] is called.
+    pub(super) fn run(mut self, serve: &Arc<dyn Serve>) -> io::Result<()> {
+        self.watch_side();
+        let mut completed: Vec<cqueue::Entry> = Vec::with_capacity(self.entries.len() + 2);
+        while self.living > 0 && !self.side.stop.load(Ordering::Acquire) {
+            match self.ring.submit_and_wait(1) {
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+            completed.extend(self.ring.completion());
+            for done in completed.drain(..) {
+                match done.user_data() {
+                    SIDE => self.side_answered(),
+                    NOBODY => {}
+                    number => self.entry_completed(serve, number as usize, done.result()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn side_answered(&mut self) {
+        self.side.awake();
+        self.watch_side();
+        let answered = std::mem::take(&mut *self.side.answered.lock());
+        for (number, buffer) in answered {
+            self.commit(number, ManuallyDrop::new(buffer));
+        }
+    }
+
+    fn entry_completed(&mut self, serve: &Arc<dyn Serve>, number: usize, result: i32) {
+        let Some(mut buffer) = self.entries[number].buffer.take() else {
+            debug_assert!(false, "an entry completed that the kernel does not have");
+            return;
+        };
+        if result < 0 {
+            self.living -= 1;
+            drop(ManuallyDrop::into_inner(buffer));
+            if !matches!(
+                -result,
+                libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED
+            ) {
+                let error = io::Error::from_raw_os_error(-result);
+                tracing::error!(%error, "a ring entry was lost");
+            }
+            return;
+        }
+        let mut exchange = buffer.exchange();
+        let unique = exchange.header.unique;
+        match serve.handle(&mut exchange, Patience::None) {
+            Answer::Later => self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer)),
+            answer => {
+                buffer.answer(unique, answer);
+                self.commit(number, buffer);
+            }
+        }
+    }
+
+    /// Lets a side thread answer what takes long, so that nothing else waits for it.
+    fn answer_aside(&mut self, serve: &Arc<dyn Serve>, number: usize, mut buffer: Buffer) {
+        let (serve, side) = (serve.clone(), self.side.clone());
+        self.aside.run(move || {
+            let mut exchange = buffer.exchange();
+            let unique = exchange.header.unique;
+            let answer = serve.handle(&mut exchange, Patience::Any);
+            buffer.answer(unique, answer);
+            side.hand_back(number, buffer);
+        });
+    }
+
+    fn commit(&mut self, number: usize, mut buffer: ManuallyDrop<Buffer>) {
+        let commit_id = buffer.commit_id();
+        let entry = &mut self.entries[number];
+        entry.buffer = Some(buffer);
+        let commit = command::commit(entry.queue, commit_id);
+        self.push(commit.user_data(number as u64));
+    }
+}
+
+/// Whether waiting is simply to be tried again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
+    )
+}

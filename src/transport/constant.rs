@@ -1,0 +1,49 @@
+//! The cheapest server there can be: it answers a constant. What a channel costs is measured with
+//! it. Never part of a release build.
+
+use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::session::{self, MountError};
+use crate::transport::wire::AttrOut;
+use crate::transport::{Cache, Carriage, Options};
+use crate::tree::{Attr, Errno, Kind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `FUSE_GETATTR`.
+const GETATTR: u32 = 3;
+
+struct Constant(Attr);
+
+impl Serve for Constant {
+    fn handle(&self, exchange: &mut Exchange<'_>, _: Patience) -> Answer {
+        match exchange.header.opcode {
+            GETATTR => {
+                let reply = AttrOut::new(exchange.node(), &self.0, Duration::ZERO);
+                exchange.send(&reply).unwrap_or_else(Answer::Error)
+            }
+            _ => Answer::Error(Errno::NOSYS),
+        }
+    }
+}
+
+/// Mounts a directory without entries at `mount_point` and answers every GETATTR with the same
+/// attributes, until it is unmounted. `ready` is told how requests travel.
+pub fn serve(
+    mount_point: &Path,
+    options: &Options,
+    ready: impl FnOnce(Carriage),
+) -> Result<(), MountError> {
+    let options = Options {
+        cache: Cache::None,
+        ..options.clone()
+    };
+    let mount_point = session::prepare(mount_point)?;
+    let (connection, _) = session::connect(mount_point.clone(), &options)?;
+    let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Default::default());
+    let serve: Arc<dyn Serve> = Arc::new(Constant(attr));
+    let carried = connection.serve(&serve, &options, || {})?;
+    ready(carried.carriage);
+    let ended = carried.serving.join().unwrap_or(Ok(()));
+    ended.map_err(|error| MountError::Serve(mount_point, error))
+}

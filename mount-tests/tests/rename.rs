@@ -7,10 +7,12 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
 
-const FLAGS: [RenameFlags; 3] = [
+const FLAGS: [RenameFlags; 5] = [
     RenameFlags::empty(),
     RenameFlags::NOREPLACE,
     RenameFlags::EXCHANGE,
+    RenameFlags::WHITEOUT,
+    RenameFlags::WHITEOUT.union(RenameFlags::NOREPLACE),
 ];
 
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), Errno> {
@@ -203,8 +205,10 @@ fn unknown_flags_and_impossible_combinations_are_invalid() {
     let mount = Daemon::start();
     let (a, b) = (mount.path("a"), mount.path("b"));
     std::fs::write(&a, "").unwrap();
-    let both = RenameFlags::NOREPLACE | RenameFlags::EXCHANGE;
-    fails(Errno::INVAL, rename_with(&a, &b, both));
+    for other in [RenameFlags::NOREPLACE, RenameFlags::WHITEOUT] {
+        let both = RenameFlags::EXCHANGE | other;
+        fails(Errno::INVAL, rename_with(&a, &b, both));
+    }
     fails(
         Errno::INVAL,
         rename_with(&a, &b, RenameFlags::from_bits_retain(8)),

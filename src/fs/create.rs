@@ -189,7 +189,7 @@ impl Fs {
 
 /// The attributes every new inode of `caller` in `parent` starts with: those of a regular file without names. `perm`
 /// holds the bits a directory inherits.
-fn born(caller: &Caller, parent: &InodeRef<'_, Node>, now: Time) -> Attr {
+pub(super) fn born(caller: &Caller, parent: &InodeRef<'_, Node>, now: Time) -> Attr {
     const SGID: u16 = libc::S_ISGID as u16;
     let above = parent.attr();
     let inherited = above.perm & SGID;

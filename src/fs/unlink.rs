@@ -1,10 +1,12 @@
 //! Names that go away or move.
 
+use super::create::born;
 use super::{Caller, Committed, Fs, check_name};
-use crate::tree::{Errno, NodeId, RenameMode, Result, Time};
+use crate::tree::{Attr, Errno, Kind, NewInode, NodeId, RenameMode, Result, Time};
 
 const RENAME_NOREPLACE: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;
+const RENAME_WHITEOUT: u32 = 4;
 
 impl Fs {
     /// Removes a name of anything but a directory. The inode lives on while the kernel knows it.
@@ -30,31 +32,45 @@ impl Fs {
     }
 
     /// Moves a name as one step, replacing the target if there is one. `flags`: `RENAME_NOREPLACE`
-    /// (1) refuses to replace, `RENAME_EXCHANGE` (2) swaps the two names.
+    /// (1) refuses to replace, `RENAME_EXCHANGE` (2) swaps the two names, `RENAME_WHITEOUT` (4) leaves a
+    /// character device 0/0 without permissions under the old name, which is the caller's.
     ///
     /// # Errors
     /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, ESTALE; EINVAL for
-    /// a directory into itself, a name that cannot be, both flags or others.
+    /// a directory into itself, a name that cannot be, the second flag with another, or other flags; ENOSPC without
+    /// room for what is left.
     pub fn rename(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         from: (NodeId, &[u8]),
         to: (NodeId, &[u8]),
         flags: u32,
     ) -> Result<Committed<()>> {
-        let mode = match flags {
+        let leaves = flags & RENAME_WHITEOUT != 0;
+        let mode = match flags & !RENAME_WHITEOUT {
             0 => RenameMode::Replace,
             RENAME_NOREPLACE => RenameMode::NoReplace,
-            RENAME_EXCHANGE => RenameMode::Exchange,
+            RENAME_EXCHANGE if !leaves => RenameMode::Exchange,
             _ => return Err(Errno::INVAL),
         };
-        self.writable()?;
+        let max_inodes = self.writable()?.max_inodes;
         check_name(from.1)?;
         check_name(to.1)?;
         let (old, new) = (self.get(from.0)?, self.get(to.0)?);
-        let done = self
-            .tree
-            .rename((&old, from.1), (&new, to.1), mode, Time::now())?;
+        let (old_name, new_name, now) = ((&old, from.1), (&new, to.1), Time::now());
+        let done = if leaves {
+            let whiteout = NewInode::plain(Attr {
+                kind: Kind::CharDevice,
+                perm: 0,
+                nlink: 1,
+                ..born(caller, &old, now)
+            });
+            let _room = self.room_for_inode(max_inodes)?;
+            self.tree
+                .rename_leaving(old_name, new_name, mode, whiteout, now)?
+        } else {
+            self.tree.rename(old_name, new_name, mode, now)?
+        };
         if !done.changed {
             return Ok(Committed::new((), []));
         }
@@ -66,7 +82,8 @@ impl Fs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::testing::{Bed, USER, stale};
+    use crate::fs::Config;
+    use crate::fs::testing::{self, Bed, USER, stale};
 
     #[test]
     fn an_unlinked_file_lives_until_it_is_forgotten() {
@@ -151,7 +168,8 @@ mod tests {
             rename(b"f", b"g", RENAME_NOREPLACE | RENAME_EXCHANGE),
             Err(Errno::INVAL)
         );
-        assert_eq!(rename(b"f", b"g", 4), Err(Errno::INVAL));
+        assert_eq!(rename(b"f", b"g", 8), Err(Errno::INVAL));
+        assert_eq!(rename(b"f", b"g", 6), Err(Errno::INVAL));
         assert_eq!(rename(b"f", b"..", 0), Err(Errno::INVAL));
         let into_itself = bed.fs.rename(&USER, (root, b"d"), (dir, b"d"), 0);
         assert_eq!(into_itself.err(), Some(Errno::INVAL));
@@ -160,5 +178,78 @@ mod tests {
         assert_eq!(bed.attr(f).nlink, 1);
         assert_eq!(rename(b"full", b"d", 0), Ok(()));
         assert_eq!(bed.attr(dir).nlink, 0);
+    }
+
+    #[test]
+    fn a_whiteout_takes_the_old_name() {
+        let bed = Bed::new();
+        let shared = Caller { gid: 77, ..USER };
+        let dir = bed.fs.mkdir(&shared, bed.root(), b"d", 0o2775);
+        let dir = stale(dir).0.id;
+        let (file, other) = (bed.file_in(dir, "f"), bed.file("g"));
+        let root = bed.root();
+        let sizes = || (bed.attr(dir).size, bed.attr(root).size);
+        let before = sizes();
+        let rename = |from, to, flags| bed.fs.rename(&USER, from, to, flags);
+        let exists = rename(
+            (dir, b"f"),
+            (root, b"g"),
+            RENAME_WHITEOUT | RENAME_NOREPLACE,
+        );
+        assert_eq!(exists.err(), Some(Errno::EXIST));
+        let ((), told) = stale(rename((dir, b"f"), (root, b"g"), RENAME_WHITEOUT));
+        assert_eq!(told, [dir, root, file]);
+        assert_eq!((bed.attr(other).nlink, sizes()), (0, before));
+
+        let look = |dir, name: &[u8]| bed.fs.lookup(&USER, dir, name).unwrap().unwrap();
+        assert_eq!(look(root, b"g").id, file);
+        let whiteout = look(dir, b"f").attr;
+        assert_eq!((whiteout.mode(), whiteout.rdev), (libc::S_IFCHR, 0));
+        assert_eq!((whiteout.uid, whiteout.gid), (USER.uid, 77));
+        assert_eq!((whiteout.nlink, whiteout.size), (1, 0));
+
+        bed.fs
+            .link(&USER, file, root, b"same")
+            .unwrap()
+            .deliver(drop);
+        let inodes = bed.fs.tree().inodes();
+        assert_eq!(
+            stale(rename((root, b"g"), (root, b"same"), RENAME_WHITEOUT)).1,
+            []
+        );
+        assert_eq!(look(root, b"g").id, file, "nothing moved, nothing is left");
+        assert_eq!(bed.fs.tree().inodes(), inodes);
+        let ((), told) = stale(rename(
+            (root, b"d"),
+            (root, b"e"),
+            RENAME_WHITEOUT | RENAME_NOREPLACE,
+        ));
+        assert_eq!(told, [root, dir]);
+        assert_eq!(bed.attr(root).nlink, 3);
+        assert_eq!(look(root, b"d").attr.kind, Kind::CharDevice);
+        stale(bed.fs.unlink(&USER, root, b"d"));
+    }
+
+    #[test]
+    fn a_whiteout_counts_as_an_inode() {
+        let bed = Bed::with(Config {
+            max_inodes: 3,
+            ..testing::config()
+        });
+        bed.file("f");
+        let root = bed.root();
+        let rename = |from: &[u8], to: &[u8]| {
+            let done = bed
+                .fs
+                .rename(&USER, (root, from), (root, to), RENAME_WHITEOUT);
+            done.map(|done| done.deliver(drop))
+        };
+        assert_eq!(rename(b"none", b"g"), Err(Errno::NOENT));
+        assert_eq!(bed.fs.statfs().files_free, 1);
+        assert_eq!(rename(b"f", b"g"), Ok(()));
+        assert_eq!(bed.fs.statfs().files_free, 0);
+        assert_eq!(rename(b"g", b"h"), Err(Errno::NOSPC));
+        stale(bed.fs.unlink(&USER, root, b"f"));
+        assert_eq!(rename(b"g", b"h"), Ok(()));
     }
 }

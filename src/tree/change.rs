@@ -93,7 +93,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     /// An inode with that many links and a reference, under no name yet.
-    fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
+    pub(super) fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
         let store = &self.store;
         let mut attr = new.attr;
         let aux = match attr.kind {
@@ -212,7 +212,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     /// Uncounts a link that never became a name. The reference held ends the inode if need be.
-    fn drop_link(&self, inode: &InodeRef<'_, E>) {
+    pub(super) fn drop_link(&self, inode: &InodeRef<'_, E>) {
         let _lock = inode.inode().lock.lock();
         self.uncount_link(inode);
     }

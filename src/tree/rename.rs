@@ -12,7 +12,7 @@ use super::directory::Up;
 use super::name::Name;
 use super::noref::seam;
 use super::writer::Writer;
-use super::{Errno, InodeRef, Kind, NodeId, Result, Time, Tree};
+use super::{Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};
 use arrayvec::ArrayVec;
 
@@ -60,6 +60,17 @@ impl<'t, E: Send + Sync + 'static> Both<'t, E> {
         self.to.as_mut().unwrap_or(&mut self.from)
     }
 
+    /// Makes room for that many more names on each side.
+    fn reserve(&mut self, from: usize, to: usize) -> Result<()> {
+        match &mut self.to {
+            None => self.from.reserve(from + to),
+            Some(other) => {
+                other.reserve(to)?;
+                self.from.reserve(from)
+            }
+        }
+    }
+
     fn hand_over(&mut self, kills: &[&Live], publish: impl FnOnce(&mut Both<'t, E>)) {
         let one = &self.from.directory.renames;
         let publish = |both: &mut Both<'t, E>| {
@@ -95,6 +106,8 @@ struct Plan<'n, 't, E: Send + Sync + 'static> {
     moved: Side<'n, 't, E>,
     new_name: Name<'n>,
     target: Option<Side<'n, 't, E>>,
+    /// What gets the old name; it has no other.
+    left: Option<&'n InodeRef<'t, E>>,
     now: Time,
 }
 
@@ -119,6 +132,41 @@ impl<E: Send + Sync + 'static> Tree<E> {
         mode: RenameMode,
         now: Time,
     ) -> Result<Renamed> {
+        self.rename_with(from, to, mode, None, now)
+    }
+
+    /// As [`Tree::rename`], but the new inode `left` gets the old name in the same step, if the rename changes
+    /// anything.
+    ///
+    /// # Errors
+    /// Those of [`Tree::rename`]; `EINVAL` if `left` is a directory or `mode` leaves no name free.
+    pub fn rename_leaving<'t>(
+        &'t self,
+        from: (&InodeRef<'t, E>, &[u8]),
+        to: (&InodeRef<'t, E>, &[u8]),
+        mode: RenameMode,
+        left: NewInode<'_, E>,
+        now: Time,
+    ) -> Result<Renamed> {
+        if mode == RenameMode::Exchange || left.attr.kind == Kind::Directory {
+            return Err(Errno::INVAL);
+        }
+        let left = self.begin(left, 1)?;
+        let renamed = self.rename_with(from, to, mode, Some(&left), now);
+        if !renamed.is_ok_and(|renamed| renamed.changed) {
+            self.drop_link(&left);
+        }
+        renamed
+    }
+
+    fn rename_with<'t>(
+        &'t self,
+        from: (&InodeRef<'t, E>, &[u8]),
+        to: (&InodeRef<'t, E>, &[u8]),
+        mode: RenameMode,
+        left: Option<&InodeRef<'t, E>>,
+        now: Time,
+    ) -> Result<Renamed> {
         let old_name = Name::fresh(from.1, &self.hasher)?;
         let new_name = Name::fresh(to.1, &self.hasher)?;
         self.directory(from.0)?;
@@ -139,6 +187,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             moved: self.side(&both.from, old_name)?.ok_or(Errno::NOENT)?,
             new_name,
             target: self.side(both.to(), new_name)?,
+            left,
             now,
         };
         let renamed = match plan.check(relation, mode)? {
@@ -269,11 +318,13 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
     /// Gives the moved side the new name, over the target if there is one.
     fn move_over(&self, both: &mut Both<'t, E>) -> Result<Renamed> {
         let (tree, moved, target) = (self.tree, &self.moved, self.target.as_ref());
-        both.to().reserve(1)?;
-        let new = tree.new_dentry(self.to, moved.inode.slot, &self.new_name)?;
+        both.reserve(self.left.iter().len(), 1)?;
+        let (new, left) = self.new_dentries()?;
         if let Some(target) = target.filter(|target| target.is_directory()) {
-            tree.kill_empty(&target.inode)
-                .inspect_err(|_| tree.store.free_dentry(new))?;
+            tree.kill_empty(&target.inode).inspect_err(|_| {
+                let unused = [Some(new), left].into_iter().flatten();
+                unused.for_each(|dentry| tree.store.free_dentry(dentry));
+            })?;
         }
         let kills: ArrayVec<_, 2> = [Some(moved), target]
             .into_iter()
@@ -282,6 +333,9 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             .collect();
         both.hand_over(&kills, |both| {
             both.to().publish(new, &self.new_name);
+            if let Some(left) = left {
+                both.from.publish(left, &moved.name);
+            }
             tree.set_up(&moved.inode, Up::Dentry(new));
             if let Some(target) = target {
                 tree.set_up(&target.inode, Up::Removed);
@@ -300,14 +354,27 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
         })
     }
 
+    /// Dentries that no table has yet: of the moved inode, and of the one left behind.
+    fn new_dentries(&self) -> Result<(u32, Option<u32>)> {
+        let (tree, old_name) = (self.tree, &self.moved.name);
+        let new = tree.new_dentry(self.to, self.moved.inode.slot, &self.new_name)?;
+        let left = self.left.map(|left| left.slot);
+        let left = left.map(|left| tree.new_dentry(self.from, left, old_name));
+        let left = left.transpose();
+        Ok((new, left.inspect_err(|_| tree.store.free_dentry(new))?))
+    }
+
     fn touch_moved(&self, both: &Both<'t, E>) {
         let (now, target) = (self.now, self.target.as_ref());
+        let left = i64::from(self.left.is_some());
         let directories = i32::from(self.moved.is_directory());
         let gone = i32::from(target.is_some_and(Side::is_directory));
         match &both.to {
-            None => both.from.touch(now, -i64::from(target.is_some()), -gone),
+            None => both
+                .from
+                .touch(now, left - i64::from(target.is_some()), -gone),
             Some(to) => {
-                both.from.touch(now, -1, -directories);
+                both.from.touch(now, left - 1, -directories);
                 to.touch(now, i64::from(target.is_none()), directories - gone);
             }
         }
@@ -318,13 +385,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
     fn exchange(&self, both: &mut Both<'t, E>) -> Result<Renamed> {
         let (tree, one) = (self.tree, &self.moved);
         let other = self.target.as_ref().ok_or(Errno::NOENT)?;
-        match &mut both.to {
-            None => both.from.reserve(2)?,
-            Some(to) => {
-                to.reserve(1)?;
-                both.from.reserve(1)?;
-            }
-        }
+        both.reserve(1, 1)?;
         let there = tree.new_dentry(self.to, one.inode.slot, &other.name)?;
         let back = tree
             .new_dentry(self.from, other.inode.slot, &one.name)

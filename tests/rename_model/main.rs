@@ -19,9 +19,34 @@ enum Mode {
     Move,
     Replace,
     Exchange,
+    /// Move, and leave another inode under the old name.
+    Leave,
+    /// Replace, and leave another inode under the old name.
+    ReplaceAndLeave,
 }
 
-const MODES: [Mode; 3] = [Mode::Move, Mode::Replace, Mode::Exchange];
+const MODES: [Mode; 5] = [
+    Mode::Move,
+    Mode::Replace,
+    Mode::Exchange,
+    Mode::Leave,
+    Mode::ReplaceAndLeave,
+];
+
+impl Mode {
+    /// Whether something has the new name before.
+    fn has_target(self) -> bool {
+        !matches!(self, Mode::Move | Mode::Leave)
+    }
+
+    /// Whether something has the old name afterwards.
+    fn refills(self) -> bool {
+        !matches!(self, Mode::Move | Mode::Replace)
+    }
+}
+
+/// What a rename leaves behind.
+const LEFT: u8 = 3;
 
 /// Where in its directory's probe order a new dentry's cell is, seen from the old dentry's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,19 +98,22 @@ impl Story {
         } else {
             target
         };
-        let b = (self.mode != Mode::Move).then_some(2);
+        let b = self.mode.has_target().then_some(2);
+        let back = if self.mode == Mode::Exchange { 2 } else { LEFT };
         Case::new(
             self.program(),
             self.checks,
             [0, 0, middle, target, target],
             b,
+            back,
         )
     }
 
     fn program(&self) -> Vec<Step> {
         let op = match self.mode {
             Mode::Exchange => Op::Exchange,
-            _ => Op::Move,
+            Mode::Leave | Mode::ReplaceAndLeave => Op::Leave(LEFT),
+            Mode::Move | Mode::Replace => Op::Move,
         };
         let (odd, even) = self.window();
         let (kills, publishes, clears) = self.changes();
@@ -115,15 +143,15 @@ impl Story {
         let publish = |dentry, cell| Step::Publish { dentry, cell };
         let mut kills = vec![Step::Kill(0)];
         let mut publishes = vec![publish(2, self.new_cell(3))];
-        if self.mode != Mode::Move {
+        if self.mode.has_target() {
             kills.push(Step::Kill(1));
         }
-        if self.mode == Mode::Exchange {
+        if self.mode.refills() {
             publishes.push(publish(3, self.new_cell(1)));
         }
-        let clears = match (self.placement, self.mode) {
-            (Placement::InPlace, Mode::Exchange) => vec![],
-            (Placement::InPlace, _) => vec![Step::Clear(1)],
+        let clears = match self.placement {
+            Placement::InPlace if self.mode.refills() => vec![],
+            Placement::InPlace => vec![Step::Clear(1)],
             _ => vec![Step::Clear(1), Step::Clear(3)],
         };
         (kills, publishes, clears)
@@ -199,6 +227,8 @@ fn every_directory_involved_must_be_odd() {
         (Mode::Replace, Writer::OnlySourceOdd),
         (Mode::Exchange, Writer::OnlySourceOdd),
         (Mode::Exchange, Writer::OnlyTargetOdd),
+        (Mode::Leave, Writer::OnlyTargetOdd),
+        (Mode::ReplaceAndLeave, Writer::OnlySourceOdd),
     ] {
         Story {
             writer,
@@ -247,6 +277,6 @@ fn create_and_unlink_need_no_window() {
         Step::Publish { dentry: 3, cell: 0 },
         Step::Return,
     ];
-    let case = Case::new(program, ALL_CHECKS, [0; 5], None);
+    let case = Case::new(program, ALL_CHECKS, [0; 5], None, 2);
     explore(&case, case.start()).assert_correct("unlink A, create B, create A");
 }

@@ -20,6 +20,8 @@ pub enum Op {
     Lookup(Name),
     Move,
     Exchange,
+    /// A move that leaves this inode under the old name.
+    Leave(Inode),
     Create(Name, Inode),
     Unlink(Name),
 }
@@ -48,6 +50,7 @@ impl Spec for Names {
         match op {
             Op::Lookup(name) => return *self.get(name),
             Op::Move => self.b = self.a.take(),
+            Op::Leave(left) => self.b = self.a.replace(left),
             Op::Exchange => std::mem::swap(&mut self.a, &mut self.b),
             Op::Create(name, inode) => *self.get(name) = Some(inode),
             Op::Unlink(name) => *self.get(name) = None,
@@ -122,19 +125,28 @@ pub struct Case {
     b_dir: usize,
     /// What B leads to at the start.
     b: Option<Inode>,
+    /// What A leads to by its new dentry.
+    back: Inode,
     monitors: Monitors<Names, 3>,
 }
 
 impl Case {
     /// A leads to inode 1, B to `b`. Dentries 0 and 1 are these two, 2 and 3 new ones: B to inode 1
-    /// and A to inode 2. Cells 1 and 3 hold the old ones.
-    pub fn new(program: Vec<Step>, checks: Checks, cells: [usize; 5], b: Option<Inode>) -> Case {
+    /// and A to `back`. Cells 1 and 3 hold the old ones.
+    pub fn new(
+        program: Vec<Step>,
+        checks: Checks,
+        cells: [usize; 5],
+        b: Option<Inode>,
+        back: Inode,
+    ) -> Case {
         Case {
             program,
             checks,
             cells,
             b_dir: cells[3],
             b,
+            back,
             monitors: Monitors::new(Names { a: Some(1), b }),
         }
     }
@@ -151,7 +163,7 @@ impl Case {
                 dentry(Name::A, 1),
                 dentry(Name::B, 2),
                 dentry(Name::B, 1),
-                dentry(Name::A, 2),
+                dentry(Name::A, self.back),
             ],
             cells: [None, Some(0), None, self.b.map(|_| 1), None],
             rseq: [0, 0],

@@ -55,6 +55,8 @@ enum Op {
         from: (Pick, Vec<u8>),
         to: (Pick, Vec<u8>),
         mode: RenameMode,
+        /// What is to get the old name.
+        left: Option<Kind>,
     },
     Lookup {
         dir: Pick,
@@ -141,6 +143,14 @@ fn mode() -> impl Strategy<Value = RenameMode> {
     ])
 }
 
+fn left() -> impl Strategy<Value = Option<Kind>> {
+    prop_oneof![
+        12 => Just(None),
+        5 => Just(Some(Kind::CharDevice)),
+        1 => Just(Some(Kind::Directory)),
+    ]
+}
+
 fn perm() -> impl Strategy<Value = u16> {
     select(vec![0o755, 0o711, 0o700, 0o070, 0o001, 0o644, 0])
 }
@@ -160,8 +170,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (dir(), name()).prop_map(|(dir, name)| Op::Unlink { dir, name }),
         2 => (dir(), name()).prop_map(|(dir, name)| Op::Rmdir { dir, name }),
         1 => (dir(), name()).prop_map(|(dir, name)| Op::RemoveTree { dir, name }),
-        6 => (dir(), name(), dir(), name(), mode())
-            .prop_map(|(d, n, e, m, mode)| Op::Rename { from: (d, n), to: (e, m), mode }),
+        6 => (dir(), name(), dir(), name(), mode(), left())
+            .prop_map(|(d, n, e, m, mode, left)| Op::Rename { from: (d, n), to: (e, m), mode, left }),
         3 => (dir(), name()).prop_map(|(dir, name)| Op::Lookup { dir, name }),
         1 => pick().prop_map(|inode| Op::Raise { inode }),
         2 => (pick(), 1..3_u64).prop_map(|(inode, n)| Op::Forget { inode, n }),
@@ -201,6 +211,7 @@ fn a_wide_directory_is_like_a_narrow_one() {
         from: (dir, name(3 * i)),
         to: (dir, name(1000 + i)),
         mode: RenameMode::Exchange,
+        left: None,
     };
     let list = |position| Op::ReadDir { dir, position };
     let mut ops = vec![create(root, b"a".to_vec(), Kind::Directory)];

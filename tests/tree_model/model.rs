@@ -290,10 +290,33 @@ impl Model {
         from: (Ino, &[u8]),
         to: (Ino, &[u8]),
         mode: RenameMode,
+        left: Option<Attr>,
         now: Time,
     ) -> Result<Renamed> {
         self.get(from.0)?;
         self.get(to.0)?;
+        if let Some(left) = left
+            && (left.kind == Kind::Directory || mode == RenameMode::Exchange)
+        {
+            return Err(Errno::INVAL);
+        }
+        let renamed = self.rename_over(from, to, mode, now)?;
+        if let Some(left) = left
+            && renamed.changed
+        {
+            self.inodes.push(Inode::new(left));
+            self.attach(from.0, from.1, self.inodes.len() - 1, now);
+        }
+        Ok(renamed)
+    }
+
+    fn rename_over(
+        &mut self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        mode: RenameMode,
+        now: Time,
+    ) -> Result<Renamed> {
         fresh(from.1)?;
         fresh(to.1)?;
         self.directory(from.0)?;

@@ -3,8 +3,8 @@
 use crate::model::{self, Ino, Model};
 use crate::{Op, Pick};
 use norefs::tree::{
-    Attr, Credential, Errno, InodeRef, Kind, LinkTarget, Mask, NewInode, NodeId, PathArgs, Renamed,
-    Time, Tree,
+    Attr, Credential, Errno, InodeRef, Kind, LinkTarget, Mask, NewInode, NodeId, PathArgs,
+    RenameMode, Renamed, Time, Tree,
 };
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -137,18 +137,14 @@ impl<'t> Run<'t> {
                 let expected = self.model.remove_tree(self.ino(*dir), name, now);
                 self.same(real.map(|inode| inode.id()), expected);
             }
-            Op::Rename { from, to, mode } => {
-                let real = self.inode(from.0).and_then(|dir| {
-                    let to_dir = self.inode(to.0)?;
-                    self.tree
-                        .rename((&dir, &from.1), (&to_dir, &to.1), *mode, now)
-                });
-                let (from, to) = ((self.ino(from.0), &from.1[..]), (self.ino(to.0), &to.1[..]));
-                let expected = self.model.rename(from, to, *mode, now);
-                assert_eq!(real, expected.map(|renamed| self.renamed(renamed)));
-                if expected.is_ok() {
-                    self.read_dir(to.0, 0);
-                }
+            Op::Rename {
+                from,
+                to,
+                mode,
+                left,
+            } => {
+                let left = left.map(|kind| attr(kind, 0, now));
+                self.rename(from, to, *mode, left, now);
             }
             Op::Chmod { inode, perm, uid } => self.chmod(*inode, *perm, *uid, now),
             Op::Path {
@@ -228,6 +224,37 @@ impl<'t> Run<'t> {
                 self.model.inodes[ino].holds -= 1;
             }
             _ => {}
+        }
+    }
+
+    fn rename(
+        &mut self,
+        from: &(Pick, Vec<u8>),
+        to: &(Pick, Vec<u8>),
+        mode: RenameMode,
+        left: Option<Attr>,
+        now: Time,
+    ) {
+        let real = self.inode(from.0).and_then(|dir| {
+            let to_dir = self.inode(to.0)?;
+            let (old, new) = ((&dir, &from.1[..]), (&to_dir, &to.1[..]));
+            match left.map(NewInode::plain) {
+                None => self.tree.rename(old, new, mode, now),
+                Some(left) => self.tree.rename_leaving(old, new, mode, left, now),
+            }
+        });
+        let (from, to) = ((self.ino(from.0), &from.1[..]), (self.ino(to.0), &to.1[..]));
+        let expected = self.model.rename(from, to, mode, left, now);
+        assert_eq!(real, expected.map(|renamed| self.renamed(renamed)));
+        if self.model.inodes.len() > self.ids.len() {
+            let dir = self.tree.get(self.ids[from.0]).unwrap();
+            let left = self.tree.child(&dir, from.1).unwrap().id();
+            assert!(!self.ids.contains(&left), "a node id was used twice");
+            self.ids.push(left);
+        }
+        if expected.is_ok() {
+            self.read_dir(from.0, 0);
+            self.read_dir(to.0, 0);
         }
     }
 

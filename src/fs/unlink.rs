@@ -1,7 +1,7 @@
 //! Names that go away or move.
 
 use super::create::born;
-use super::{Caller, Committed, Fs, check_name};
+use super::{Caller, Committed, Fs};
 use crate::tree::{Attr, Errno, Kind, NewInode, NodeId, RenameMode, Result, Time};
 
 const RENAME_NOREPLACE: u32 = 1;
@@ -15,7 +15,6 @@ impl Fs {
     /// ENOENT, EISDIR, ENOTDIR, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
     pub fn unlink(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
-        check_name(name)?;
         self.tree.unlink(&self.get(parent)?, name, Time::now())?;
         Ok(Committed::new((), [parent]))
     }
@@ -26,7 +25,6 @@ impl Fs {
     /// ENOENT, ENOTDIR, ENOTEMPTY, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
     pub fn rmdir(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
-        check_name(name)?;
         self.tree.rmdir(&self.get(parent)?, name, Time::now())?;
         Ok(Committed::new((), [parent]))
     }
@@ -54,8 +52,6 @@ impl Fs {
             _ => return Err(Errno::INVAL),
         };
         let max_inodes = self.writable()?.max_inodes;
-        check_name(from.1)?;
-        check_name(to.1)?;
         let (old, new) = (self.get(from.0)?, self.get(to.0)?);
         let (old_name, new_name, now) = ((&old, from.1), (&new, to.1), Time::now());
         let done = if leaves {

@@ -14,7 +14,7 @@ pub struct NewInode<'a, E = ()> {
     /// Its attributes. `nlink` is what `stat` shows once the first name exists: 1, or 2 for an empty
     /// directory. A symbolic link's size is set to the length of its target.
     pub attr: Attr,
-    /// The target of a symbolic link, 1 to 4095 bytes.
+    /// The target of a symbolic link: 1 to 4095 bytes without a NUL.
     pub target: Option<&'a [u8]>,
     /// The extension to start with.
     pub ext: Option<E>,
@@ -38,8 +38,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// appears and all attributes stay as given: that is for loading a tree.
     ///
     /// # Errors
-    /// `EEXIST`; `ENOENT` if `parent` was removed, or for an empty target; `ENOTDIR`; `ENAMETOOLONG`;
-    /// `EINVAL` for a name nothing can have; `ENOSPC` without room for the inode or the name.
+    /// `EEXIST`; `ENOENT` if `parent` was removed; `ENOTDIR`; `ENAMETOOLONG`;
+    /// `EINVAL` for a name nothing can have; `ENOSPC` without room for the inode or the name. For a target: `ENOENT` if it
+    /// is empty, `ENAMETOOLONG` beyond 4095 bytes, `EINVAL` with a NUL in it.
     pub fn create<'t>(
         &'t self,
         parent: &InodeRef<'t, E>,
@@ -47,7 +48,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         new: NewInode<'_, E>,
         now: Option<Time>,
     ) -> Result<InodeRef<'t, E>> {
-        let name = Name::fresh(name, &self.hasher)?;
+        let name = self.fresh_name(name)?;
         self.directory(parent)?;
         let inode = self.begin(new, 1)?;
         match self.attach(&inode, parent, &name, now, || Ok(())) {
@@ -63,7 +64,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// nobody holds it and the client has forgotten it, if it was told at all ([`InodeRef::raise_lookup`]).
     ///
     /// # Errors
-    /// `EISDIR` for a directory, which cannot be given a name later; `ENOENT`, `ENAMETOOLONG` for a target; `ENOSPC`.
+    /// `EISDIR` for a directory, which cannot be given a name later; `ENOSPC`; for a target those of [`Tree::create`].
     pub fn create_nameless(&self, mut new: NewInode<'_, E>) -> Result<InodeRef<'_, E>> {
         if new.attr.kind == Kind::Directory {
             return Err(Errno::ISDIR);
@@ -84,7 +85,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         name: &[u8],
         now: Option<Time>,
     ) -> Result<()> {
-        let name = Name::fresh(name, &self.hasher)?;
+        let name = self.fresh_name(name)?;
         self.owns(inode)?;
         if inode.kind() == Kind::Directory {
             return Err(Errno::PERM);
@@ -104,14 +105,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             }
             Kind::Symlink => {
                 let target = new.target.unwrap_or_default();
-                if target.is_empty() || target.len() >= PATH_MAX {
-                    let empty = target.is_empty();
-                    return Err(if empty {
-                        Errno::NOENT
-                    } else {
-                        Errno::NAMETOOLONG
-                    });
-                }
+                check_target(target)?;
                 attr.size = target.len() as u64;
                 store.links.take().map_err(|_| Errno::NOSPC)?
             }
@@ -224,6 +218,15 @@ impl<E: Send + Sync + 'static> Tree<E> {
             self.store.further_names.fetch_sub(1, Ordering::Relaxed);
         }
         left
+    }
+}
+
+fn check_target(target: &[u8]) -> Result<()> {
+    match target.len() {
+        0 => Err(Errno::NOENT),
+        PATH_MAX.. => Err(Errno::NAMETOOLONG),
+        _ if target.contains(&0) => Err(Errno::INVAL),
+        _ => Ok(()),
     }
 }
 

@@ -249,6 +249,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
         Name::new(bytes, &self.hasher)
     }
 
+    /// A name to be given or taken away.
+    fn fresh_name<'a>(&self, bytes: &'a [u8]) -> Result<Name<'a>> {
+        Name::fresh(bytes, &self.hasher)
+    }
+
     /// The live dentry for `name` in the directory `slot`.
     #[inline(always)]
     fn find(&self, slot: u32, name: &Name<'_>, guard: &Guard) -> Option<u32> {

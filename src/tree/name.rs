@@ -94,16 +94,17 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// A name that may be given to something.
+    /// A name that something can have.
     ///
     /// # Errors
     /// `ENAMETOOLONG`; `EINVAL` for the empty name, `.`, `..` and a name with `/` or NUL in it.
     pub(crate) fn fresh(bytes: &'a [u8], hasher: &RandomState) -> Result<Name<'a>> {
+        Name::check(bytes)?;
         let reserved = matches!(bytes, b"" | b"." | b"..");
         if reserved || bytes.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(Errno::INVAL);
         }
-        Name::new(bytes, hasher)
+        Ok(Name::checked(bytes, hasher))
     }
 
     pub(crate) fn hash(&self) -> u32 {
@@ -282,7 +283,7 @@ mod tests {
         for bad in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
             assert_eq!(Name::fresh(bad, &hasher).err(), Some(Errno::INVAL));
         }
-        let long = [b'x'; NAME_MAX + 1];
+        let long = [b'/'; NAME_MAX + 1];
         assert_eq!(Name::fresh(&long, &hasher).err(), Some(Errno::NAMETOOLONG));
     }
 }

@@ -9,14 +9,14 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// Removes the name `name` from `parent` and returns the inode that had it.
     ///
     /// # Errors
-    /// `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`; `EISDIR` for a directory.
+    /// `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`; `EINVAL` for a name nothing can have; `EISDIR` for a directory.
     pub fn unlink<'t>(
         &'t self,
         parent: &InodeRef<'t, E>,
         name: &[u8],
         now: Time,
     ) -> Result<InodeRef<'t, E>> {
-        let name = self.name(name)?;
+        let name = self.fresh_name(name)?;
         let _change = self.change();
         let mut names = Writer::lock(self, parent)?;
         let (dentry, child) = self.named(&names, &name)?;
@@ -31,7 +31,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// Removes the empty directory `name` from `parent` and returns it.
     ///
     /// # Errors
-    /// `ENOENT`, `ENAMETOOLONG`; `ENOTDIR` if it is none; `ENOTEMPTY`.
+    /// `ENOENT`, `ENAMETOOLONG`; `EINVAL` for a name nothing can have; `ENOTDIR` if it is none; `ENOTEMPTY`.
     pub fn rmdir<'t>(
         &'t self,
         parent: &InodeRef<'t, E>,
@@ -45,7 +45,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// goes at once; what was below goes afterwards, one directory after the other and without recursion.
     ///
     /// # Errors
-    /// `ENOENT`, `ENAMETOOLONG`; `ENOTDIR` if it is none.
+    /// `ENOENT`, `ENAMETOOLONG`; `EINVAL` for a name nothing can have; `ENOTDIR` if it is none.
     pub fn remove_tree<'t>(
         &'t self,
         parent: &InodeRef<'t, E>,
@@ -101,7 +101,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         now: Time,
         check: impl FnOnce(&InodeRef<'t, E>) -> Result<()>,
     ) -> Result<InodeRef<'t, E>> {
-        let name = self.name(name)?;
+        let name = self.fresh_name(name)?;
         let _change = self.change();
         let mut names = Writer::lock(self, parent)?;
         let (dentry, child) = self.named(&names, &name)?;

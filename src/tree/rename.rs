@@ -167,8 +167,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
         left: Option<&InodeRef<'t, E>>,
         now: Time,
     ) -> Result<Renamed> {
-        let old_name = Name::fresh(from.1, &self.hasher)?;
-        let new_name = Name::fresh(to.1, &self.hasher)?;
+        let old_name = self.fresh_name(from.1)?;
+        let new_name = self.fresh_name(to.1)?;
         self.directory(from.0)?;
         self.directory(to.0)?;
         let change = self.change();

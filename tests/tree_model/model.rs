@@ -45,10 +45,11 @@ pub struct Renamed {
 }
 
 fn fresh(name: &[u8]) -> Result<()> {
+    short(name)?;
     if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0) {
         return Err(Errno::INVAL);
     }
-    short(name)
+    Ok(())
 }
 
 fn short(name: &[u8]) -> Result<()> {
@@ -176,6 +177,7 @@ impl Model {
             match target.len() {
                 0 => return Err(Errno::NOENT),
                 PATH_MAX.. => return Err(Errno::NAMETOOLONG),
+                _ if target.contains(&0) => return Err(Errno::INVAL),
                 len => new.attr.size = len as u64,
             }
         }
@@ -221,7 +223,7 @@ impl Model {
 
     pub fn unlink(&mut self, dir: Ino, name: &[u8], now: Time) -> Result<Ino> {
         self.get(dir)?;
-        short(name)?;
+        fresh(name)?;
         let ino = self.named(dir, name)?.ino;
         if self.inodes[ino].is_directory() {
             return Err(Errno::ISDIR);
@@ -232,7 +234,7 @@ impl Model {
 
     pub fn rmdir(&mut self, dir: Ino, name: &[u8], now: Time) -> Result<Ino> {
         self.get(dir)?;
-        short(name)?;
+        fresh(name)?;
         let ino = self.named(dir, name)?.ino;
         match &self.inodes[ino] {
             inode if !inode.is_directory() => Err(Errno::NOTDIR),
@@ -246,7 +248,7 @@ impl Model {
 
     pub fn remove_tree(&mut self, dir: Ino, name: &[u8], now: Time) -> Result<Ino> {
         self.get(dir)?;
-        short(name)?;
+        fresh(name)?;
         let ino = self.named(dir, name)?.ino;
         if !self.inodes[ino].is_directory() {
             return Err(Errno::NOTDIR);

@@ -219,7 +219,7 @@ impl Backed {
 }
 
 /// Makes `buf` `len` bytes long; ENOMEM.
-fn resize(buf: &mut Vec<u8>, len: usize) -> Result<()> {
+pub(super) fn resize(buf: &mut Vec<u8>, len: usize) -> Result<()> {
     buf.try_reserve_exact(len.saturating_sub(buf.len()))
         .map_err(|_| Errno::NOMEM)?;
     buf.resize(len, 0);

@@ -213,7 +213,7 @@ impl Fs {
     }
 
     /// A regular file: EISDIR, EINVAL for anything else; ESTALE.
-    fn regular(&self, id: NodeId) -> Result<InodeRef<'_, Node>> {
+    pub(super) fn regular(&self, id: NodeId) -> Result<InodeRef<'_, Node>> {
         let inode = self.get(id)?;
         match inode.kind() {
             Kind::Regular => Ok(inode),
@@ -247,7 +247,7 @@ fn arrange<const CHUNK: usize>(
 }
 
 /// Brings the attributes up to date after a change of content, as one step.
-fn changed(
+pub(super) fn changed(
     inode: &InodeRef<'_, Node>,
     blocks: u64,
     also: impl FnOnce(&mut Attr, Time),

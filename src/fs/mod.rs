@@ -20,7 +20,7 @@
 //!
 //! # Locks
 //! Each inode's content has its own lock: a read or write of one file is one step to every other.
-//! The order is content, extended attributes, tree; nothing of the tree is locked while bytes are
+//! The order is content (of two files: of the lower node id first), extended attributes, tree; nothing of the tree is locked while bytes are
 //! copied.
 //!
 //! ```
@@ -38,6 +38,7 @@
 //! # Ok::<(), norefs::tree::Errno>(())
 //! ```
 
+mod copy;
 mod create;
 mod data;
 mod io;
@@ -182,6 +183,7 @@ mod tests {
         assert_eq!(fs.setattr(c, file, &SetAttr::default()).err(), rofs);
         assert_eq!(fs.write(c, file, 0, b"x", false).err(), rofs);
         assert_eq!(fs.fallocate(c, file, 0, 1, 0).err(), rofs);
+        assert_eq!(fs.copy_range(c, file, 0, file, 9, 1).err(), rofs);
         assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0).err(), rofs);
         assert_eq!(fs.removexattr(c, file, b"user.a").err(), rofs);
         assert_eq!(fs.open(file, libc::O_RDWR).err(), rofs);

@@ -1,6 +1,6 @@
 //! A small filesystem to try calls on.
 
-use super::{Backing, Caller, Committed, Config, Fs};
+use super::{Backing, Caller, Committed, Config, Fs, Loaded};
 use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
 use std::time::Duration;
 
@@ -59,6 +59,21 @@ impl Bed {
     pub(super) fn file_in(&self, dir: NodeId, name: &str) -> NodeId {
         let made = self.fs.mknod(&ROOT, dir, name.as_bytes(), 0o644, 0);
         stale(made).0.id
+    }
+
+    /// A file called "backed" with `size` bytes of a source.
+    pub(super) fn backed(&self, source: impl Backing + 'static, size: u64) -> NodeId {
+        let new = Loaded {
+            attr: Attr {
+                size,
+                nlink: 1,
+                ..Attr::new(Kind::Regular, 0o644, 0, 0, Time::now())
+            },
+            target: None,
+            xattrs: Vec::new(),
+            backing: Some(Box::new(source)),
+        };
+        self.fs.load(self.root(), b"backed", new).unwrap()
     }
 
     pub(super) fn dir(&self, name: &str) -> NodeId {

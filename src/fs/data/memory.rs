@@ -73,7 +73,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
     }
 
     /// Fills all of `buf` from `offset` on; holes are zeros.
-    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) {
+    pub(in crate::fs) fn read(&self, offset: u64, buf: &mut [u8]) {
         let mut rest = buf;
         for piece in pieces::<CHUNK>(offset..offset + rest.len() as u64) {
             let (out, behind) = rest.split_at_mut(piece.len());

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fs::testing::{self, Bed, Fixed, ROOT, USER, stale};
-use crate::fs::{Backing, Config, Loaded, SetAttr};
+use crate::fs::{Backing, Config, SetAttr};
 
 fn tight(max_bytes: u64) -> Bed {
     Bed::with(Config {
@@ -217,20 +217,6 @@ fn tried(bed: &Bed, file: NodeId, offset: u64, size: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn backed(bed: &Bed, source: impl Backing + 'static, size: u64) -> NodeId {
-    let new = Loaded {
-        attr: Attr {
-            size,
-            nlink: 1,
-            ..Attr::new(Kind::Regular, 0o644, 0, 0, Time::now())
-        },
-        target: None,
-        xattrs: Vec::new(),
-        backing: Some(Box::new(source)),
-    };
-    bed.fs.load(bed.root(), b"backed", new).unwrap()
-}
-
 #[test]
 fn nobody_waits_for_whoever_changes_the_content() {
     let bed = Bed::new();
@@ -279,12 +265,12 @@ fn a_source_is_asked_for_what_it_has_in_memory_only() {
         ..SetAttr::default()
     };
     let bed = Bed::new();
-    let ready = backed(&bed, Ready(Fixed(b"source".to_vec())), 6);
+    let ready = bed.backed(Ready(Fixed(b"source".to_vec())), 6);
     assert_eq!(tried(&bed, ready, 2, 9).as_deref(), Some(&b"urce"[..]));
     assert!(!bed.fs.is_at_hand(ready), "a write would copy it");
 
     let bed = Bed::new();
-    let slow = backed(&bed, Fixed(b"source".to_vec()), 6);
+    let slow = bed.backed(Fixed(b"source".to_vec()), 6);
     assert_eq!(tried(&bed, slow, 2, 9), None);
     assert_eq!(tried(&bed, slow, 6, 9), Some(vec![]), "nothing to wait for");
     stale(bed.fs.setattr(&ROOT, slow, &grown));

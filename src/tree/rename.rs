@@ -82,6 +82,7 @@ impl<'t, E: Send + Sync + 'static> Both<'t, E> {
             None => hand_over(&[one], kills, || publish(self)),
             Some(other) => hand_over(&[one, other], kills, || publish(self)),
         }
+        seam!(AfterHandOver);
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Seam {
     BeforeBothLocks,
     /// Names change hands: once before the new ones are published, once after.
     InHandOver,
+    /// They did.
+    AfterHandOver,
     /// A path was walked or an inode read; nothing is validated yet.
     BeforeValidate,
     /// A LOOKUP has probed its directory and found nothing; the miss is not validated yet.

@@ -16,7 +16,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, PoisonError};
 use support::linearize::Monitor;
-use world::Op::{self, Exchange, Lookup, Move, MoveInner, Open, OpenInner, Stat, Write};
+use world::Op::{
+    self, Exchange, Leave, Lookup, Move, MoveInner, Open, OpenInner, Remove, Stat, Write,
+};
 use world::{A, Real, Ret, World, X, Y};
 
 /// Calls of the first thread. The others go on until it is done.
@@ -153,6 +155,15 @@ fn an_ancestor_is_exchanged_and_a_closed_one_is_never_met() {
     let lookups = cycle(&[Lookup(A), Lookup(Y)]);
     let (stats, others) = (stats(&[A, Y], 0, 1), stats(&[A], 0, 1));
     check(World::new(Some(Y)), [&writer, &stats, &others, &lookups]);
+}
+
+/// What is left behind takes the name in the same step: the name is never missing.
+#[test]
+fn what_a_rename_leaves_is_there_at_once() {
+    let writer = cycle(&[Leave(A, X), Write(0, 1), Exchange(X, A), Remove(X)]);
+    let (lookups, others) = (cycle(&[Lookup(A), Lookup(X)]), cycle(&[Lookup(A)]));
+    let stats = stats(&[A, X], 0, 0);
+    check(World::new(None), [&writer, &stats, &lookups, &others]);
 }
 
 /// The inner directory is called `c` only while its parent is away.

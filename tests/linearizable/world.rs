@@ -40,6 +40,10 @@ pub enum Op {
     Move(usize, usize),
     /// The same with both names in use.
     Exchange(usize, usize),
+    /// rename that leaves a device under the old name.
+    Leave(usize, usize),
+    /// unlink of such a device.
+    Remove(usize),
     /// rename of a tree's inner directory from its other name to this one.
     MoveInner(usize, usize),
     /// chmod of a tree's upper directory: whether user 1 may search it.
@@ -60,6 +64,8 @@ pub enum Ret {
     File(usize, u8),
     /// The upper directory of a tree, open or not.
     Directory(usize, bool),
+    /// What a rename left.
+    Left,
     /// Attributes of two versions at once: no sequential filesystem answers so.
     Torn,
 }
@@ -69,6 +75,9 @@ impl From<Errno> for Ret {
         Ret::Error(error.raw_os_error())
     }
 }
+
+/// In the place of a tree's number: what a rename left.
+const LEFT: usize = 2;
 
 /// The sequential filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +109,9 @@ impl World {
         let Some(tree) = self.names[name] else {
             return Errno::NOENT.into();
         };
+        if tree == LEFT {
+            return Errno::NOTDIR.into();
+        }
         if user != 0 && !self.open[tree] {
             return Errno::ACCESS.into();
         }
@@ -121,11 +133,16 @@ impl Spec for World {
         match op {
             Op::Stat(name, inner, user) => return self.stat(name, inner, user),
             Op::Lookup(name) => {
-                let found = self.names[name].map(|tree| Ret::Directory(tree, self.open[tree]));
-                return found.unwrap_or(Ret::Nothing);
+                return match self.names[name] {
+                    None => Ret::Nothing,
+                    Some(LEFT) => Ret::Left,
+                    Some(tree) => Ret::Directory(tree, self.open[tree]),
+                };
             }
             Op::Move(from, to) => self.names[to] = self.names[from].take(),
             Op::Exchange(one, other) => self.names.swap(one, other),
+            Op::Leave(from, to) => self.names[to] = self.names[from].replace(LEFT),
+            Op::Remove(name) => self.names[name] = None,
             Op::MoveInner(tree, inner) => self.inner[tree] = inner,
             Op::Open(tree, open) => self.open[tree] = open,
             Op::OpenInner(tree, open) => self.open_inner[tree] = open,
@@ -192,6 +209,11 @@ impl Real {
             Op::Exchange(one, other) => {
                 self.rename(root, NAMES[one], NAMES[other], RenameMode::Exchange)
             }
+            Op::Leave(from, to) => self.leave(NAMES[from], NAMES[to]),
+            Op::Remove(name) => {
+                let removed = self.tree.unlink(&self.tree.root(), NAMES[name], NOW);
+                removed.map_or_else(Ret::from, |_| Ret::Done)
+            }
             Op::MoveInner(tree, inner) => {
                 let (from, to) = (INNER[1 - inner], INNER[inner]);
                 self.rename(self.directories[tree], from, to, RenameMode::Replace)
@@ -213,6 +235,15 @@ impl Real {
         let renamed = self
             .tree
             .rename((&directory, from), (&directory, to), mode, NOW);
+        renamed.map_or_else(Ret::from, |_| Ret::Done)
+    }
+
+    fn leave(&self, from: &[u8], to: &[u8]) -> Ret {
+        let (root, mode) = (self.tree.root(), RenameMode::NoReplace);
+        let left = NewInode::plain(Attr::new(Kind::CharDevice, 0, 0, 0, NOW));
+        let renamed = self
+            .tree
+            .rename_leaving((&root, from), (&root, to), mode, left, NOW);
         renamed.map_or_else(Ret::from, |_| Ret::Done)
     }
 
@@ -256,6 +287,9 @@ impl Real {
             return Ret::Nothing;
         };
         assert!(self.tree.forget(entry.id, 1));
+        if entry.attr.kind == Kind::CharDevice {
+            return Ret::Left;
+        }
         let tree = self
             .directories
             .iter()

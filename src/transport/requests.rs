@@ -37,7 +37,7 @@ kinds! {
     Fsync "fsync", Setxattr "setxattr", Getxattr "getxattr", Listxattr "listxattr",
     Removexattr "removexattr", Flush "flush", Opendir "opendir", Readdir "readdir",
     Readdirplus "readdirplus", Releasedir "releasedir", Fsyncdir "fsyncdir", Access "access",
-    Create "create", Fallocate "fallocate", Lseek "lseek", Syncfs "syncfs", Tmpfile "tmpfile",
+    Create "create", Fallocate "fallocate", Lseek "lseek", CopyFileRange "copy_file_range", Syncfs "syncfs", Tmpfile "tmpfile",
     Statx "statx", Other "other",
 }
 

@@ -4,10 +4,13 @@ use super::Call;
 use crate::fs::SetAttr;
 use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{
-    FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID,
-    WriteIn, WriteOut,
+    CopyFileRangeIn, FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn,
+    WRITE_KILL_SUIDGID, WriteIn, WriteOut,
 };
-use crate::tree::{Errno, Result};
+use crate::tree::{Errno, NodeId, Result};
+
+/// Copying more bytes than this keeps a thread for long.
+const LONG_COPY: u64 = 1 << 20;
 
 impl Call<'_, '_> {
     pub(super) fn open(&mut self) -> Result<Answer> {
@@ -78,5 +81,24 @@ impl Call<'_, '_> {
         let found = self.fs().lseek(node, offset, whence)?;
         let offset = found.cast_unsigned();
         self.exchange.send(&LseekOut { offset })
+    }
+
+    pub(super) fn copy_file_range(&mut self) -> Result<Answer> {
+        let args: CopyFileRangeIn = self.exchange.fixed()?;
+        if args.flags != 0 {
+            return Err(Errno::INVAL);
+        }
+        let (from, to) = (self.node(), NodeId::from_raw(args.nodeid_out));
+        let long = self.patience == Patience::None && args.len > LONG_COPY;
+        if long || self.must_wait(from) || self.must_wait(to) {
+            return Ok(Answer::Later);
+        }
+        let caller = self.exchange.caller();
+        let copied =
+            self.fs()
+                .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)?;
+        // The filesystem copies less than 2^32 bytes at once.
+        let size = copied as u32;
+        self.exchange.send(&WriteOut { size, padding: 0 })
     }
 }

@@ -61,6 +61,7 @@ pub(crate) fn dispatch(
         Opcode::Write => call.write(),
         Opcode::Fallocate => call.fallocate(),
         Opcode::Lseek => call.lseek(),
+        Opcode::CopyFileRange => call.copy_file_range(),
         Opcode::Opendir => call.opendir(),
         Opcode::Readdir => call.readdir(),
         Opcode::Readdirplus => call.readdirplus(),
@@ -72,9 +73,8 @@ pub(crate) fn dispatch(
         Opcode::Release | Opcode::Releasedir | Opcode::Syncfs | Opcode::Destroy => DONE,
         Opcode::Flush | Opcode::Fsync | Opcode::Fsyncdir => Err(Errno::NOSYS),
         Opcode::Ioctl => Err(Errno::NOTTY),
-        // Locks are the kernel's own, copies it makes by reading and writing, and no request takes so
-        // long that interrupting it would help.
-        Opcode::Getlk | Opcode::Setlk | Opcode::Setlkw | Opcode::CopyFileRange => Err(Errno::NOSYS),
+        // Locks are the kernel's own, and no request takes so long that interrupting it would help.
+        Opcode::Getlk | Opcode::Setlk | Opcode::Setlkw => Err(Errno::NOSYS),
         Opcode::Interrupt | Opcode::Bmap | Opcode::Poll => Err(Errno::NOSYS),
     }
 }

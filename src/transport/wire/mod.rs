@@ -101,7 +101,7 @@ opcodes! {
     Readdirplus = 44, Readdirplus, ReadIn;
     Rename2 = 45, Rename, Rename2In;
     Lseek = 46, Lseek, LseekIn;
-    CopyFileRange = 47, Other, CopyFileRangeIn;
+    CopyFileRange = 47, CopyFileRange, CopyFileRangeIn;
     Syncfs = 50, Syncfs, SyncfsIn;
     Tmpfile = 51, Tmpfile, CreateIn;
     Statx = 52, Statx, StatxIn;

@@ -17,6 +17,9 @@ mod exchange;
 mod latency;
 mod negotiate;
 mod notify;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod offline;
 mod options;
 mod requests;
 mod ring;

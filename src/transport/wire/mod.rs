@@ -10,6 +10,8 @@ mod reply;
 pub(crate) use args::*;
 pub(crate) use attr::{AttrOut, EntryOut, StatxOut, negative_entry};
 pub(crate) use header::{InHeader, OutHeader};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use listing::Dirent;
 pub(crate) use listing::Listing;
 pub(crate) use reply::*;
 

@@ -342,3 +342,11 @@ fn a_filesystem_out_of_inodes_says_so_and_works_on() {
     )
     .is_ok()));
 }
+
+#[test]
+fn syncfs_succeeds() {
+    let mount = Daemon::start();
+    std::fs::write(mount.path("file"), "content").unwrap();
+    rustix::fs::syncfs(File::open(mount.root()).unwrap()).unwrap();
+    File::open(mount.path("file")).unwrap().sync_all().unwrap();
+}

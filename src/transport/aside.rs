@@ -1,5 +1,6 @@
 //! Threads for requests that have to wait.
 
+use crate::transport::cpus::stay_on;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,8 @@ const MOST: usize = 64;
 #[derive(Clone, Default)]
 pub(crate) struct Aside {
     busy: Arc<AtomicUsize>,
+    /// The CPUs the threads run on; those of whoever starts them if empty.
+    cpus: Arc<[usize]>,
 }
 
 /// Counts a thread as long as it works, however that ends.
@@ -24,6 +27,14 @@ impl Drop for Place {
 }
 
 impl Aside {
+    /// Threads that run on `cpus`, wherever those who bring work stay.
+    pub(crate) fn on(cpus: Vec<usize>) -> Aside {
+        Aside {
+            cpus: cpus.into(),
+            ..Aside::default()
+        }
+    }
+
     /// Has `work` done in a thread of its own, or at once by this one if there are too many.
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
@@ -33,11 +44,12 @@ impl Aside {
         }
         // A thread that cannot be started must not take the work with it.
         let work = Arc::new(Mutex::new(Some(work)));
-        let for_thread = work.clone();
+        let (for_thread, cpus) = (work.clone(), self.cpus.clone());
         let started = std::thread::Builder::new()
             .name("norefs-aside".to_owned())
             .spawn(move || {
                 let _place = place;
+                stay_on(&cpus);
                 let work = for_thread.lock().take();
                 work.into_iter().for_each(|work| work());
             });
@@ -51,6 +63,7 @@ impl Aside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::cpus;
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -63,6 +76,19 @@ mod tests {
         aside.run(move || done.send(()).unwrap());
         finished.recv_timeout(Duration::from_secs(10)).unwrap();
         release.send(()).unwrap();
+    }
+
+    #[test]
+    fn threads_leave_the_cpu_of_who_starts_them() {
+        let everywhere = cpus::usable();
+        let aside = Aside::on(everywhere.clone());
+        let (done, finished) = mpsc::channel();
+        let starter = std::thread::spawn(move || {
+            stay_on(&cpus::usable()[..1]);
+            aside.run(move || done.send(cpus::usable()).unwrap());
+        });
+        assert_eq!(finished.recv().unwrap(), everywhere);
+        starter.join().unwrap();
     }
 
     #[test]

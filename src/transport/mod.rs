@@ -11,6 +11,7 @@ mod carry;
 mod channel;
 #[cfg(feature = "seams")]
 pub mod constant;
+mod cpus;
 mod device;
 mod dispatch;
 mod exchange;

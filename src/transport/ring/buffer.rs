@@ -4,6 +4,7 @@
 //!   0  in_out   the request's header; over it goes the reply's
 //! 128  op_in    the arguments of fixed size
 //! 256  entry    which request this is, and how many bytes of payload
+//! 288  vectors  where the two parts are, for the registration
 //! 4096 payload  what follows the arguments; over it goes the answer
 //! ```
 //! (`struct fuse_uring_req_header`, and the two vectors of `FUSE_IO_URING_CMD_REGISTER`.)
@@ -14,7 +15,7 @@
 use crate::transport::exchange::{Answer, Exchange};
 use crate::transport::wire::{InHeader, OutHeader};
 use memmap2::MmapMut;
-use std::io::{self, IoSliceMut};
+use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Where the payload begins: on a page of its own.
@@ -30,9 +31,12 @@ struct RingHeader {
     payload_size: u32,
     padding: u32,
     reserved: u64,
+    /// Two `struct iovec`, which the kernel reads once.
+    vectors: [[usize; 2]; 2],
 }
 
-const _: () = assert!(size_of::<RingHeader>() == 288 && size_of::<RingHeader>() <= HEADER_ROOM);
+const _: () = assert!(std::mem::offset_of!(RingHeader, vectors) == 288);
+const _: () = assert!(size_of::<RingHeader>() <= HEADER_ROOM);
 
 /// The memory of one entry.
 pub(crate) struct Buffer(MmapMut);
@@ -49,10 +53,13 @@ impl Buffer {
         (header, payload)
     }
 
-    /// What to tell the kernel of it: where the header is and where the payload.
-    pub(crate) fn vectors(&mut self) -> [IoSliceMut<'_>; 2] {
-        let (header, payload) = self.0.split_at_mut(HEADER_ROOM);
-        [IoSliceMut::new(header), IoSliceMut::new(payload)]
+    /// What to tell the kernel of it: where two vectors are that say where header and payload are.
+    pub(crate) fn vectors(&mut self) -> *const [[usize; 2]; 2] {
+        let start = self.0.as_mut_ptr() as usize;
+        let payload = self.0.len() - HEADER_ROOM;
+        let (header, _) = self.parts();
+        header.vectors = [[start, HEADER_ROOM], [start + HEADER_ROOM, payload]];
+        &raw const header.vectors
     }
 
     /// What the reply is to be committed with.
@@ -126,6 +133,16 @@ mod tests {
         assert_eq!((exchange.header.unique, exchange.header.nodeid), (77, 5));
         assert_eq!((exchange.args[0], exchange.args.len()), (9, 128));
         assert_eq!(&exchange.buffer[..exchange.sent], b"name\0");
+    }
+
+    #[test]
+    fn the_vectors_tell_of_both_parts_and_lie_in_the_first() {
+        let mut buffer = with_request(5);
+        let at = buffer.vectors() as usize;
+        let [[header, first], [payload, second]] = buffer.parts().0.vectors;
+        assert!((header + 288..header + first).contains(&at));
+        assert_eq!((first, second, payload), (4096, 8192, header + 4096));
+        assert_eq!(buffer.exchange().header.unique, 77);
     }
 
     #[test]

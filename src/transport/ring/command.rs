@@ -2,7 +2,6 @@
 
 use io_uring::squeue::Entry128;
 use io_uring::{opcode, types};
-use std::io::IoSliceMut;
 use std::os::fd::RawFd;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -36,17 +35,17 @@ fn request(queue: u16, commit_id: u64) -> [u8; 80] {
     bytes
 }
 
-/// Gives the kernel an entry's memory, and takes the first request.
-pub(super) fn register(queue: u16, vectors: &[IoSliceMut<'_>; 2]) -> Entry128 {
+/// Gives the kernel an entry's memory, of which two vectors tell, and takes the first request.
+pub(super) fn register(queue: u16, vectors: *const [[usize; 2]; 2]) -> Entry128 {
     let mut entry = opcode::UringCmd80::new(DEVICE, REGISTER)
         .cmd(request(queue, 0))
-        .addr(Some(vectors.as_ptr() as u64))
+        .addr(Some(vectors as u64))
         .build();
     // SAFETY: an `Entry128` is a `struct io_uring_sqe` of 128 plain bytes, and its `len` are the
     // four at this offset, aligned. The crate has no setter for it.
     unsafe {
         let len = std::ptr::from_mut(&mut entry).cast::<u8>().add(LEN_AT);
-        len.cast::<u32>().write(vectors.len() as u32);
+        len.cast::<u32>().write(2);
     }
     entry
 }

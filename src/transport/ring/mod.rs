@@ -25,9 +25,9 @@
 
 mod buffer;
 mod command;
-mod cpus;
 mod worker;
 
+use crate::transport::cpus;
 use crate::transport::exchange::Serve;
 use std::io;
 use std::os::fd::AsFd;

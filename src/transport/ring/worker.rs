@@ -7,8 +7,8 @@
 
 use super::buffer::Buffer;
 use super::command;
-use super::cpus::{Assignment, stay_on};
 use crate::transport::aside::Aside;
+use crate::transport::cpus::{self, Assignment};
 use crate::transport::exchange::{Answer, Patience, Serve};
 use io_uring::squeue::Entry128;
 use io_uring::{IoUring, cqueue, opcode, types};
@@ -75,12 +75,15 @@ pub(super) struct Worker {
     queues: Vec<u16>,
     depth: usize,
     side: Arc<Side>,
+    aside: Aside,
 }
 
 impl Worker {
     /// Makes the ring, for the calling thread alone, and pins the thread.
     pub(super) fn new(assignment: Assignment, depth: usize) -> io::Result<Worker> {
-        stay_on(&assignment.cpus);
+        // Those are for the threads aside as well, which must not stay on this one's CPU.
+        let everywhere = cpus::usable();
+        cpus::stay_on(&assignment.cpus);
         let entries = assignment.queues.len() * depth;
         let ring = IoUring::builder()
             .dontfork()
@@ -93,6 +96,7 @@ impl Worker {
             queues: assignment.queues,
             depth,
             side: Arc::new(Side::new()?),
+            aside: Aside::on(everywhere),
         })
     }
 
@@ -107,8 +111,9 @@ impl Worker {
             ring: self.ring,
             entries: Vec::new(),
             living: 0,
+            early: Vec::new(),
             side: self.side,
-            aside: Aside::default(),
+            aside: self.aside,
         };
         let queues = self.queues.iter();
         let mut wanted = queues.flat_map(|queue| std::iter::repeat_n(*queue, self.depth));
@@ -127,6 +132,8 @@ pub(super) struct Registered {
     entries: Vec<Entry>,
     /// Entries that have not ended.
     living: usize,
+    /// What completed while entries were registered.
+    early: Vec<cqueue::Entry>,
     side: Arc<Side>,
     aside: Aside,
 }
@@ -134,21 +141,22 @@ pub(super) struct Registered {
 impl Registered {
     fn add(&mut self, queue: u16, payload: usize) -> io::Result<()> {
         let mut buffer = ManuallyDrop::new(Buffer::new(payload)?);
-        let number = self.entries.len() as u64;
-        let vectors = buffer.vectors();
-        self.push(command::register(queue, &vectors).user_data(number));
-        // The vectors are read while this is submitted.
-        self.ring.submit()?;
-        let refused = self.ring.completion().find(|done| done.result() < 0);
-        if let Some(refused) = refused {
-            return Err(io::Error::from_raw_os_error(-refused.result()));
-        }
-        self.living += 1;
+        let number = self.entries.len();
+        let register = command::register(queue, buffer.vectors());
         self.entries.push(Entry {
             queue,
             buffer: Some(buffer),
         });
-        Ok(())
+        self.push(register.user_data(number as u64));
+        self.ring.submit()?;
+        self.living += 1;
+        // Other queues may be complete, and so a request here already.
+        self.early.extend(self.ring.completion());
+        let refused = |done: &&cqueue::Entry| done.result() < 0;
+        match self.early.iter().find(refused) {
+            Some(refused) => Err(io::Error::from_raw_os_error(-refused.result())),
+            None => Ok(()),
+        }
     }
 
     /// Makes the kernel go on without rings, as long as not all queues are registered.
@@ -159,7 +167,7 @@ impl Registered {
 
     fn push(&mut self, entry: Entry128) {
         // SAFETY: what the entry points to is memory of a `Buffer`, kept until the kernel has ended
-        // the entry, or vectors that are submitted before they go.
+        // the entry.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         // There is room for all entries at once.
         debug_assert!(pushed.is_ok());
@@ -174,19 +182,19 @@ impl Registered {
     /// Serves until the connection has ended or [`Side::stop`] is called.
     pub(super) fn run(mut self, serve: &Arc<dyn Serve>) -> io::Result<()> {
         self.watch_side();
-        let mut completed: Vec<cqueue::Entry> = Vec::with_capacity(self.entries.len() + 2);
+        let mut completed = std::mem::take(&mut self.early);
         while self.living > 0 && !self.side.stop.load(Ordering::Acquire) {
-            match self.ring.submit_and_wait(1) {
-                Ok(_) => {}
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(error),
-            }
-            completed.extend(self.ring.completion());
             for done in completed.drain(..) {
                 match done.user_data() {
                     SIDE => self.side_answered(),
                     NOBODY => {}
                     number => self.entry_completed(serve, number as usize, done.result()),
+                }
+            }
+            if self.living > 0 {
+                match self.ring.submit_and_wait(1) {
+                    Err(error) if !is_passing(&error) => return Err(error),
+                    _ => completed.extend(self.ring.completion()),
                 }
             }
         }

@@ -9,7 +9,7 @@ use crate::tree::{Errno, InodeRef, NAME_MAX, Result};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The live configuration: replaced as a whole at run time, read on every request.
 #[derive(Clone, Debug)]
@@ -47,6 +47,40 @@ const BLOCK_SIZE: u32 = 4096;
 /// Closer to the limit than this, inodes are created one at a time so that the limit is exact. More
 /// than the number of requests ever being served at once.
 const INODE_MARGIN: u64 = 1024;
+
+/// How long after a name was removed the kernel may still be about to forget its inode. It does so
+/// after the removal was answered, and what is forgotten comes by another way than what is asked.
+const PARTING: Duration = Duration::from_millis(if cfg!(feature = "fuzzing") { 0 } else { 50 });
+
+/// When a name was last removed.
+#[derive(Debug)]
+pub(super) struct Removals {
+    since: Instant,
+    /// Milliseconds after `since`, and one; 0 if nothing was removed yet.
+    last: AtomicU64,
+}
+
+impl Removals {
+    pub(super) fn new() -> Removals {
+        Removals {
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_millis() as u64 + 1
+    }
+
+    pub(super) fn note(&self) {
+        self.last.store(self.now(), Relaxed);
+    }
+
+    fn recent(&self) -> bool {
+        let last = self.last.load(Relaxed);
+        last != 0 && self.now() - last.min(self.now()) < PARTING.as_millis() as u64
+    }
+}
 
 /// Bytes in use by one filesystem.
 #[derive(Debug, Default)]
@@ -119,6 +153,12 @@ impl Drop for Charge {
 }
 
 impl Fs {
+    /// Whether room may be about to come: a name was removed a moment ago, and the kernel may not have
+    /// forgotten its inode yet. Whoever is told ENOSPC may then try again, for at most 50 ms.
+    pub fn room_may_come(&self) -> bool {
+        self.removals.recent()
+    }
+
     /// True numbers: blocks of memory by `max_bytes`, inodes by `max_inodes`.
     pub fn statfs(&self) -> StatFs {
         let config = self.config.load();

@@ -64,7 +64,7 @@ pub use xattr::Xattr;
 
 use crate::tree::{Attr, Errno, InodeRef, NodeId, Outcomes, Result, Tree};
 use arc_swap::ArcSwap;
-use limits::Ledger;
+use limits::{Ledger, Removals};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -73,6 +73,7 @@ pub struct Fs {
     tree: Tree<Node>,
     config: ArcSwap<Config>,
     ledger: Arc<Ledger>,
+    removals: Removals,
     /// Held while an inode is created close to the limit.
     last_inodes: Mutex<()>,
 }
@@ -86,6 +87,7 @@ impl Fs {
             tree: Tree::with_extension(Attr { nlink, ..root }),
             config: ArcSwap::from_pointee(config),
             ledger: Arc::default(),
+            removals: Removals::new(),
             last_inodes: Mutex::new(()),
         }
     }

@@ -16,6 +16,7 @@ impl Fs {
     pub fn unlink(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
         self.tree.unlink(&self.get(parent)?, name, Time::now())?;
+        self.removals.note();
         Ok(Committed::new((), [parent]))
     }
 
@@ -26,6 +27,7 @@ impl Fs {
     pub fn rmdir(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
         self.tree.rmdir(&self.get(parent)?, name, Time::now())?;
+        self.removals.note();
         Ok(Committed::new((), [parent]))
     }
 
@@ -70,6 +72,8 @@ impl Fs {
         if !done.changed {
             return Ok(Committed::new((), []));
         }
+        // Maybe over another name.
+        self.removals.note();
         let stale = [Some(from.0), Some(to.0), Some(done.moved), done.exchanged];
         Ok(Committed::new((), stale.into_iter().flatten()))
     }
@@ -102,6 +106,30 @@ mod tests {
             bed.fs.write(&USER, file, 0, b"x", false).err(),
             Some(Errno::STALE)
         );
+    }
+
+    #[test]
+    fn room_may_come_for_a_moment_after_a_removal() {
+        let bed = Bed::new();
+        bed.file("f");
+        bed.dir("d");
+        bed.file("g");
+        let (fs, root) = (&bed.fs, bed.root());
+        let fades = || {
+            assert!(fs.room_may_come());
+            while fs.room_may_come() {
+                std::thread::yield_now();
+            }
+        };
+        assert!(!fs.room_may_come());
+        stale(fs.unlink(&USER, root, b"f"));
+        fades();
+        stale(fs.rmdir(&USER, root, b"d"));
+        fades();
+        stale(fs.rename(&USER, (root, b"g"), (root, b"h"), 0));
+        fades();
+        assert!(fs.unlink(&USER, root, b"x").is_err());
+        assert!(!fs.room_may_come());
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+const NO_ROOM: Answer = Answer::Error(Errno::NOSPC);
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+
 /// What the threads that serve a mount share.
 pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
@@ -42,6 +45,25 @@ impl Shared {
             ended: AtomicBool::new(false),
             #[cfg(feature = "seams")]
             seams: Arc::default(),
+        }
+    }
+
+    /// Lets the filesystem answer. A handler that panics answers EIO.
+    fn call(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
+        let (kind, node) = (wire::kind(exchange.header.opcode), exchange.node());
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(feature = "seams")]
+            self.seams.before_call(kind, node);
+            dispatch(self, exchange, patience)
+        }));
+        debug_assert!(!crossbeam_epoch::is_pinned());
+        match called {
+            Ok(answer) => answer.unwrap_or_else(Answer::Error),
+            Err(panic) if cfg!(feature = "fuzzing") => std::panic::resume_unwind(panic),
+            Err(_) => {
+                tracing::error!(kind = kind.name(), node = node.raw(), "a handler panicked");
+                Answer::Error(Errno::IO)
+            }
         }
     }
 
@@ -75,20 +97,15 @@ impl Serve for Shared {
             return Answer::Later;
         }
         let arrived = Instant::now();
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            #[cfg(feature = "seams")]
-            self.seams.before_call(kind, node);
-            dispatch(self, exchange, patience)
-        }));
-        let answer = match called {
-            Ok(answer) => answer.unwrap_or_else(Answer::Error),
-            Err(panic) if cfg!(feature = "fuzzing") => std::panic::resume_unwind(panic),
-            Err(_) => {
-                tracing::error!(kind = kind.name(), node = node.raw(), "a handler panicked");
-                Answer::Error(Errno::IO)
+        let mut answer = self.call(exchange, patience);
+        while answer == NO_ROOM && self.fs.room_may_come() {
+            // What is forgotten gives room back, and may have been overtaken by this request.
+            if patience == Patience::None {
+                return Answer::Later;
             }
-        };
-        debug_assert!(!crossbeam_epoch::is_pinned());
+            std::thread::sleep(BETWEEN_TRIES);
+            answer = self.call(exchange, patience);
+        }
         if answer == Answer::Later {
             return answer;
         }

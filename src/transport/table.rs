@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// The file-system type of a norefs mount, as the mount table shows it.
 pub const FS_TYPE: &str = "fuse.norefs";
 
+/// How often the table is read, if it keeps changing.
+const READS: usize = 16;
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountEntry {
@@ -37,7 +40,17 @@ impl MountEntry {
 
 /// The mounts of this process's mount namespace, in the order they were made. `ENOENT` without `/proc`.
 pub fn read() -> io::Result<Vec<MountEntry>> {
-    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+    let text = || std::fs::read("/proc/self/mountinfo");
+    // The kernel hands it out in pieces. If mounts come or go in between, others may be left out.
+    let mut seen = text()?;
+    for _ in 0..READS {
+        let again = text()?;
+        if again == seen {
+            break;
+        }
+        seen = again;
+    }
+    Ok(parse(&seen))
 }
 
 /// The mount that is visible at exactly `mount_point`, an absolute path without symbolic links.

@@ -373,6 +373,23 @@ fn a_copy_goes_from_one_file_to_another() {
 }
 
 #[test]
+fn a_copy_of_what_has_to_be_waited_for_is_made_later() {
+    let o = &mut Offline::new(Cache::Forever);
+    let slow = entry(o, (Lookup, ROOT, b"", b"slow\0")).nodeid;
+    let file = file(o, b"file\0");
+    let copy = args(|copy: &mut CopyFileRangeIn| (copy.nodeid_out, copy.len) = (file, 7));
+    let asking = (CopyFileRange, slow, bytes(&copy), &b""[..]);
+    let hurried = Asked {
+        patience: Patience::None,
+        ..asked(asking)
+    };
+    assert_eq!(o.ask(&hurried), Answer::Later);
+    ask(o, asking).unwrap();
+    let read = ask(o, (Read, file, bytes(&reading(0, 99)), b"")).unwrap();
+    assert_eq!(read, SLOW_CONTENT[..7]);
+}
+
+#[test]
 fn what_has_to_be_waited_for_is_answered_later() {
     let mut name = SLOW.to_vec();
     name.push(0);

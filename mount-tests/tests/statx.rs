@@ -1,7 +1,7 @@
 //! The time of birth, which only statx shows.
 
 use mount_tests::{Daemon, InProcess, same_as_tmpfs};
-use norefs::transport::{Cache, RequestKind};
+use norefs::transport::{Cache, Options, RequestKind};
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, Timespec, Timestamps, statx, utimensat};
 use std::path::Path;
 
@@ -27,6 +27,22 @@ fn the_time_of_birth_is_asked_for_once() {
     let before = mount.requests().total();
     (0..50).for_each(|_| ask());
     assert_eq!(mount.requests().total(), before);
+}
+
+#[test]
+fn a_mount_may_do_without() {
+    let mount = InProcess::with(&Options {
+        btime: false,
+        ..Options::default()
+    });
+    let ask = |name: &str| {
+        std::fs::write(mount.path(name), "").unwrap();
+        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        let statx = statx(CWD, mount.path(name), AtFlags::empty(), mask).unwrap();
+        assert_eq!(statx.stx_mask & StatxFlags::BTIME.bits(), 0);
+    };
+    assert_eq!(mount.count(RequestKind::Statx, || ask("a")), 1);
+    assert_eq!(mount.count(RequestKind::Statx, || ask("b")), 0);
 }
 
 #[test]

@@ -164,7 +164,8 @@ impl Offline {
         let fs = &self.shared.fs;
         for (&nodeid, &n) in &self.given {
             if n > 0 {
-                fs.forget(NodeId::from_raw(nodeid), n);
+                let counted = fs.tree().forget(NodeId::from_raw(nodeid), n);
+                assert!(counted, "a lookup was told that was not counted");
             }
         }
         self.given.clear();

@@ -166,6 +166,38 @@ fn a_file_without_a_name_can_be_linked_or_forgotten() {
 }
 
 #[test]
+fn what_was_forgotten_as_often_as_it_was_told_is_gone() {
+    let o = &mut Offline::new(Cache::Forever);
+    let files = [file(o, b"a\0"), file(o, b"b\0")];
+    for name in [b"a\0", b"b\0"] {
+        entry(o, (Lookup, ROOT, b"", name));
+        ask(o, (Unlink, ROOT, b"", name)).unwrap();
+    }
+    let once = ForgetIn { nlookup: 1 };
+    for (file, errno) in files
+        .into_iter()
+        .flat_map(|f| [(f, None), (f, Some(Errno::STALE))])
+    {
+        let forget = asked((Forget, file, bytes(&once), b""));
+        assert_eq!(o.ask(&forget), Answer::Nothing);
+        assert_eq!(ask(o, (Getattr, file, &[0; 16], b"")).err(), errno);
+    }
+    let files = [file(o, b"a\0"), file(o, b"b\0"), file(o, b"c\0")];
+    let all = files.map(|nodeid| ForgetOne { nodeid, nlookup: 1 });
+    let batch = BatchForgetIn {
+        count: 2,
+        _dummy: 0,
+    };
+    for name in [b"a\0", b"b\0", b"c\0"] {
+        ask(o, (Unlink, ROOT, b"", name)).unwrap();
+    }
+    let forget = asked((BatchForget, 0, bytes(&batch), all.as_bytes()));
+    assert_eq!(o.ask(&forget), Answer::Nothing);
+    let left = files.map(|file| ask(o, (Getattr, file, &[0; 16], b"")).is_ok());
+    assert_eq!(left, [false, false, true]);
+}
+
+#[test]
 fn bytes_go_where_they_are_to_be() {
     let o = &mut Offline::new(Cache::Forever);
     let file = file(o, b"file\0");

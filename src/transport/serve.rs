@@ -91,7 +91,9 @@ impl Serve for Shared {
     /// [`Answer::Later`] comes only where there is no [`Patience`]; the request is as it came, and not
     /// counted.
     fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
-        let (kind, node) = (wire::kind(exchange.header.opcode), exchange.node());
+        let kind = wire::kind(exchange.header.opcode);
+        #[cfg(feature = "seams")]
+        let node = exchange.node();
         #[cfg(feature = "seams")]
         if patience == Patience::None && self.seams.wants(kind, node) {
             return Answer::Later;

@@ -5,6 +5,7 @@
 
 use crate::transport::wire::OutHeader;
 use crate::tree::{Errno, NodeId};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::ioctl::{Setter, ioctl, opcode};
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -47,6 +48,17 @@ pub(crate) fn open_device() -> io::Result<File> {
     File::options().read(true).write(true).open(DEVICE)
 }
 
+/// What came of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A request of this many bytes.
+    Request(usize),
+    /// Nothing this time.
+    Nothing,
+    /// The connection has ended.
+    End,
+}
+
 impl Channel {
     /// Takes the connection out of a session that has mounted and negotiated.
     ///
@@ -68,17 +80,24 @@ impl Channel {
         Ok(Channel(other))
     }
 
-    /// Waits for a request and reads it into `buffer`. `None`: the connection has ended.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            match rustix::io::read(&self.0, &mut *buffer) {
-                Ok(length) => return Ok(Some(length)),
-                // The request was taken back before it was read, or it is nobody's turn.
-                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            }
+    /// Waits for a request and reads it into `buffer`.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        match rustix::io::read(&self.0, buffer) {
+            Ok(length) => Ok(Received::Request(length)),
+            // It was taken back before it was read, or it is nobody's turn.
+            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => Ok(Received::Nothing),
+            Err(Errno::NODEV | Errno::CONNABORTED) => Ok(Received::End),
+            Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Whether [`receive`](Channel::receive) waits, as it does at first.
+    pub(crate) fn set_waiting(&self, waits: bool) -> io::Result<()> {
+        let flags = match waits {
+            true => OFlags::empty(),
+            false => OFlags::NONBLOCK,
+        };
+        Ok(fcntl_setfl(&self.0, flags)?)
     }
 
     /// Answers the request `unique` that came through this channel.

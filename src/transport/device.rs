@@ -1,15 +1,22 @@
 //! The classic channel: threads that each read a request from the device, answer it, and read the
 //! next.
 //!
+//! While requests follow each other closely a reader does not sleep between them: it looks again and
+//! again, each time letting its CPU have whoever else wants it ([`Eagerness`]). Its caller is on that
+//! CPU more often than not, and then nothing has to be woken at all.
+//!
 //! What would keep such a thread waiting (content that has to be fetched from the source first) moves to a
 //! thread aside, of which there are as many as there is to wait for, and the reader goes on.
 
+mod eagerness;
+
 use crate::transport::aside::Aside;
-use crate::transport::channel::Channel;
+use crate::transport::channel::{Channel, Received};
 use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::wire::{self, ARGS_ROOM, InHeader};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
+use eagerness::Eagerness;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -37,9 +44,10 @@ pub(crate) fn start(
     payload: usize,
     readers: usize,
 ) -> io::Result<Readers> {
-    let reader = Reader {
+    let mut reader = Reader {
         serve,
         channel,
+        alone: false,
         payload,
         spare: Arc::default(),
         threads: Aside::default(),
@@ -47,6 +55,8 @@ pub(crate) fn start(
     };
     let aside = reader.aside.clone();
     let more: Vec<_> = (1..readers).map_while(|n| reader.another(n)).collect();
+    // Beside a ring there are others, and little to be eager for.
+    reader.alone = Arc::strong_count(&reader.channel) == 1;
     // Started last: whatever fails, no thread is left without a connection.
     let first = thread(0).spawn(move || reader.run())?;
     Ok(Readers { first, more, aside })
@@ -80,6 +90,8 @@ fn thread(number: usize) -> std::thread::Builder {
 struct Reader {
     serve: Arc<dyn Serve>,
     channel: Arc<Channel>,
+    /// Nobody else reads from the channel.
+    alone: bool,
     payload: usize,
     spare: Arc<Mutex<Vec<Letter>>>,
     threads: Aside,
@@ -90,14 +102,15 @@ struct Reader {
 impl Reader {
     /// Starts one more reader; `None` if there can be none.
     fn another(&self, number: usize) -> Option<JoinHandle<io::Result<()>>> {
-        let channel = match self.channel.another() {
-            Ok(channel) => Arc::new(channel),
+        let (channel, alone) = match self.channel.another() {
+            Ok(channel) => (Arc::new(channel), true),
             // The kernel is too old: the readers share the one channel.
-            Err(_) => self.channel.clone(),
+            Err(_) => (self.channel.clone(), false),
         };
         let reader = Reader {
             serve: self.serve.clone(),
             channel,
+            alone,
             payload: self.payload,
             spare: self.spare.clone(),
             threads: self.threads.clone(),
@@ -111,14 +124,18 @@ impl Reader {
 
     fn run(self) -> io::Result<()> {
         let mut letter = self.letter();
-        while let Some(length) = self.channel.receive(&mut letter.bytes)? {
-            letter.length = length;
+        let mut eagerness = Eagerness::default();
+        loop {
+            match eagerness.receive(&self.channel, self.alone, &mut letter.bytes)? {
+                Received::Request(length) => letter.length = length,
+                Received::Nothing => continue,
+                Received::End => return Ok(()),
+            }
             if let Kept::Later = letter.answer(&*self.serve, &self.channel, Patience::None) {
                 let full = std::mem::replace(&mut letter, self.letter());
                 self.put_aside(full);
             }
         }
-        Ok(())
     }
 
     fn letter(&self) -> Letter {

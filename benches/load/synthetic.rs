@@ -2,9 +2,11 @@
 
 use super::contest::{empty, resident};
 use super::shape::{self, File};
-use norefs::fs::{Backing, Fs, Loaded};
-use norefs::tree::{Attr, Kind, NodeId, Result, Time};
+use norefs::fs::{Backing, Fs, Loaded, Origin};
+use norefs::tree::{Attr, Kind, NodeId, Result, Seed, Time};
 use serde::Serialize;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// What it took.
@@ -16,9 +18,21 @@ pub struct Synthetic {
     resident: u64,
 }
 
-struct Content(#[allow(dead_code)] [u64; 3]);
+/// Keeps the names, as the source does, and knows the content of every file: zeros.
+#[derive(Default)]
+struct MadeUp {
+    names: Mutex<Vec<(u64, Arc<[u8]>)>>,
+}
 
-impl Backing for Content {
+impl Origin for MadeUp {
+    fn backing(self: Arc<Self>, _seed: Seed) -> Box<dyn Backing> {
+        Box::new(Zeros)
+    }
+}
+
+struct Zeros;
+
+impl Backing for Zeros {
     fn read_at(&self, _offset: u64, buf: &mut [u8]) -> Result<usize> {
         buf.fill(0);
         Ok(buf.len())
@@ -28,15 +42,21 @@ impl Backing for Content {
 pub fn run(files: u64) -> Result<Synthetic> {
     let before = resident();
     let fs = empty();
+    let origin = Arc::new(MadeUp::default());
+    fs.set_origin(origin.clone())?;
     let started = Instant::now();
     for (upper, below) in shape::directories(files) {
-        let upper = directory(&fs, NodeId::ROOT, upper)?;
+        let upper = fs.load(
+            NodeId::ROOT,
+            shape::name(upper).as_bytes(),
+            described(Kind::Directory, 4096, 0),
+        )?;
+        origin.keep(upper, below.iter().copied());
         for first in below {
-            let directory = directory(&fs, upper, first)?;
-            let mut last = NodeId::ROOT;
-            for number in shape::files_in(first, files) {
-                last = file(&fs, directory, number, last)?;
-            }
+            let name = shape::name(first);
+            let directory = fs.load(upper, name.as_bytes(), described(Kind::Directory, 4096, 0))?;
+            fill(&fs, directory, shape::files_in(first, files))?;
+            origin.keep(directory, shape::files_in(first, files));
         }
     }
     Ok(Synthetic {
@@ -47,38 +67,54 @@ pub fn run(files: u64) -> Result<Synthetic> {
     })
 }
 
-fn directory(fs: &Fs, parent: NodeId, number: u64) -> Result<NodeId> {
-    let new = Loaded {
-        attr: attr(Kind::Directory, 2, 4096),
+impl MadeUp {
+    fn keep(&self, directory: NodeId, numbers: impl Iterator<Item = u64>) {
+        let mut names = Vec::new();
+        for number in numbers {
+            names.extend_from_slice(shape::name(number).as_bytes());
+            names.push(0);
+        }
+        let mut all = self.names.lock().expect("nobody panics");
+        all.push((directory.raw(), names.into()));
+    }
+}
+
+fn fill(fs: &Fs, directory: NodeId, numbers: Range<u64>) -> Result<()> {
+    let mut filling = fs.fill(directory, shape::PER_DIRECTORY as usize)?;
+    let mut last = directory;
+    for number in numbers {
+        let (name, target) = (shape::name(number), shape::name(number.saturating_sub(2)));
+        let new = match shape::file(number) {
+            File::HardLink => {
+                filling.link(last, name.as_bytes())?;
+                continue;
+            }
+            File::Symlink => Loaded {
+                target: Some(target.as_bytes()),
+                ..described(Kind::Symlink, 0, number)
+            },
+            File::Attributed => Loaded {
+                xattrs: vec![((*b"user.norefs").into(), (*b"value").into())],
+                ..described(Kind::Regular, 1, number)
+            },
+            File::Regular(size) => described(Kind::Regular, size, number),
+        };
+        last = filling.add(name.as_bytes(), new)?;
+    }
+    Ok(())
+}
+
+fn described(kind: Kind, size: u64, number: u64) -> Loaded<'static> {
+    Loaded {
+        attr: attr(kind, 1 + u32::from(kind == Kind::Directory), size),
         target: None,
         xattrs: Vec::new(),
         backing: None,
-    };
-    fs.load(parent, shape::name(number).as_bytes(), new)
-}
-
-fn file(fs: &Fs, parent: NodeId, number: u64, last: NodeId) -> Result<NodeId> {
-    let name = shape::name(number);
-    let target = shape::name(number.saturating_sub(2));
-    let new = |kind, size: u64| Loaded {
-        attr: attr(kind, 1, size),
-        target: (kind == Kind::Symlink).then_some(target.as_bytes()),
-        xattrs: Vec::new(),
-        backing: (size > 0).then(|| Box::new(Content([number; 3])) as Box<dyn Backing>),
-    };
-    let new = match shape::file(number) {
-        File::HardLink => {
-            fs.load_link(last, parent, name.as_bytes())?;
-            return Ok(last);
-        }
-        File::Symlink => new(Kind::Symlink, 0),
-        File::Attributed => Loaded {
-            xattrs: vec![((*b"user.norefs").into(), (*b"value").into())],
-            ..new(Kind::Regular, 1)
-        },
-        File::Regular(size) => new(Kind::Regular, size),
-    };
-    fs.load(parent, name.as_bytes(), new)
+        seed: Some(Seed::new(
+            number as u32,
+            number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        )),
+    }
 }
 
 fn attr(kind: Kind, nlink: u32, size: u64) -> Attr {
@@ -97,8 +133,14 @@ impl Synthetic {
             self.files, self.entries
         );
         println!("| | |\n|---|---|");
-        println!("| resident, GiB | {:.3} |", self.resident as f64 / (1u64 << 30) as f64);
-        println!("| resident bytes per file | {:.1} |", self.resident as f64 / self.files as f64);
+        println!(
+            "| resident, GiB | {:.3} |",
+            self.resident as f64 / (1u64 << 30) as f64
+        );
+        println!(
+            "| resident bytes per file | {:.1} |",
+            self.resident as f64 / self.files as f64
+        );
         println!("| seconds | {:.2} |", self.seconds);
     }
 }

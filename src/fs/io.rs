@@ -4,7 +4,7 @@ use super::data::Memory;
 use super::privilege::Loss;
 use super::setattr::SIZE_MAX;
 use super::{Caller, Committed, Fs, Node};
-use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
+use crate::tree::{Attr, Errno, Ext, InodeRef, Kind, NodeId, Result, Time};
 use std::ops::Range;
 
 /// The allocation modes served, with the bits of fallocate(2).
@@ -43,7 +43,7 @@ impl Fs {
         let inode = self.regular(id)?;
         // Content comes before a size: a size seen without content is one of zeros only.
         let hole = length_within(&inode, offset, out);
-        let Some(node) = inode.ext() else {
+        let Some(node) = self.content_node(&inode) else {
             out[..hole].fill(0);
             return Ok(hole);
         };
@@ -61,7 +61,7 @@ impl Fs {
     pub fn try_read(&self, id: NodeId, offset: u64, out: &mut [u8]) -> Result<Option<usize>> {
         let inode = self.regular(id)?;
         let hole = length_within(&inode, offset, out);
-        let Some(node) = inode.ext() else {
+        let Some(node) = self.content_node(&inode) else {
             out[..hole].fill(0);
             return Ok(Some(hole));
         };
@@ -81,8 +81,10 @@ impl Fs {
         let Ok(inode) = self.get(id) else {
             return true;
         };
-        let Some(node) = inode.ext() else {
-            return true;
+        let node = match inode.ext() {
+            Ext::Made(node) => node,
+            Ext::Seed(_) => return false,
+            Ext::None => return true,
         };
         node.content
             .try_read()

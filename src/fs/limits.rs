@@ -197,14 +197,25 @@ impl Fs {
         max_inodes: u64,
         needed: impl FnOnce() -> bool,
     ) -> Result<Option<MutexGuard<'_, ()>>> {
-        if self.inodes_charged().saturating_add(INODE_MARGIN) < max_inodes {
-            return Ok(None);
+        let guard = self.room_for(1, max_inodes);
+        if guard.is_some() && needed() {
+            self.last_room(max_inodes)?;
         }
-        let guard = self.last_inodes.lock();
-        if needed() && self.inodes_charged() >= max_inodes {
-            return Err(Errno::NOSPC);
-        }
-        Ok(Some(guard))
+        Ok(guard)
+    }
+
+    /// Room for `names` more, which may be made without looking again. Else the turn to make as many as there is
+    /// [`last_room`](Fs::last_room) for, one after the other.
+    pub(super) fn room_for(&self, names: u64, max_inodes: u64) -> Option<MutexGuard<'_, ()>> {
+        let margin = names.saturating_mul(INODE_MARGIN);
+        let far = self.inodes_charged().saturating_add(margin) < max_inodes;
+        (!far).then(|| self.last_inodes.lock())
+    }
+
+    /// Whether one more fits, for whoever has the turn; ENOSPC.
+    pub(super) fn last_room(&self, max_inodes: u64) -> Result<()> {
+        let fits = self.inodes_charged() < max_inodes;
+        fits.then_some(()).ok_or(Errno::NOSPC)
     }
 }
 

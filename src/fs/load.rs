@@ -2,12 +2,15 @@
 //!
 //! These functions describe what is already there instead of changing something: no time moves, no
 //! link is counted that was not given. They may be called from several threads, a directory before
-//! what is in it.
+//! what is in it, but not beside requests: the limit of inodes would not be exact.
 
 use super::data::Backing;
 use super::xattr::{Xattr, Xattrs};
-use super::{Fs, Node};
-use crate::tree::{Attr, Kind, NewInode, NodeId, Result};
+use super::{Config, Fs, Node};
+use crate::tree::{self, Attr, Errno, Kind, NewInode, NodeId, Result, Seed};
+use arc_swap::Guard;
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 
 /// An inode as a source describes it.
 pub struct Loaded<'a> {
@@ -17,46 +20,125 @@ pub struct Loaded<'a> {
     pub target: Option<&'a [u8]>,
     /// Extended attributes. Names outside `user.`, `trusted.` and `security.` are left out.
     pub xattrs: Vec<Xattr>,
-    /// The content of a regular file; without it the file is one hole.
+    /// The content of a regular file. Without it, and without a seed, the file is one hole.
     pub backing: Option<Box<dyn Backing>>,
+    /// From what the [`Origin`] makes the content of a regular file when somebody asks for it: until then a file
+    /// takes no memory for its content. Without an origin it counts for nothing.
+    pub seed: Option<Seed>,
 }
 
-impl Fs {
-    /// A new inode under `parent`, whose attributes stay.
+/// Knows the content of many loaded files.
+pub trait Origin: Send + Sync {
+    /// The content of the file that was loaded with `seed`.
+    fn backing(self: Arc<Self>, seed: Seed) -> Box<dyn Backing>;
+}
+
+/// A directory that is being filled. Nobody else can change it meanwhile.
+pub struct Filling<'f> {
+    fs: &'f Fs,
+    config: Guard<Arc<Config>>,
+    /// The turn to make the last inodes, one by one.
+    last: Option<MutexGuard<'f, ()>>,
+    names: tree::Filling<'f, Node>,
+}
+
+impl Filling<'_> {
+    /// A new inode, whose attributes stay.
     ///
     /// # Errors
-    /// EEXIST, ENOENT, ENOTDIR, EINVAL, ENAMETOOLONG, ENOSPC beyond the limits, ESTALE.
-    pub fn load(&self, parent: NodeId, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
-        let config = self.config.load();
+    /// EEXIST, EINVAL, ENAMETOOLONG, ENOSPC beyond the limits.
+    pub fn add(&mut self, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
+        self.check_room()?;
+        let content = new.attr.kind == Kind::Regular && new.attr.size > 0;
+        let mut seed = new
+            .seed
+            .filter(|_| content && self.fs.origin.get().is_some());
         let size = new.attr.size;
         let mut ext = new
             .backing
-            .filter(|_| new.attr.kind == Kind::Regular && size > 0)
-            .map(|source| Node::backed(&self.ledger, source, size));
+            .filter(|_| content)
+            .map(|source| Node::backed(&self.fs.ledger, source, size));
         if !new.xattrs.is_empty() {
-            let xattrs = Xattrs::loaded(new.xattrs, &self.ledger, config.max_bytes)?;
-            *ext.get_or_insert_with(|| Node::new(&self.ledger))
-                .xattrs
-                .get_mut() = Some(Box::new(xattrs));
+            let xattrs = Xattrs::loaded(new.xattrs, &self.fs.ledger, self.config.max_bytes)?;
+            let node = || match seed.take() {
+                Some(seed) => self.fs.grown(seed, size),
+                None => Node::new(&self.fs.ledger),
+            };
+            *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
         }
-        let parent = self.get(parent)?;
-        let _room = self.room_for_inode(config.max_inodes)?;
         let inode = NewInode {
             attr: new.attr,
             target: new.target,
             ext,
         };
-        Ok(self.tree.create(&parent, name, inode, None)?.id())
+        self.names.create(name, inode, seed)
     }
 
     /// One more name of an inode already loaded, whose shown nlink stays.
     ///
     /// # Errors
-    /// As [`Fs::load`], and EPERM for a directory.
+    /// As [`Filling::add`], EPERM for a directory, ESTALE.
+    pub fn link(&mut self, id: NodeId, name: &[u8]) -> Result<()> {
+        let inode = self.fs.get(id)?;
+        if inode.links() > 0 {
+            self.check_room()?;
+        }
+        self.names.link(&inode, name)
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.last {
+            Some(_) => self.fs.last_room(self.config.max_inodes),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Fs {
+    /// Says what the seeds of the files that are loaded next mean.
+    ///
+    /// # Errors
+    /// EBUSY if that was said before.
+    pub fn set_origin(&self, origin: Arc<dyn Origin>) -> Result<()> {
+        self.origin.set(origin).map_err(|_| Errno::BUSY)
+    }
+
+    /// The node of a file of `size` bytes that was loaded with `seed`.
+    pub(super) fn grown(&self, seed: Seed, size: u64) -> Node {
+        match self.origin.get() {
+            Some(origin) => Node::backed(&self.ledger, origin.clone().backing(seed), size),
+            None => Node::new(&self.ledger),
+        }
+    }
+
+    /// Begins to fill the directory `parent` with at most `names` names.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR, ENOSPC, ESTALE.
+    pub fn fill(&self, parent: NodeId, names: usize) -> Result<Filling<'_>> {
+        let config = self.config.load();
+        Ok(Filling {
+            fs: self,
+            last: self.room_for(names as u64, config.max_inodes),
+            names: self.tree.fill(self.get(parent)?, names)?,
+            config,
+        })
+    }
+
+    /// A new inode under `parent`, as [`Filling::add`] makes it.
+    ///
+    /// # Errors
+    /// As [`Fs::fill`] and [`Filling::add`].
+    pub fn load(&self, parent: NodeId, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
+        self.fill(parent, 1)?.add(name, new)
+    }
+
+    /// One more name of an inode already loaded, as [`Filling::link`] makes it.
+    ///
+    /// # Errors
+    /// As [`Fs::fill`] and [`Filling::link`].
     pub fn load_link(&self, id: NodeId, parent: NodeId, name: &[u8]) -> Result<()> {
-        let (inode, parent) = (self.get(id)?, self.get(parent)?);
-        let _room = self.room_for_name(&inode, self.config.load().max_inodes)?;
-        self.tree.link(&inode, &parent, name, None)
+        self.fill(parent, 1)?.link(id, name)
     }
 
     /// The root's own attributes, whose kind stays a directory, and extended attributes; those are
@@ -88,8 +170,9 @@ impl Fs {
 mod tests {
     use super::*;
     use crate::fs::SetAttr;
-    use crate::fs::testing::{Bed, Broken, Fixed, ROOT, USER};
-    use crate::tree::{Errno, Time};
+    use crate::fs::testing::{self, Bed, Broken, Fixed, ROOT, USER};
+    use crate::tree::Time;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     const THEN: Time = Time {
         sec: 1_000,
@@ -111,6 +194,7 @@ mod tests {
             target: None,
             xattrs: Vec::new(),
             backing: None,
+            seed: None,
         }
     }
 
@@ -223,5 +307,106 @@ mod tests {
         );
         assert_eq!(bed.attr(file), attr);
         assert_eq!(bed.fs.ledger.used(), 0);
+    }
+
+    /// Knows one content, and how often it was asked for.
+    #[derive(Default)]
+    struct One(AtomicU32);
+
+    impl Origin for One {
+        fn backing(self: Arc<Self>, seed: Seed) -> Box<dyn Backing> {
+            self.0.fetch_add(1, Relaxed);
+            Box::new(Fixed(format!("{}-{}", seed.number, seed.bits()).into()))
+        }
+    }
+
+    fn seeded(bed: &Bed, name: &[u8], xattrs: Vec<Xattr>) -> NodeId {
+        let new = Loaded {
+            seed: Some(Seed::new(12, 345)),
+            xattrs,
+            ..loaded(described(Kind::Regular, 1, 6))
+        };
+        bed.fs.load(bed.root(), name, new).unwrap()
+    }
+
+    #[test]
+    fn content_comes_from_the_origin_when_it_is_asked_for() {
+        let (bed, origin) = (Bed::new(), Arc::new(One::default()));
+        bed.fs.set_origin(origin.clone()).unwrap();
+        assert_eq!(bed.fs.set_origin(origin.clone()), Err(Errno::BUSY));
+        let file = seeded(&bed, b"f", vec![]);
+        let chmod = SetAttr {
+            perm: Some(0o600),
+            ..SetAttr::default()
+        };
+        bed.fs.setattr(&ROOT, file, &chmod).unwrap().deliver(drop);
+        let (from, to) = ((bed.root(), &b"f"[..]), (bed.root(), &b"g"[..]));
+        bed.fs.rename(&ROOT, from, to, 0).unwrap().deliver(drop);
+        assert_eq!(bed.fs.listxattr(&ROOT, file).unwrap(), b"");
+        assert_eq!(bed.fs.getxattr(&ROOT, file, b"user.a"), Err(Errno::NODATA));
+        assert!(!bed.fs.is_at_hand(file), "a write would copy it");
+        assert_eq!(origin.0.load(Relaxed), 0, "nobody wanted the content");
+        assert_eq!(bed.read(file, 3, 9), b"345");
+        assert_eq!(bed.read(file, 0, 9), b"12-345");
+        assert_eq!(origin.0.load(Relaxed), 1);
+        bed.write(file, 0, b"ab");
+        assert_eq!(bed.read(file, 0, 9), b"ab-345");
+    }
+
+    #[test]
+    fn whatever_touches_content_first_finds_that_of_the_origin() {
+        let bed = Bed::new();
+        bed.fs.set_origin(Arc::new(One::default())).unwrap();
+        let size = |size| SetAttr {
+            size: Some(size),
+            ..SetAttr::default()
+        };
+        let cut = seeded(&bed, b"cut", vec![]);
+        for change in [size(4), size(8)] {
+            bed.fs.setattr(&ROOT, cut, &change).unwrap().deliver(drop);
+        }
+        assert_eq!(bed.read(cut, 0, 9), b"12-3\0\0\0\0");
+        let written = seeded(&bed, b"written", vec![]);
+        bed.write(written, 6, b"!");
+        assert_eq!(bed.read(written, 0, 9), b"12-345!");
+        let sought = seeded(&bed, b"sought", vec![]);
+        assert_eq!(bed.fs.lseek(sought, 0, libc::SEEK_HOLE), Ok(6));
+        let named = seeded(&bed, b"named", vec![]);
+        bed.fs
+            .setxattr(&ROOT, named, b"user.a", b"1", 0)
+            .unwrap()
+            .deliver(drop);
+        assert_eq!(bed.read(named, 0, 9), b"12-345");
+        let pair = (b"user.b"[..].into(), b"2"[..].into());
+        let loaded = seeded(&bed, b"loaded", vec![pair]);
+        assert_eq!(bed.read(loaded, 0, 9), b"12-345");
+        assert_eq!(bed.fs.getxattr(&ROOT, loaded, b"user.b").unwrap(), b"2");
+    }
+
+    #[test]
+    fn without_an_origin_a_seed_is_a_hole() {
+        let bed = Bed::new();
+        let file = seeded(&bed, b"f", vec![]);
+        assert_eq!(bed.read(file, 0, 9), [0; 6]);
+        bed.write(file, 1, b"x");
+        assert_eq!(bed.read(file, 0, 9), b"\0x\0\0\0\0");
+    }
+
+    #[test]
+    fn filling_ends_exactly_at_the_limit() {
+        let bed = Bed::with(Config {
+            max_inodes: 4,
+            ..testing::config()
+        });
+        let mut filling = bed.fs.fill(bed.root(), 512).unwrap();
+        let mut add = |name: &[u8]| filling.add(name, loaded(described(Kind::Regular, 1, 0)));
+        let (a, b) = (add(b"a").unwrap(), add(b"b"));
+        assert!(b.is_ok());
+        filling.link(a, b"again").unwrap();
+        assert_eq!(filling.link(a, b"once more"), Err(Errno::NOSPC));
+        let full = filling.add(b"c", loaded(described(Kind::Regular, 1, 0)));
+        assert_eq!(full, Err(Errno::NOSPC));
+        drop(filling);
+        assert_eq!(bed.fs.statfs().files_free, 0);
     }
 }

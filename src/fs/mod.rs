@@ -57,16 +57,16 @@ mod xattr;
 
 pub use data::Backing;
 pub use limits::{Config, StatFs};
-pub use load::Loaded;
+pub use load::{Filling, Loaded, Origin};
 pub use node::Node;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
 pub use xattr::Xattr;
 
-use crate::tree::{Attr, Errno, InodeRef, NodeId, Outcomes, Result, Tree};
+use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Result, Tree};
 use arc_swap::ArcSwap;
 use limits::{Ledger, Removals};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The filesystem.
 pub struct Fs {
@@ -76,6 +76,8 @@ pub struct Fs {
     removals: Removals,
     /// Held while an inode is created close to the limit.
     last_inodes: Mutex<()>,
+    /// What the seeds of loaded files mean.
+    origin: OnceLock<Arc<dyn Origin>>,
 }
 
 impl Fs {
@@ -89,6 +91,7 @@ impl Fs {
             ledger: Arc::default(),
             removals: Removals::new(),
             last_inodes: Mutex::new(()),
+            origin: OnceLock::new(),
         }
     }
 
@@ -123,7 +126,19 @@ impl Fs {
     }
 
     fn node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> &'a Node {
-        inode.ext_or_insert_with(|| Node::new(&self.ledger))
+        inode.ext_or_insert_with(|seed| match seed {
+            Some(seed) => self.grown(seed, inode.attr().size),
+            None => Node::new(&self.ledger),
+        })
+    }
+
+    /// The node of an inode that has content; of any other perhaps none.
+    fn content_node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> Option<&'a Node> {
+        match inode.ext() {
+            Ext::Made(node) => Some(node),
+            Ext::Seed(_) => Some(self.node(inode)),
+            Ext::None => None,
+        }
     }
 
     fn get(&self, id: NodeId) -> Result<InodeRef<'_, Node>> {

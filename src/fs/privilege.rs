@@ -33,7 +33,7 @@ impl Loss {
         if inode.kind() == Kind::Directory {
             return None;
         }
-        if let Some(node) = inode.ext()
+        if let Some(node) = inode.ext().made()
             && let Some(xattrs) = node.xattrs.write().as_deref_mut()
         {
             let _ = xattrs.remove(Xattrs::CAPABILITY);

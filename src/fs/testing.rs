@@ -72,6 +72,7 @@ impl Bed {
             target: None,
             xattrs: Vec::new(),
             backing: Some(Box::new(source)),
+            seed: None,
         };
         self.fs.load(self.root(), b"backed", new).unwrap()
     }

@@ -167,7 +167,7 @@ impl Fs {
     pub fn getxattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
         check_namespace(name)?;
         let inode = self.get(id)?;
-        let Some(node) = inode.ext() else {
+        let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);
         };
         let xattrs = node.xattrs.read();
@@ -182,7 +182,7 @@ impl Fs {
     pub fn listxattr(&self, caller: &Caller, id: NodeId) -> Result<Vec<u8>> {
         let inode = self.get(id)?;
         let mut names = Vec::new();
-        let Some(node) = inode.ext() else {
+        let Some(node) = inode.ext().made() else {
             return Ok(names);
         };
         if let Some(xattrs) = node.xattrs.read().as_ref() {
@@ -204,7 +204,7 @@ impl Fs {
         self.writable()?;
         check_namespace(name)?;
         let inode = self.get(id)?;
-        let Some(node) = inode.ext() else {
+        let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);
         };
         let mut xattrs = node.xattrs.write();

@@ -73,6 +73,7 @@ pub fn load(
     let xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
     attr.perm = acl::narrow(attr.perm, &xattrs);
     fs.load_root(attr, xattrs);
+    fs.set_origin(root.clone()).map_err(failed)?;
 
     let load = Load::new(fs, root.clone(), &stat, options, progress);
     let queue = Queue::new(Waiting {

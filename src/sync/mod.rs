@@ -43,5 +43,5 @@ pub use seqblock::{SeqBlock, Version};
 pub use slab::NoSlot;
 pub use slab::{Segmented, Segments, Slab, Slot};
 #[cfg(not(loom))]
-pub use stationed::Stationed;
+pub use stationed::{Holding, Stationed};
 pub use table::{Retired, Table};

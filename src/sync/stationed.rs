@@ -4,15 +4,41 @@
 //! alive. It is taken out when the slot's life ends, by the one caller that ended it; readers under
 //! the epoch may still be looking then, so what is taken is given to the epoch unless there can be none.
 //!
+//! Until the value is set, the place may hold a *seed*: 61 bits from which its user can make the value. It
+//! lies in the word of the pointer, marked by the lowest bit, so it costs nothing; setting the value ends it.
+//!
 //! Orderings: the pointer is stored with Release and loaded with Acquire, so the value is complete.
 
 use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
 use std::sync::atomic::Ordering;
 
+/// The low bits of the word, free in a pointer through its alignment.
+const TAG_BITS: u32 = 3;
+/// The tag of a word that is a seed and no pointer.
+const SEED: usize = 1;
+
+/// Makes every value's address a multiple of eight.
+#[derive(Debug)]
+#[repr(align(8))]
+struct Aligned<T>(T);
+
+const _: () = assert!(align_of::<Aligned<()>>() == 1 << TAG_BITS);
+
 /// The place.
 #[derive(Debug)]
 pub struct Stationed<T> {
-    value: Atomic<T>,
+    value: Atomic<Aligned<T>>,
+}
+
+/// What a place holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding<V> {
+    /// Neither.
+    Nothing,
+    /// What a value can be made from.
+    Seed(u64),
+    /// The value.
+    Value(V),
 }
 
 impl<T> Default for Stationed<T> {
@@ -24,38 +50,66 @@ impl<T> Default for Stationed<T> {
 }
 
 impl<T> Stationed<T> {
+    /// How many bits of a seed are kept.
+    pub const SEED_BITS: u32 = u64::BITS - TAG_BITS;
+
     /// The value, for as long as the epoch stays pinned.
     #[inline(always)]
     pub fn get<'g>(&self, guard: &'g Guard) -> Option<&'g T> {
+        let word = self.value.load(Ordering::Acquire, guard);
+        if word.tag() == SEED {
+            return None;
+        }
         // SAFETY: a value that is taken out is given to the epoch (`Stationed::retire`), or was never
         // read under one (`Stationed::take`), so it lives as long as this pin.
-        unsafe { self.value.load(Ordering::Acquire, guard).as_ref() }
+        unsafe { word.as_ref() }.map(|aligned| &aligned.0)
     }
 
-    /// The value, for whoever keeps it from being taken out.
+    /// What is there, for whoever keeps it from being taken out.
     ///
     /// # Safety
     /// Neither [`Stationed::retire`] nor [`Stationed::take`] is called while the result is used.
-    pub unsafe fn get_owned(&self) -> Option<&T> {
+    pub unsafe fn get_owned(&self) -> Holding<&T> {
         // SAFETY: the value is not taken out meanwhile (the caller's promise), so no epoch is needed.
-        unsafe {
+        let word = unsafe {
             let unprotected = crossbeam_epoch::unprotected();
-            self.value.load(Ordering::Acquire, unprotected).as_ref()
+            self.value.load(Ordering::Acquire, unprotected)
+        };
+        if word.tag() == SEED {
+            return Holding::Seed(word.as_raw().addr() as u64 >> TAG_BITS);
         }
+        // SAFETY: a word without the tag is null or the pointer of a value, which stays as said above.
+        match unsafe { word.as_ref() } {
+            Some(value) => Holding::Value(&value.0),
+            None => Holding::Nothing,
+        }
+    }
+
+    /// Leaves the low 61 bits of `seed` in a place that holds nothing and that nobody else knows yet.
+    pub fn sow(&self, seed: u64) {
+        const { assert!(align_of::<Aligned<T>>() == 1 << TAG_BITS) };
+        let word = std::ptr::without_provenance((seed << TAG_BITS) as usize);
+        self.value
+            .store(Shared::from(word).with_tag(SEED), Ordering::Release);
     }
 
     /// Sets the value if there is none. False (and `value` is dropped) if there was one.
     pub fn set(&self, value: T) -> bool {
         let guard = crossbeam_epoch::pin();
-        self.value
-            .compare_exchange(
-                Shared::null(),
-                Owned::new(value),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-                &guard,
-            )
-            .is_ok()
+        let before = self.value.load(Ordering::Relaxed, &guard);
+        let vacant = before.is_null() || before.tag() == SEED;
+        // Nobody sows a place that others know: a vacant place changes only by becoming full.
+        vacant
+            && self
+                .value
+                .compare_exchange(
+                    before,
+                    Owned::new(Aligned(value)),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                    &guard,
+                )
+                .is_ok()
     }
 
     /// Takes the value out and drops it when the last reader has let go of its epoch. The caller ended
@@ -67,7 +121,7 @@ impl<T> Stationed<T> {
         T: Send + 'static,
     {
         let value = self.value.swap(Shared::null(), Ordering::AcqRel, guard);
-        if !value.is_null() {
+        if !value.is_null() && value.tag() != SEED {
             // SAFETY: the pointer came out of the place by a swap, so only this caller destroys it, and the
             // value may be dropped in another thread and later.
             unsafe { guard.defer_destroy(value) };
@@ -78,14 +132,15 @@ impl<T> Stationed<T> {
     ///
     /// # Safety
     /// Nobody reads it any more, not under an epoch either.
-    pub unsafe fn take(&self) -> Option<Box<T>> {
+    pub unsafe fn take(&self) -> Option<T> {
         // SAFETY: by the caller's promise nobody else can reach the value.
         unsafe {
             let unprotected = crossbeam_epoch::unprotected();
             let value = self
                 .value
                 .swap(Shared::null(), Ordering::AcqRel, unprotected);
-            (!value.is_null()).then(|| value.into_owned().into_box())
+            let full = !value.is_null() && value.tag() != SEED;
+            full.then(|| value.into_owned().into_box().0)
         }
     }
 }
@@ -112,6 +167,35 @@ mod tests {
         assert_eq!(place.get(&guard), None);
         assert!(place.set("third"));
         // SAFETY: no other thread knows `place`.
-        assert_eq!(unsafe { place.take() }.as_deref(), Some(&"third"));
+        assert_eq!(unsafe { place.take() }, Some("third"));
+    }
+
+    #[test]
+    fn a_seed_stays_until_the_value_is_set() {
+        const LARGEST: u64 = (1 << Stationed::<()>::SEED_BITS) - 1;
+        for seed in [0, 1, LARGEST] {
+            let place = Stationed::default();
+            place.sow(seed);
+            // SAFETY: nothing is taken out while the results are used, here and below.
+            assert_eq!(unsafe { place.get_owned() }, Holding::Seed(seed));
+            assert_eq!(place.get(&crossbeam_epoch::pin()), None);
+            assert!(place.set("grown"));
+            assert!(!place.set("again"));
+            // SAFETY: as above.
+            assert_eq!(unsafe { place.get_owned() }, Holding::Value(&"grown"));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_nothing_to_drop() {
+        let place = Stationed::<String>::default();
+        place.sow(7);
+        // SAFETY: no other thread knows `place`.
+        assert_eq!(unsafe { place.take() }, None);
+        place.sow(8);
+        place.retire(&crossbeam_epoch::pin());
+        // SAFETY: as above.
+        assert_eq!(unsafe { place.get_owned() }, Holding::Nothing);
+        place.sow(9);
     }
 }

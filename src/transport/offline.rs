@@ -79,6 +79,7 @@ impl Offline {
             target: None,
             xattrs: Vec::new(),
             backing: Some(Box::new(Fetched)),
+            seed: None,
         };
         fs.load(NodeId::ROOT, SLOW, slow).expect("room");
         let agreed = Agreed {

@@ -4,7 +4,7 @@ use super::directory::Up;
 use super::name::Name;
 use super::noref::PATH_MAX;
 use super::writer::Writer;
-use super::{Attr, Errno, InodeRef, Kind, Result, Time, Tree};
+use super::{Attr, Errno, InodeRef, Kind, Result, Seed, Time, Tree};
 use crate::sync::Lifetime;
 use std::sync::atomic::Ordering;
 
@@ -86,17 +86,34 @@ impl<E: Send + Sync + 'static> Tree<E> {
         now: Option<Time>,
     ) -> Result<()> {
         let name = self.fresh_name(name)?;
-        self.owns(inode)?;
-        if inode.kind() == Kind::Directory {
-            return Err(Errno::PERM);
-        }
+        self.may_link(inode)?;
         self.attach(inode, parent, &name, now, || self.add_link(inode, now))
+    }
+
+    /// Refuses what can have no further name here.
+    pub(super) fn may_link(&self, inode: &InodeRef<'_, E>) -> Result<()> {
+        self.owns(inode)?;
+        match inode.kind() {
+            Kind::Directory => Err(Errno::PERM),
+            _ => Ok(()),
+        }
     }
 
     /// An inode with that many links and a reference, under no name yet.
     pub(super) fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
+        self.begin_with(new, links, None)
+    }
+
+    /// The same. Only a regular file without extension keeps `seed`.
+    pub(super) fn begin_with<'t>(
+        &'t self,
+        new: NewInode<'_, E>,
+        links: u32,
+        seed: Option<Seed>,
+    ) -> Result<InodeRef<'t, E>> {
         let store = &self.store;
         let mut attr = new.attr;
+        let seed = seed.filter(|_| attr.kind == Kind::Regular);
         let aux = match attr.kind {
             Kind::Directory => {
                 let slot = store.directories.take().map_err(|_| Errno::NOSPC)?;
@@ -109,7 +126,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 attr.size = target.len() as u64;
                 store.links.take().map_err(|_| Errno::NOSPC)?
             }
-            _ => 0,
+            _ => seed.map_or(0, |seed| seed.number),
         };
         let slot = store
             .begin_inode(&attr, aux, links)
@@ -121,8 +138,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if let (Kind::Symlink, Some(target)) = (attr.kind, new.target) {
             store.links.at(aux).target.set(target.into());
         }
-        if let Some(ext) = new.ext {
-            store.inode(slot).ext.set(ext);
+        match (new.ext, seed) {
+            (Some(ext), _) => _ = store.inode(slot).ext.set(ext),
+            (None, Some(seed)) => store.inode(slot).ext.sow(seed.bits),
+            (None, None) => {}
         }
         Ok(InodeRef::adopt(self, slot))
     }
@@ -153,6 +172,18 @@ impl<E: Send + Sync + 'static> Tree<E> {
         count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let mut names = Writer::lock(self, parent)?;
+        self.attach_locked(inode, &mut names, (name, dentry), now, count)
+    }
+
+    /// The same in a directory already locked.
+    pub(super) fn attach_locked<'t>(
+        &'t self,
+        inode: &InodeRef<'t, E>,
+        names: &mut Writer<'t, E>,
+        (name, dentry): (&Name<'_>, u32),
+        now: Option<Time>,
+        count: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if names.find(name).is_some() {
             return Err(Errno::EXIST);
         }
@@ -184,7 +215,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     /// Counts a further name, in `links` and in what is shown as one step: another name may go meanwhile.
-    fn add_link(&self, inode: &InodeRef<'_, E>, now: Option<Time>) -> Result<()> {
+    pub(super) fn add_link(&self, inode: &InodeRef<'_, E>, now: Option<Time>) -> Result<()> {
         let record = inode.inode();
         let added = record.edit(|attr| {
             if self.store.life(inode.slot).nlookup.is_dead() {

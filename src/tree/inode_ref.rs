@@ -3,8 +3,8 @@
 use super::block::{self, Head};
 use super::noref::{LinkTarget, Pinned};
 use super::store::Inode;
-use super::{Attr, Kind, NodeId, Result, Tree};
-use crate::sync::Lifetime;
+use super::{Attr, Ext, Kind, NodeId, Result, Seed, Tree};
+use crate::sync::{Holding, Lifetime};
 use rustix::io::Errno;
 use std::sync::atomic::Ordering;
 
@@ -137,20 +137,28 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
         link.target.get(&guard).map(|target| read(target))
     }
 
-    /// The extension, if one was made.
-    pub fn ext(&self) -> Option<&E> {
+    /// The extension, or what it is to be made from.
+    pub fn ext(&self) -> Ext<&E> {
         // SAFETY: the extension is taken out when the inode ends, which this reference prevents.
-        unsafe { self.inode().ext.get_owned() }
+        match unsafe { self.inode().ext.get_owned() } {
+            Holding::Nothing => Ext::None,
+            Holding::Seed(bits) => Ext::Seed(Seed::new(self.aux, bits)),
+            Holding::Value(ext) => Ext::Made(ext),
+        }
     }
 
-    /// The extension. `make` is called if there is none; of several that come at once one is kept.
-    pub fn ext_or_insert_with(&self, make: impl FnOnce() -> E) -> &E {
-        if self.ext().is_none() {
-            self.inode().ext.set(make());
-        }
+    /// The extension. `make` is called if there is none, with the seed if there is one; of several that
+    /// come at once one is kept.
+    pub fn ext_or_insert_with(&self, make: impl FnOnce(Option<Seed>) -> E) -> &E {
+        let seed = match self.ext() {
+            Ext::Made(ext) => return ext,
+            Ext::Seed(seed) => Some(seed),
+            Ext::None => None,
+        };
+        self.inode().ext.set(make(seed));
         match self.ext() {
-            Some(ext) => ext,
-            None => unreachable!("an extension stays until its inode ends"),
+            Ext::Made(ext) => ext,
+            _ => unreachable!("an extension stays until its inode ends"),
         }
     }
 

@@ -4,7 +4,7 @@ use super::block::{self, Block, Head, STAMP, WORDS};
 use super::dentry::Dentry;
 use super::directory::Directory;
 use super::name::Piece;
-use super::{Attr, Result};
+use super::{Attr, Kind, Result};
 use crate::sync::{Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict};
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
@@ -221,19 +221,19 @@ impl<E: Send + Sync + 'static> Store<E> {
         if head.is_symlink() {
             self.links.at(head.aux()).target.retire(&guard);
         }
-        let (store, aux) = (self.clone(), (head.is_directory(), head.aux()));
+        let (store, aux) = (self.clone(), (head.kind(), head.aux()));
         // The last generation is never followed by another: such a slot is not used again.
         let reuse = generation != u32::MAX - 1;
         guard.defer(move || store.free_inode(slot, aux, table, reuse));
     }
 
     /// Frees what belonged to an ended inode. Runs when no reader can hold any of it.
-    fn free_inode(&self, slot: u32, aux: (bool, u32), table: Retired, reuse: bool) {
+    fn free_inode(&self, slot: u32, aux: (Option<Kind>, u32), table: Retired, reuse: bool) {
         drop(table);
         match aux {
-            (_, 0) => {}
-            (true, directory) => self.directories.free(directory),
-            (false, link) => self.links.free(link),
+            (Some(Kind::Directory), directory) => self.directories.free(directory),
+            (Some(Kind::Symlink), link) => self.links.free(link),
+            _ => {}
         }
         if reuse {
             self.inodes.free(slot);

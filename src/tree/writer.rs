@@ -11,8 +11,8 @@ pub const DIRENT_SIZE: u64 = 20;
 /// The directory, its lock held exclusively. Locks are taken from the root downwards; see
 /// [`rename`](super::rename) for two at once.
 pub(super) struct Writer<'t, E: Send + Sync + 'static> {
-    tree: &'t Tree<E>,
-    slot: u32,
+    pub(super) tree: &'t Tree<E>,
+    pub(super) slot: u32,
     pub(super) directory: &'t Directory,
     pub(super) names: RwLockWriteGuard<'t, Names>,
 }

@@ -225,7 +225,7 @@ fn nobody_waits_for_whoever_changes_the_content() {
     assert!(bed.fs.is_at_hand(file), "without content");
     bed.write(file, 0, b"bytes");
     let inode = bed.fs.get(file).unwrap();
-    let content = &inode.ext().unwrap().content;
+    let content = &inode.ext().made().unwrap().content;
 
     let changing = content.write();
     assert_eq!(tried(&bed, file, 0, 9), None);

@@ -1,31 +1,37 @@
 //! The content of a file that stayed in the source.
 
 use super::root::{Identity, Place, SourceRoot};
-use crate::fs::Backing;
+use crate::fs::{Backing, Origin};
+use crate::tree::Seed;
 use rustix::fs::SeekFrom;
 use rustix::io::{Errno, ReadWriteFlags, Result};
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A regular file of the source: 24 bytes, its name is kept with its directory.
+/// A regular file of the source, made when its content is asked for. Its name is kept with its directory.
 pub(super) struct SourceFile {
     root: Arc<SourceRoot>,
     place: Place,
     identity: Identity,
 }
 
-const _: () = assert!(size_of::<SourceFile>() == 24);
+/// What a file is found by later: the number of its name, and its identity.
+pub(super) fn seed(place: Place, identity: Identity) -> Seed {
+    Seed::new(place.0, identity.0)
+}
+
+impl Origin for SourceRoot {
+    fn backing(self: Arc<SourceRoot>, seed: Seed) -> Box<dyn Backing> {
+        Box::new(SourceFile {
+            root: self,
+            place: Place(seed.number),
+            identity: Identity(seed.bits()),
+        })
+    }
+}
 
 impl SourceFile {
-    pub(super) fn new(root: Arc<SourceRoot>, place: Place, identity: Identity) -> SourceFile {
-        SourceFile {
-            root,
-            place,
-            identity,
-        }
-    }
-
     /// What `ask` learns from the file if it is the recorded one, before and after.
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
         let file = self.root.open_file(self.place, self.identity)?;

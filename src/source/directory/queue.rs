@@ -3,7 +3,6 @@
 use super::root::{Names, Place};
 use crate::tree::NodeId;
 use parking_lot::{Condvar, Mutex};
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -19,20 +18,20 @@ pub(super) struct Waiting {
 pub(super) struct Listing {
     /// The directory's inode.
     pub(super) id: NodeId,
-    /// Its number in the table of directories.
-    pub(super) index: u32,
+    /// Where its own name stands.
+    pub(super) place: Place,
     /// The open directory.
     pub(super) fd: OwnedFd,
-    /// Its names.
-    pub(super) names: Names,
 }
 
 /// Some of the names of one directory.
 pub(super) struct Chunk {
     /// The directory.
     pub(super) listing: Arc<Listing>,
-    /// Which part of its names, as offsets.
-    pub(super) names: Range<u32>,
+    /// The first name's place.
+    pub(super) first: Place,
+    /// The names.
+    pub(super) names: Names,
 }
 
 /// What a thread takes.

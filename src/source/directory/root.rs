@@ -1,73 +1,100 @@
 //! The source's root: everything below it is named by directory number and place of the name, and opened
 //! beneath it.
 
-use crate::tree::PATH_MAX;
+use crate::tree::{PATH_MAX, Seed};
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where a name stands: in which directory, and where among its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    /// Number of the directory; the root's is 0.
-    pub(super) directory: u32,
-    /// Offset in the directory's [`Names`].
-    pub(super) name: u32,
-}
+/// A name below the root: all names of the source are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place(pub(super) u32);
 
 impl Place {
     /// The root's, which has no name.
-    pub(super) const ROOT: Place = Place {
-        directory: u32::MAX,
-        name: 0,
-    };
+    pub(super) const ROOT: Place = Place(u32::MAX);
+
+    /// Of the name that many after this.
+    pub(super) fn plus(self, names: u32) -> Place {
+        Place(self.0 + names)
+    }
 }
 
-/// The names of one directory, each ended by NUL.
+/// Some names of one directory, each ended by NUL. They are looked through from the first to the last, so there
+/// are not many.
 #[derive(Clone)]
 pub(super) struct Names(Arc<[u8]>);
 
 impl Names {
-    /// `EOVERFLOW` if the names do not fit into 4 GiB.
-    pub(super) fn new(bytes: &[u8]) -> Result<Names> {
-        u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
-        Ok(Names(bytes.into()))
+    pub(super) fn new(bytes: &[u8]) -> Names {
+        Names(bytes.into())
     }
 
-    /// The end of the last name, as an offset.
-    pub(super) fn end(&self) -> u32 {
-        self.0.len() as u32
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CStr> {
+        let names = self.0.split_inclusive(|byte| *byte == 0);
+        names.map(|name| CStr::from_bytes_with_nul(name).unwrap_or_default())
     }
 
-    /// The name that begins at `offset`; empty if none does.
-    pub(super) fn at(&self, offset: u32) -> &CStr {
-        let rest = self.0.get(offset as usize..).unwrap_or_default();
-        CStr::from_bytes_until_nul(rest).unwrap_or_default()
+    /// The name that many after the first; empty if there are fewer.
+    fn nth(&self, number: u32) -> &CStr {
+        self.iter().nth(number as usize).unwrap_or_default()
     }
 }
 
 /// What tells whether a file is still the one that was loaded: device, inode number, size, mtime
-/// and ctime, hashed with a key of this load.
+/// and ctime, hashed with a key of this load into as many bits as a seed has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64);
+pub(super) struct Identity(pub(super) u64);
 
-struct Directory {
-    place: Place,
+/// Some names of one directory.
+struct Part {
+    /// The first one's.
+    first: Place,
+    /// The directory's own.
+    directory: Place,
     names: Names,
+}
+
+/// All names that were read, in the order of their places.
+#[derive(Default)]
+struct Parts {
+    all: Vec<Part>,
+    next: u32,
+}
+
+impl Parts {
+    fn add(&mut self, directory: Place, names: Names, count: u32) -> Result<Place> {
+        let first = Place(self.next);
+        let next = self.next.checked_add(count).filter(|next| *next < u32::MAX);
+        self.next = next.ok_or(Errno::OVERFLOW)?;
+        self.all.push(Part {
+            first,
+            directory,
+            names,
+        });
+        Ok(first)
+    }
+
+    /// The directory of a place that was given out, and the name there.
+    fn find(&self, place: Place) -> (Place, &CStr) {
+        let after = self.all.partition_point(|part| part.first <= place);
+        let part = &self.all[after - 1];
+        (part.directory, part.names.nth(place.0 - part.first.0))
+    }
 }
 
 /// An open source. Lives as long as a file's content may be asked of it.
 pub(super) struct SourceRoot {
     path: PathBuf,
     fd: OwnedFd,
-    directories: RwLock<Vec<Directory>>,
+    parts: RwLock<Parts>,
     key: RandomState,
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
@@ -85,7 +112,7 @@ impl SourceRoot {
         Ok(SourceRoot {
             path: path.to_owned(),
             fd: rustix::fs::open(path, DIRECTORY, Mode::empty())?,
-            directories: RwLock::default(),
+            parts: RwLock::default(),
             key: RandomState::new(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
@@ -105,18 +132,14 @@ impl SourceRoot {
         )
     }
 
-    /// Enters a directory whose name stands at `place`, with its names; the root is entered first.
-    /// Returns its number.
-    pub(super) fn add_directory(&self, place: Place, names: Names) -> Result<u32> {
-        let mut directories = self.directories.write();
-        let index = u32::try_from(directories.len()).map_err(|_| Errno::OVERFLOW)?;
-        directories.push(Directory { place, names });
-        Ok(index)
+    /// Enters `count` names of the directory whose own name stands at `directory`. Returns the first one's place.
+    pub(super) fn add(&self, directory: Place, names: Names, count: u32) -> Result<Place> {
+        self.parts.write().add(directory, names, count)
     }
 
     /// Gives back memory that growing left over.
     pub(super) fn shrink(&self) {
-        self.directories.write().shrink_to_fit();
+        self.parts.write().all.shrink_to_fit();
     }
 
     /// The path of a name, beginning with the source as it was given.
@@ -129,20 +152,22 @@ impl SourceRoot {
     }
 
     fn path_below(&self, mut place: Place) -> Vec<u8> {
-        let directories = self.directories.read();
-        let mut chain = vec![place];
-        while place.directory != 0 {
-            place = directories[place.directory as usize].place;
-            chain.push(place);
+        let parts = self.parts.read();
+        let mut names = Vec::new();
+        while place != Place::ROOT {
+            let (directory, name) = parts.find(place);
+            names.push(name.to_bytes());
+            place = directory;
         }
-        let mut path = Vec::new();
-        for place in chain.iter().rev() {
-            let names = &directories[place.directory as usize].names;
-            path.extend_from_slice(names.at(place.name).to_bytes());
-            path.push(b'/');
-        }
-        path.pop();
-        path
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// The place of the directory a name stands in, and the name.
+    pub(super) fn find(&self, place: Place) -> (Place, CString) {
+        let parts = self.parts.read();
+        let (directory, name) = parts.find(place);
+        (directory, name.to_owned())
     }
 
     /// Opens the directory whose name stands at `place`. Its access time is left alone where that
@@ -177,12 +202,13 @@ impl SourceRoot {
 
     /// What tells whether a file is still the same.
     pub(super) fn identity(&self, stat: &Statx) -> Identity {
-        Identity(self.key.hash_one((
+        let hash = self.key.hash_one((
             (stat.stx_dev_major, stat.stx_dev_minor),
             (stat.stx_ino, stat.stx_size),
             (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-        )))
+        ));
+        Identity(Seed::new(0, hash).bits())
     }
 
     /// The identity an open file has now.

@@ -2,13 +2,13 @@
 
 use super::acl;
 use super::attributes::{self, Mount, XattrList, Xattrs};
-use super::backing::SourceFile;
+use super::backing;
 use super::links::{Key, Links};
 use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
 use super::root::{Names, Place, SourceRoot};
-use crate::fs::{Backing, Fs, Loaded};
+use crate::fs::{Filling, Fs, Loaded};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
-use crate::tree::{Attr, Kind, NodeId};
+use crate::tree::{Attr, Kind, Seed};
 use rustix::fs::{AtFlags, RawDir, Statx};
 use rustix::io::{Errno, Result};
 use std::ffi::CStr;
@@ -67,14 +67,15 @@ pub(super) struct Worker<'l, 'a> {
     parent: Option<Arc<Listing>>,
     /// Directories found by the current job.
     waiting: Vec<Waiting>,
-    names: Vec<u8>,
     dirents: Box<[MaybeUninit<u8>]>,
     target: Box<[u8]>,
+    /// Targets of the symbolic links that the current job has read.
+    targets: Vec<u8>,
 }
 
 impl<'l, 'a> Worker<'l, 'a> {
     /// Names that one job loads at most.
-    const CHUNK: usize = 512;
+    const CHUNK: u32 = 512;
     const DIRENT_BYTES: usize = 32 * 1024;
 
     /// For the calling thread, which must end with the load: it gets its own working directory.
@@ -86,17 +87,17 @@ impl<'l, 'a> Worker<'l, 'a> {
             xattrs: Xattrs::for_this_thread(),
             parent: None,
             waiting: Vec::new(),
-            names: Vec::new(),
             dirents: vec![MaybeUninit::uninit(); Self::DIRENT_BYTES].into(),
             target: vec![0; crate::tree::PATH_MAX].into(),
+            targets: Vec::new(),
         }
     }
 
     /// Works until nothing is left, here and with the other threads, or one of them fails.
-    pub(super) fn run(mut self) -> std::result::Result<LoadReport, LoadError> {
+    pub(super) fn run(mut self) -> Fallible<LoadReport> {
         while let Some(job) = self.seat.next(&mut self.waiting) {
             let done = match job {
-                Job::Chunk(chunk) => self.load_names(&chunk.listing, chunk.names),
+                Job::Chunk(chunk) => self.load_names(&chunk),
                 Job::Directory(waiting) => self.load_children(&waiting),
             };
             if done.is_err() {
@@ -107,7 +108,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(self.found)
     }
 
-    fn load_children(&mut self, waiting: &Waiting) -> std::result::Result<(), LoadError> {
+    fn load_children(&mut self, waiting: &Waiting) -> Fallible<()> {
         let fd = match self.open(waiting) {
             Ok(Some(fd)) => fd,
             Ok(None) => {
@@ -116,94 +117,106 @@ impl<'l, 'a> Worker<'l, 'a> {
             }
             Err(errno) => return self.unreadable(waiting.place, errno),
         };
-        self.names.clear();
-        let mut starts = Vec::new();
-        if let Err(errno) = self.list(fd.as_fd(), &mut starts) {
-            self.unreadable(waiting.place, errno)?;
-        }
-        let names = Names::new(&self.names);
-        let index = names.and_then(|names| {
-            let index = self.load.root.add_directory(waiting.place, names.clone())?;
-            Ok((index, names))
-        });
-        let (index, names) = match index {
-            Ok(entered) => entered,
-            Err(errno) => return self.unreadable(waiting.place, errno),
-        };
-        let end = names.end();
         let listing = Arc::new(Listing {
             id: waiting.id,
-            index,
+            place: waiting.place,
             fd,
-            names,
         });
-        let first_end = starts.get(1).copied().unwrap_or(end);
-        self.share(&listing, &starts);
-        self.load_names(&listing, 0..first_end)
-    }
-
-    /// Leaves all but the first part of a large directory to whoever is free.
-    fn share(&self, listing: &Arc<Listing>, starts: &[u32]) {
-        if starts.len() > 1 {
-            let ends = starts[2..].iter().copied().chain([listing.names.end()]);
-            let parts = starts[1..].iter().zip(ends);
-            self.seat.push_chunks(parts.map(|(start, end)| Chunk {
-                listing: listing.clone(),
-                names: *start..end,
-            }));
+        let mut chunks = Vec::new();
+        if let Err(errno) = self.list(&listing, &mut chunks) {
+            self.unreadable(waiting.place, errno)?;
         }
+        let mut chunks = chunks.into_iter();
+        let Some(first) = chunks.next() else {
+            return Ok(());
+        };
+        // All but the first part of a large directory are for whoever is free.
+        if chunks.len() > 0 {
+            self.seat.push_chunks(chunks.rev());
+        }
+        self.load_names(&first)
     }
 
     /// `None` if it is on a mount that is not to be entered.
     fn open(&self, waiting: &Waiting) -> Result<Option<OwnedFd>> {
-        let place = waiting.place;
-        let parent = self.parent.as_ref();
-        let fd = match parent.filter(|parent| parent.index == place.directory) {
-            Some(parent) => SourceRoot::open_child(parent.fd.as_fd(), parent.names.at(place.name))?,
-            None => self.load.root.open_directory(place)?,
+        let fd = match &self.parent {
+            Some(parent) => self.open_from(parent, waiting.place)?,
+            None => self.load.root.open_directory(waiting.place)?,
         };
         let stat = stat(fd.as_fd(), c"", AtFlags::EMPTY_PATH)?;
         Ok((!self.load.is_elsewhere(&stat)).then_some(fd))
     }
 
-    /// Collects the names in `directory` and, in `starts`, the offset of each part's first one.
-    fn list(&mut self, directory: BorrowedFd<'_>, starts: &mut Vec<u32>) -> Result<()> {
-        let mut count = 0;
-        let mut entries = RawDir::new(directory, &mut self.dirents);
+    /// Opens the directory whose name stands at `place`, which mostly is in `parent`.
+    fn open_from(&self, parent: &Listing, place: Place) -> Result<OwnedFd> {
+        let root = &self.load.root;
+        let (directory, name) = root.find(place);
+        match directory == parent.place {
+            true => SourceRoot::open_child(parent.fd.as_fd(), &name),
+            false => root.open_directory(place),
+        }
+    }
+
+    /// Collects the names in a directory.
+    fn list(&mut self, listing: &Arc<Listing>, chunks: &mut Vec<Chunk>) -> Result<()> {
+        let root = &self.load.root;
+        let (mut names, mut count) = (Vec::new(), 0);
+        let mut end_chunk = |names: &mut Vec<u8>, count| {
+            let part = Names::new(names);
+            names.clear();
+            let first = root.add(listing.place, part.clone(), count)?;
+            chunks.push(Chunk {
+                listing: listing.clone(),
+                first,
+                names: part,
+            });
+            Ok(())
+        };
+        let mut listed = Ok(());
+        let mut entries = RawDir::new(&listing.fd, &mut self.dirents);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name();
+            let name = match &entry {
+                Ok(entry) => entry.file_name(),
+                Err(errno) => {
+                    listed = Err(*errno);
+                    break;
+                }
+            };
             if name == c"." || name == c".." {
                 continue;
             }
-            if count % Self::CHUNK == 0 {
-                starts.push(u32::try_from(self.names.len()).map_err(|_| Errno::OVERFLOW)?);
-            }
+            names.extend_from_slice(name.to_bytes_with_nul());
             count += 1;
-            self.names.extend_from_slice(name.to_bytes_with_nul());
+            if count == Self::CHUNK {
+                end_chunk(&mut names, std::mem::take(&mut count))?;
+            }
         }
-        Ok(())
+        if count > 0 {
+            end_chunk(&mut names, count)?;
+        }
+        listed
     }
 
-    fn load_names(
-        &mut self,
-        listing: &Arc<Listing>,
-        part: Range<u32>,
-    ) -> std::result::Result<(), LoadError> {
-        self.xattrs.enter(&listing.fd);
-        let before = self.found.entries;
-        let mut at = part.start;
-        while at < part.end {
-            let name = listing.names.at(at);
-            let place = Place {
-                directory: listing.index,
-                name: at,
-            };
-            self.load_name(listing, name, place)?;
-            at += name.to_bytes_with_nul().len() as u32;
+    /// Reads what the source says of each name, then hands all of it over at once.
+    fn load_names(&mut self, chunk: &Chunk) -> Fallible<()> {
+        self.xattrs.enter(&chunk.listing.fd);
+        self.targets.clear();
+        let mut entries = Vec::with_capacity(Self::CHUNK as usize);
+        for (number, name) in (0..).zip(chunk.names.iter()) {
+            let place = chunk.first.plus(number);
+            match self.read(&chunk.listing, name, place) {
+                Ok((entry, None)) => entries.push(entry),
+                Ok((entry, Some(errno))) => {
+                    entries.push(entry);
+                    self.unreadable(place, errno)?;
+                }
+                Err(errno) => self.unreadable(place, errno)?,
+            }
         }
+        let before = self.found.entries;
+        self.hand_over(&chunk.listing, entries)?;
         if !self.waiting.is_empty() {
-            self.parent = Some(listing.clone());
+            self.parent = Some(chunk.listing.clone());
         }
         let loaded = self.found.entries - before;
         let total = self.load.total.fetch_add(loaded, Ordering::Relaxed) + loaded;
@@ -211,117 +224,122 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(())
     }
 
-    fn load_name(
+    /// What the source says of `name`, and why its extended attributes are missing if they are.
+    fn read<'e>(
         &mut self,
         listing: &Listing,
-        name: &CStr,
+        name: &'e CStr,
         place: Place,
-    ) -> std::result::Result<(), LoadError> {
+    ) -> Result<(Entry<'e>, Option<Errno>)> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        let stat = stat(listing.fd.as_fd(), name, flags);
-        let entry = stat.and_then(|stat| Ok((attributes::attr(&stat).ok_or(Errno::INVAL)?, stat)));
-        let (attr, stat) = match entry {
-            Ok(entry) => entry,
-            Err(errno) => return self.unreadable(place, errno),
+        let stat = stat(listing.fd.as_fd(), name, flags)?;
+        let mut attr = attributes::attr(&stat).ok_or(Errno::INVAL)?;
+        let (xattrs, missing) = match self.xattrs.of(name) {
+            Ok(xattrs) => (xattrs, None),
+            Err(errno) => (Vec::new(), Some(errno)),
         };
-        let mut entry = Entry {
-            listing,
-            name,
+        attr.perm = acl::narrow(attr.perm, &xattrs);
+        let target = match attr.kind {
+            Kind::Symlink => self.read_target(listing, name)?,
+            _ => 0..0,
+        };
+        let several = attr.kind != Kind::Directory && attr.nlink > 1;
+        let entry = Entry {
+            name: name.to_bytes(),
             place,
-            stat,
             attr,
-            xattrs: Vec::new(),
-        };
-        match self.xattrs.of(name) {
-            Ok(xattrs) => {
-                entry.attr.perm = acl::narrow(attr.perm, &xattrs);
-                entry.xattrs = xattrs;
-            }
-            Err(errno) => self.unreadable(place, errno)?,
-        }
-        let loaded = match attr.kind {
-            Kind::Directory => self.directory(entry),
-            _ if attr.nlink > 1 => self.hard_link(entry),
-            _ => self.inode(entry).map(drop),
-        };
-        match loaded {
-            Ok(()) => {
-                self.found.entries += 1;
-                Ok(())
-            }
-            // A directory that changes while it is listed may show a name twice.
-            Err(Errno::EXIST) => Ok(()),
-            Err(Errno::NOSPC) => Err(LoadError::Full {
-                path: self.load.root.path(place),
-            }),
-            Err(errno) => self.unreadable(place, errno),
-        }
-    }
-
-    fn directory(&mut self, entry: Entry<'_>) -> Result<()> {
-        let place = entry.place;
-        let elsewhere = self.load.is_elsewhere(&entry.stat);
-        let id = self.inode(entry)?;
-        if elsewhere {
-            self.found.mounts_skipped += 1;
-        } else {
-            self.waiting.push(Waiting { id, place });
-        }
-        Ok(())
-    }
-
-    fn hard_link(&mut self, entry: Entry<'_>) -> Result<()> {
-        let key = Key::of(&entry.stat);
-        let mut shard = self.load.links.shard(&key);
-        if let Some(id) = shard.get(&key) {
-            let name = entry.name.to_bytes();
-            self.load.fs.load_link(*id, entry.listing.id, name)?;
-            self.found.links += 1;
-        } else {
-            shard.insert(key, self.inode(entry)?);
-        }
-        Ok(())
-    }
-
-    fn inode(&mut self, entry: Entry<'_>) -> Result<NodeId> {
-        let target = match entry.attr.kind {
-            Kind::Symlink => Some(self.read_target(&entry)?),
-            _ => None,
-        };
-        let target = target.map(|length| &self.target[..length]);
-        let loaded = Loaded {
-            attr: entry.attr,
+            xattrs,
             target,
-            backing: self.backing(&entry),
-            xattrs: entry.xattrs,
+            key: several.then(|| Key::of(&stat)),
+            seed: self.seed(place, &stat, &attr),
+            elsewhere: self.load.is_elsewhere(&stat),
         };
-        let name = entry.name.to_bytes();
-        let id = self.load.fs.load(entry.listing.id, name, loaded)?;
-        *match entry.attr.kind {
+        Ok((entry, missing))
+    }
+
+    /// The target's place in `targets`.
+    fn read_target(&mut self, listing: &Listing, name: &CStr) -> Result<Range<usize>> {
+        let length = rustix::fs::readlinkat_raw(&listing.fd, name, &mut self.target[..])?;
+        let from = self.targets.len();
+        self.targets.extend_from_slice(&self.target[..length]);
+        Ok(from..self.targets.len())
+    }
+
+    fn seed(&self, place: Place, stat: &Statx, attr: &Attr) -> Option<Seed> {
+        let content = attr.kind == Kind::Regular && attr.size > 0;
+        content.then(|| backing::seed(place, self.load.root.identity(stat)))
+    }
+
+    fn hand_over(&mut self, listing: &Listing, entries: Vec<Entry<'_>>) -> Fallible<()> {
+        let mut filling = match self.load.fs.fill(listing.id, entries.len()) {
+            Ok(filling) => filling,
+            Err(errno) => {
+                let mut refused = entries.iter();
+                return refused.try_for_each(|entry| self.refused(entry.place, errno));
+            }
+        };
+        for entry in entries {
+            let place = entry.place;
+            match self.add(&mut filling, entry) {
+                Ok(()) => self.found.entries += 1,
+                Err(errno) => self.refused(place, errno)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, filling: &mut Filling<'_>, entry: Entry<'_>) -> Result<()> {
+        // Held until the inode is entered: another thread may meet its next name.
+        let mut links = entry.key.map(|key| (self.load.links.shard(&key), key));
+        let known = links.as_ref().and_then(|(shard, key)| shard.get(key));
+        if let Some(id) = known {
+            filling.link(*id, entry.name)?;
+            self.found.links += 1;
+            return Ok(());
+        }
+        let kind = entry.attr.kind;
+        let new = Loaded {
+            attr: entry.attr,
+            target: (kind == Kind::Symlink).then(|| &self.targets[entry.target]),
+            xattrs: entry.xattrs,
+            backing: None,
+            seed: entry.seed,
+        };
+        let id = filling.add(entry.name, new)?;
+        if let Some((shard, key)) = &mut links {
+            shard.insert(*key, id);
+        }
+        match kind {
+            Kind::Directory if entry.elsewhere => self.found.mounts_skipped += 1,
+            Kind::Directory => self.waiting.push(Waiting {
+                id,
+                place: entry.place,
+            }),
+            _ => {}
+        }
+        *match kind {
             Kind::Directory => &mut self.found.directories,
             Kind::Regular => &mut self.found.files,
             Kind::Symlink => &mut self.found.symlinks,
             _ => &mut self.found.special,
         } += 1;
-        Ok(id)
+        Ok(())
     }
 
-    fn read_target(&mut self, entry: &Entry<'_>) -> Result<usize> {
-        rustix::fs::readlinkat_raw(&entry.listing.fd, entry.name, &mut self.target[..])
-    }
-
-    fn backing(&self, entry: &Entry<'_>) -> Option<Box<dyn Backing>> {
-        let root = &self.load.root;
-        let content = entry.attr.kind == Kind::Regular && entry.attr.size > 0;
-        content.then(|| {
-            let identity = root.identity(&entry.stat);
-            let file = SourceFile::new(root.clone(), entry.place, identity);
-            Box::new(file) as Box<dyn Backing>
-        })
+    /// What becomes of an entry that the filesystem did not take.
+    fn refused(&mut self, place: Place, errno: Errno) -> Fallible<()> {
+        match errno {
+            // A directory that changes while it is listed may show a name twice.
+            Errno::EXIST => Ok(()),
+            Errno::NOSPC => Err(LoadError::Full {
+                path: self.load.root.path(place),
+            }),
+            errno => self.unreadable(place, errno),
+        }
     }
 
     /// Counts and logs an entry that could not be read in full, or makes it the end of a strict load.
-    fn unreadable(&mut self, place: Place, errno: Errno) -> std::result::Result<(), LoadError> {
+    fn unreadable(&mut self, place: Place, errno: Errno) -> Fallible<()> {
         let path = self.load.root.path(place);
         if self.load.strict {
             return Err(LoadError::Unreadable { path, errno });
@@ -335,14 +353,21 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 }
 
+type Fallible<T> = std::result::Result<T, LoadError>;
+
 /// What was read of one name.
 struct Entry<'e> {
-    listing: &'e Listing,
-    name: &'e CStr,
+    name: &'e [u8],
     place: Place,
-    stat: Statx,
     attr: Attr,
     xattrs: XattrList,
+    target: Range<usize>,
+    /// Of an inode with several names.
+    key: Option<Key>,
+    /// Of a file with content.
+    seed: Option<Seed>,
+    /// Whether it leads into another mount.
+    elsewhere: bool,
 }
 
 fn stat(at: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<Statx> {

@@ -389,6 +389,27 @@ fn a_file_replaced_by_a_pipe_is_stale_and_does_not_block() {
 }
 
 #[test]
+fn what_took_the_place_of_a_file_is_not_opened() {
+    use rustix::fs::inotify;
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().join("file");
+    write(&path, b"content");
+    let fs = load_all(source.path());
+    let id = child(&fs, NodeId::ROOT, b"file").unwrap().id;
+    fs::remove_file(&path).unwrap();
+    mknod(&path, FileType::Fifo, 0o600, 0);
+    let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+    let events = inotify::init(flags).unwrap();
+    inotify::add_watch(&events, &path, inotify::WatchFlags::OPEN).unwrap();
+    let seen = || rustix::io::read(&events, &mut [0u8; 512]);
+    assert_eq!(content(&fs, id), Err(Errno::STALE));
+    assert_eq!(seen(), Err(Errno::AGAIN), "no open was noticed");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+    assert!(seen().is_ok(), "an open would have been");
+}
+
+#[test]
 fn old_and_new_content_are_never_mixed() {
     const SIZE: usize = 256 * 1024;
     for _ in 0..40 {

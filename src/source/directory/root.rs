@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::{Errno, Result};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,7 +101,8 @@ pub(super) struct SourceRoot {
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
-/// A pipe that took a file's place must not block, nor a terminal become ours.
+/// What a name leads to, not opened: a device or a pipe that took a file's place notices nothing.
+const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const CONTENT: OFlags = OFlags::NONBLOCK
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
@@ -176,7 +177,7 @@ impl SourceRoot {
         if place == Place::ROOT {
             return SourceRoot::open_child(self.fd(), c".");
         }
-        self.open_beneath(place, DIRECTORY)
+        self.open_beneath(place, |from, path| open_quietly(from, path, DIRECTORY))
     }
 
     /// Opens the directory `name` in the open directory `parent`, in the same way.
@@ -184,7 +185,12 @@ impl SourceRoot {
         open_quietly(parent, name.to_bytes(), DIRECTORY)
     }
 
-    fn open_beneath(&self, place: Place, flags: OFlags) -> Result<OwnedFd> {
+    /// Goes down to where `place` stands and calls `open` with a directory and the rest of the way.
+    fn open_beneath(
+        &self,
+        place: Place,
+        open_rest: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd>,
+    ) -> Result<OwnedFd> {
         let path = self.path_below(place);
         let mut rest = path.as_slice();
         let mut reached: Option<OwnedFd> = None;
@@ -197,7 +203,7 @@ impl SourceRoot {
             rest = &rest[slash + 1..];
         }
         let from = reached.as_ref().map_or(self.fd(), AsFd::as_fd);
-        open_quietly(from, rest, flags)
+        open_rest(from, rest)
     }
 
     /// What tells whether a file is still the same.
@@ -229,20 +235,34 @@ impl SourceRoot {
         if let Some(file) = self.opened_file(place) {
             return Ok(file);
         }
-        let file = match self.open_beneath(place, CONTENT) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::NODEV) => {
-                return Err(self.stale(place));
+        let found = match self.open_beneath(place, |from, path| open(from, path, FOUND)) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(self.stale(place)),
+            found => found?,
+        };
+        self.check(&found, place, recorded)?;
+        let file = match reopen(&found) {
+            // Without /proc only the name leads there, once more.
+            Err(Errno::NOENT) => {
+                let read = |from: BorrowedFd<'_>, path: &[u8]| open_quietly(from, path, CONTENT);
+                let file = self.open_beneath(place, read)?;
+                self.check(&file, place, recorded)?;
+                file
             }
             file => file?,
         };
-        let stat = stat_content(&file)?;
-        let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-        if !regular || self.identity(&stat) != recorded {
-            return Err(self.stale(place));
-        }
         let file = Arc::new(file);
         self.files.put(place, file.clone());
         Ok(file)
+    }
+
+    /// `ESTALE` if `file` is not the regular file that was recorded for `place`.
+    fn check(&self, file: &OwnedFd, place: Place, recorded: Identity) -> Result<()> {
+        let stat = stat_content(file)?;
+        let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        match regular && self.identity(&stat) == recorded {
+            true => Ok(()),
+            false => Err(self.stale(place)),
+        }
     }
 
     /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
@@ -265,6 +285,15 @@ fn stat_content(file: &OwnedFd) -> Result<Statx> {
 fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     rustix::fs::openat2(from, path, flags, Mode::empty(), beneath)
+}
+
+/// Opens for reading what was found, whatever its name leads to by now. `ENOENT` without `/proc`.
+fn reopen(found: &OwnedFd) -> Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    match rustix::fs::open(&path, CONTENT | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::open(&path, CONTENT, Mode::empty()),
+        file => file,
+    }
 }
 
 /// Opens without moving the access time where the caller may ask for that: as owner or privileged.

@@ -1,6 +1,6 @@
 //! The figures, as a table or as JSON.
 
-use super::contest::Loaded;
+use super::contest::{Found, Loaded};
 use super::synthetic::Synthetic;
 use serde::Serialize;
 use std::path::Path;
@@ -8,9 +8,7 @@ use std::path::Path;
 /// The runs of both contenders, in the order they were made.
 #[derive(Default, Serialize)]
 pub struct Race {
-    /// Seconds of `find`.
-    pub find: Vec<f64>,
-    /// The loads.
+    pub find: Vec<Found>,
     pub load: Vec<Loaded>,
 }
 
@@ -21,7 +19,7 @@ pub enum Report {
     Disk {
         filesystem: String,
         warm: Race,
-        /// Left out where the kernel's caches may not be dropped.
+        /// Left out where it cannot be.
         cold: Option<Race>,
     },
     Synthetic(Synthetic),
@@ -46,15 +44,20 @@ fn print_races(filesystem: &str, warm: &Race, cold: Option<&Race>) {
     };
     let resident: Vec<_> = warm.load.iter().map(|load| load.resident as f64).collect();
     println!(
-        "{} entries on {filesystem}, {} runs of each in turn. Seconds: median (lowest-highest).\n",
+        "{} entries on {filesystem}, {} runs of each in turn. Seconds: median (lowest-highest), and the seconds \
+         of all processors together.\n",
         first.entries,
         warm.find.len()
     );
-    println!("| caches | find -printf | load | rate of the load over find's |\n|---|---|---|---|");
+    println!(
+        "| caches | find -printf | load | rate of the load over find's | entries/s |\n|---|---|---|---|---|"
+    );
     warm.print("warm", first.entries);
     match cold {
         Some(cold) => cold.print("cold", first.entries),
-        None => println!("| cold | left out: only root may drop the kernel's caches | | |"),
+        None => println!(
+            "| cold | left out: only root may drop the caches, and tmpfs has nothing else | | |"
+        ),
     }
     println!(
         "\nResident bytes per entry after a load: {:.1}",
@@ -64,14 +67,17 @@ fn print_races(filesystem: &str, warm: &Race, cold: Option<&Race>) {
 
 impl Race {
     fn print(&self, caches: &str, entries: u64) {
+        let find: Vec<_> = self.find.iter().map(|find| find.seconds).collect();
         let load: Vec<_> = self.load.iter().map(|load| load.seconds).collect();
-        let ratios: Vec<_> = self.find.iter().zip(&load).map(|(f, l)| f / l).collect();
-        let rate = entries as f64 / median(load.clone()) / 1000.0;
+        let find_cpu = median(self.find.iter().map(|find| find.cpu).collect());
+        let load_cpu = median(self.load.iter().map(|load| load.cpu).collect());
+        let ratios: Vec<_> = find.iter().zip(&load).map(|(f, l)| f / l).collect();
         println!(
-            "| {caches} | {} | {}, {rate:.0} thousand entries/s | **{}** |",
-            summary(&self.find),
+            "| {caches} | {}, {find_cpu:.2} | {}, {load_cpu:.2} | **{}** | {:.0} thousand |",
+            summary(&find),
             summary(&load),
-            summary(&ratios)
+            summary(&ratios),
+            entries as f64 / median(load.clone()) / 1000.0
         );
     }
 }

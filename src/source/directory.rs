@@ -2,8 +2,11 @@
 //!
 //! Several threads share one stack of directories still to be read. Each job is one directory, or a
 //! part of a large one: list the names, `statx` each, read link targets and extended attributes,
-//! hand every entry to the filesystem, push the subdirectories. A parent is always loaded before
-//! its children.
+//! hand all entries to the filesystem at once, push the subdirectories. A parent is always loaded
+//! before its children.
+//!
+//! A file's content is not made: the filesystem keeps the number of its name and a hash that tells
+//! whether it is still the same, and asks for the rest when somebody wants the content.
 //!
 //! Waiting directories hold no descriptor. A thread opens the next one relative to the directory in
 //! which it found subdirectories last where that is the parent, and otherwise by walking down from

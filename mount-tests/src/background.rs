@@ -2,6 +2,7 @@
 
 use crate::guard::{Scratch, force_unmount};
 use crate::norefs;
+use crate::transport::{self, Transport};
 use rustix::process::Pid;
 use std::path::PathBuf;
 use std::process::Output;
@@ -18,20 +19,34 @@ impl Background {
     /// Runs `norefs mount` with `options` and waits until it says that the mount is ready.
     pub fn new(options: &[&str]) -> Background {
         let scratch = Scratch::new();
-        Background::start(scratch.dir("mount"), scratch, options)
+        let mountpoint = scratch.dir("mount");
+        Background::start(transport::asked(), mountpoint, scratch, options)
     }
 
     /// As [`Background::new`], at a directory of the caller's.
     pub fn at(mountpoint: PathBuf) -> Background {
-        Background::start(mountpoint, Scratch::new(), &[])
+        Background::on(transport::asked(), mountpoint)
     }
 
-    fn start(mountpoint: PathBuf, scratch: Scratch, options: &[&str]) -> Background {
+    /// As [`Background::at`], on a transport of the caller's choice.
+    pub fn on(transport: Transport, mountpoint: PathBuf) -> Background {
+        Background::start(transport, mountpoint, Scratch::new(), &[])
+    }
+
+    fn start(
+        transport: Transport,
+        mountpoint: PathBuf,
+        scratch: Scratch,
+        options: &[&str],
+    ) -> Background {
         let background = Background {
             mountpoint,
             scratch,
         };
-        let output = background.norefs("mount", options);
+        let mut arguments = transport::arguments(transport);
+        arguments.extend(options.iter().map(|&option| option.to_owned()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = background.norefs("mount", &arguments);
         assert!(output.status.success(), "{}", text(&output.stderr));
         background
     }

@@ -1,6 +1,7 @@
 //! The real binary on a real mount.
 
 use crate::guard::{Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_until};
+use crate::transport::{self, Transport};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -101,16 +102,33 @@ impl Daemon {
 
     /// Mounts with `arguments` between `norefs mount -f` and the mount point.
     pub fn with<S: AsRef<OsStr>>(arguments: &[S]) -> Daemon {
-        Daemon::spawn(norefs(), arguments, Scratch::new())
+        Daemon::on(transport::asked(), arguments)
+    }
+
+    /// As [`Daemon::with`], on a transport of the test's choice.
+    pub fn on<S: AsRef<OsStr>>(transport: Transport, arguments: &[S]) -> Daemon {
+        Daemon::spawn(norefs(), transport, arguments, Scratch::new())
     }
 
     /// Mounts as [`NOBODY`].
     pub fn as_nobody<S: AsRef<OsStr>>(arguments: &[S]) -> Daemon {
         let scratch = Scratch::new();
-        Daemon::spawn(norefs_as_nobody(&scratch), arguments, scratch)
+        let command = norefs_as_nobody(&scratch);
+        Daemon::spawn(command, transport::asked(), arguments, scratch)
     }
 
-    fn spawn<S: AsRef<OsStr>>(mut command: Command, arguments: &[S], scratch: Scratch) -> Daemon {
+    /// Mounts with `command`, which becomes `norefs mount -f` in the end, started by another
+    /// program if need be.
+    pub fn by(command: Command, transport: Transport) -> Daemon {
+        Daemon::spawn(command, transport, &[""; 0], Scratch::new())
+    }
+
+    fn spawn<S: AsRef<OsStr>>(
+        mut command: Command,
+        transport: Transport,
+        arguments: &[S],
+        scratch: Scratch,
+    ) -> Daemon {
         let root = scratch.dir("mount");
         let runtime = scratch.dir("run");
         for dir in [&root, &runtime] {
@@ -119,6 +137,7 @@ impl Daemon {
         let log = std::fs::File::create(scratch.join("log")).unwrap();
         let child = command
             .args(["mount", "-f"])
+            .args(transport::arguments(transport))
             .args(arguments)
             .arg(&root)
             .env("XDG_RUNTIME_DIR", runtime)

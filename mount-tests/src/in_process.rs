@@ -1,9 +1,10 @@
 //! A mount served by the test's own process, so that the test reaches the seams and the counters.
 
 use crate::guard::{Scratch, Watchdog};
+use crate::transport;
 use norefs::fs::{Config, Fs};
 use norefs::transport::seam::Seams;
-use norefs::transport::{Cache, MountHandle, Options, RequestKind, Requests, mount};
+use norefs::transport::{Cache, MountHandle, Options, RequestKind, Requests, Transport, mount};
 use norefs::tree::{Attr, Kind, NodeId, Outcomes, Time};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,14 @@ impl InProcess {
         })
     }
 
+    /// Mounts an empty tree on a transport of the test's choice.
+    pub fn on(transport: Transport) -> InProcess {
+        InProcess::with(&Options {
+            transport,
+            ..Options::default()
+        })
+    }
+
     /// Mounts an empty tree with `options`, but with eight event loops.
     pub fn with(options: &Options) -> InProcess {
         assert!(
@@ -41,6 +50,10 @@ impl InProcess {
         };
         let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
         let options = Options {
+            transport: match options.transport {
+                Transport::Auto => transport::asked(),
+                chosen => chosen,
+            },
             threads: Some(8),
             ..options.clone()
         };

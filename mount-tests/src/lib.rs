@@ -3,6 +3,10 @@
 //! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep
 //! the tests short. The tests need root and `/dev/fuse`; where one is missing they fail and say so.
 //!
+//! `MOUNT_TESTS_TRANSPORT=ring` or `=device` makes every mount use that transport; a ring that the
+//! machine does not offer makes the tests fail. Without it norefs chooses, and the tests of how
+//! mounts begin and end try both.
+//!
 //! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It
 //! serves to check the tests: whatever they say of a filesystem that is not particular to norefs
 //! must be true of tmpfs too.
@@ -12,13 +16,16 @@ mod daemon;
 mod dice;
 mod guard;
 mod in_process;
+mod load;
 pub mod posix;
 pub mod programs;
 pub mod sample;
+pub mod transport;
 
 pub use background::{Background, is_refusal, refused, text};
 pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody};
 pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, is_mounted, wait_until};
 pub use in_process::InProcess;
+pub use load::Load;
 pub use posix::{fails, same_as_tmpfs};

@@ -1,14 +1,23 @@
 //! `norefs run`.
 
 use mount_tests::programs::{attempt, run};
-use mount_tests::{Scratch, is_mounted, norefs, text, wait_until};
+use mount_tests::{Scratch, is_mounted, norefs, text, transport, wait_until};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+
+/// `norefs run` on the transport asked for.
+fn command() -> Command {
+    let mut command = norefs();
+    command
+        .arg("run")
+        .args(transport::arguments(transport::asked()));
+    command
+}
 
 fn norefs_run(arguments: &[&str]) -> Output {
-    norefs().arg("run").args(arguments).output().unwrap()
+    command().args(arguments).output().unwrap()
 }
 
 fn shell(script: &str) -> Output {
@@ -44,9 +53,8 @@ fn run_works_in_the_root_of_a_mount_of_its_own() {
 
 #[test]
 fn run_passes_standard_input_and_arguments_on() {
-    let mut command = norefs();
+    let mut command = command();
     command.args([
-        "run",
         "--",
         "sh",
         "-c",
@@ -92,9 +100,8 @@ fn run_takes_an_empty_shell_for_none() {
 }
 
 fn starts_the_shell(shell: &str) {
-    let mut command = norefs();
+    let mut command = command();
     command
-        .arg("run")
         .env("SHELL", shell)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -111,9 +118,9 @@ fn starts_the_shell(shell: &str) {
 
 /// A run of a command that sleeps, and where it is mounted.
 fn sleeping_run() -> (Child, PathBuf) {
-    let mut command = norefs();
+    let mut command = command();
     command
-        .args(["run", "--", "sh", "-c", "pwd; exec sleep 1000"])
+        .args(["--", "sh", "-c", "pwd; exec sleep 1000"])
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut first = String::new();

@@ -1,5 +1,8 @@
 //! Which calls reach the daemon: with the cache none of the warm ones does, without it each does.
 
+mod rows;
+mod table;
+
 use mount_tests::posix::{forced, seen};
 use mount_tests::programs::run;
 use mount_tests::{Daemon, Scratch, Stats, fails};

@@ -27,6 +27,7 @@ Mount options:
   ro, noexec           no changes; no programs
   suid, dev            set-user-id bits and device files work (root only)
   allow_other          other users may enter [default for root]
+  noxattr              no extended attributes: saves a request before the first write to a file
   nobtime              no time of birth: saves programs that ask for it (cargo, fd and others
                        written in Rust) one request for each file they look at first
   cache=, transport=   as --cache and --transport
@@ -96,6 +97,7 @@ pub fn run(args: Args) -> Outcome {
         dev: asked.dev,
         noexec: asked.noexec,
         btime: !asked.no_btime,
+        xattr: !asked.no_xattr,
         allow_other: asked.allow_other || geteuid().is_root(),
         ..args.serving.options()
     };

@@ -11,6 +11,7 @@ pub struct MountOptions {
     pub dev: bool,
     pub noexec: bool,
     pub no_btime: bool,
+    pub no_xattr: bool,
     pub allow_other: bool,
     /// Bytes of file data; `u64::MAX`: no limit.
     pub size: Option<u64>,
@@ -59,6 +60,8 @@ impl MountOptions {
             "exec" => self.noexec = false,
             "nobtime" => self.no_btime = true,
             "btime" => self.no_btime = false,
+            "noxattr" => self.no_xattr = true,
+            "xattr" => self.no_xattr = false,
             "allow_other" => self.allow_other = true,
             _ => return is_ignored(name),
         }
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list = "ro,suid,dev,noexec,nobtime,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+        let list = "ro,suid,dev,noexec,nobtime,noxattr,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
              transport=ring";
         let expected = MountOptions {
             read_only: true,
@@ -183,6 +186,7 @@ mod tests {
             dev: true,
             noexec: true,
             no_btime: true,
+            no_xattr: true,
             allow_other: true,
             size: Some(2 << 30),
             inodes: Some(10 << 10),
@@ -197,8 +201,10 @@ mod tests {
 
     #[test]
     fn the_last_of_two_opposites_counts() {
-        let options =
-            parse("ro,noexec,nobtime,btime,suid,dev,rw,exec,nosuid,nodev,size=1,size=2").unwrap();
+        let options = parse(
+            "ro,noexec,nobtime,btime,noxattr,xattr,suid,dev,rw,exec,nosuid,nodev,size=1,size=2",
+        )
+        .unwrap();
         let expected = MountOptions {
             size: Some(2),
             ..MountOptions::default()

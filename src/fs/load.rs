@@ -59,6 +59,7 @@ impl Filling<'_> {
             .filter(|_| content)
             .map(|source| Node::backed(&self.fs.ledger, source, size));
         if !new.xattrs.is_empty() {
+            self.fs.note_labels(&new.xattrs);
             let xattrs = Xattrs::loaded(new.xattrs, &self.fs.ledger, self.config.max_bytes)?;
             let node = || match seed.take() {
                 Some(seed) => self.fs.grown(seed, size),
@@ -154,6 +155,7 @@ impl Fs {
             Ok(())
         });
         if !xattrs.is_empty() {
+            self.note_labels(&xattrs);
             let max = self.config.load().max_bytes;
             match Xattrs::loaded(xattrs, &self.ledger, max) {
                 Ok(xattrs) => *self.node(&root).xattrs.write() = Some(Box::new(xattrs)),

@@ -66,6 +66,7 @@ use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Result, Tree};
 use arc_swap::ArcSwap;
 use limits::{Ledger, Removals};
 use parking_lot::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 /// The filesystem.
@@ -74,6 +75,8 @@ pub struct Fs {
     config: ArcSwap<Config>,
     ledger: Arc<Ledger>,
     removals: Removals,
+    /// Some inode has, or had, a [`LABEL`](xattr::LABEL).
+    labelled: AtomicBool,
     /// Held while an inode is created close to the limit.
     last_inodes: Mutex<()>,
     /// What the seeds of loaded files mean.
@@ -90,6 +93,7 @@ impl Fs {
             config: ArcSwap::from_pointee(config),
             ledger: Arc::default(),
             removals: Removals::new(),
+            labelled: AtomicBool::new(false),
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
         }

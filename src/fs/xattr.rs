@@ -8,7 +8,10 @@ use super::limits::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Errno, InodeRef, NodeId, Result, Time};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+/// What a security module calls a file.
+const LABEL: &[u8] = b"security.selinux";
 const XATTR_CREATE: i32 = libc::XATTR_CREATE;
 const XATTR_REPLACE: i32 = libc::XATTR_REPLACE;
 const XATTR_NAME_MAX: usize = 255;
@@ -153,6 +156,7 @@ impl Fs {
         }
         let inode = self.get(id)?;
         let mut xattrs = self.node(&inode).xattrs.write();
+        self.note_label(name);
         xattrs
             .get_or_insert_with(|| Box::new(Xattrs::new(&self.ledger)))
             .set(name, value, flags, max)?;
@@ -160,12 +164,30 @@ impl Fs {
         Ok(Committed::new((), [id]))
     }
 
+    /// Remembers that there are labels.
+    pub(super) fn note_label(&self, name: &[u8]) {
+        if name == LABEL {
+            self.labelled.store(true, Relaxed);
+        }
+    }
+
+    /// Remembers that there are labels, if one is among `xattrs`.
+    pub(super) fn note_labels(&self, xattrs: &[Xattr]) {
+        xattrs.iter().for_each(|(name, _)| self.note_label(name));
+    }
+
     /// The value of an extended attribute.
+    ///
+    /// `security.selinux` is EOPNOTSUPP as long as nothing has one: `ls -l` then asks once and not for
+    /// each file.
     ///
     /// # Errors
     /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, ENOSPC if no memory is left for the copy, ESTALE.
     pub fn getxattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
         check_namespace(name)?;
+        if name == LABEL && !self.labelled.load(Relaxed) {
+            return Err(Errno::OPNOTSUPP);
+        }
         let inode = self.get(id)?;
         let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);
@@ -233,6 +255,16 @@ mod tests {
         bed.fs
             .setxattr(&ROOT, id, name, value, flags)
             .map(|done| done.deliver(drop))
+    }
+
+    #[test]
+    fn labels_are_not_supported_until_there_is_one() {
+        let bed = Bed::new();
+        let (file, other) = (bed.file("f"), bed.file("g"));
+        assert_eq!(bed.fs.getxattr(&USER, file, LABEL), Err(Errno::OPNOTSUPP));
+        stale(bed.fs.setxattr(&USER, file, LABEL, b"label", 0));
+        assert_eq!(bed.fs.getxattr(&USER, file, LABEL).unwrap(), b"label");
+        assert_eq!(bed.fs.getxattr(&USER, other, LABEL), Err(Errno::NODATA));
     }
 
     #[test]

@@ -186,6 +186,9 @@ pub struct Options {
     pub dev: bool,
     /// Programs cannot be executed.
     pub noexec: bool,
+    /// Extended attributes can be read and set. Without, the kernel asks for none, which it otherwise
+    /// does before it writes to a file, or cuts it, that it knows little of.
+    pub xattr: bool,
     /// `statx` tells the time of birth. The first one of a file that asks for it costs a request, even
     /// where everything else is known from a listing.
     pub btime: bool,
@@ -207,6 +210,7 @@ impl Default for Options {
             suid: false,
             dev: false,
             noexec: false,
+            xattr: true,
             btime: true,
             permissions: Permissions::default(),
         }

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
     pub(crate) cache: Cache,
     pub(crate) ttl: Duration,
+    /// Whether there are extended attributes.
+    pub(crate) xattr: bool,
     /// Whether the time of birth is told.
     pub(crate) btime: bool,
     pub(crate) agreed: Agreed,
@@ -38,6 +40,7 @@ impl Shared {
             fs,
             cache: options.cache,
             ttl: options.cache.ttl(),
+            xattr: options.xattr,
             btime: options.btime,
             agreed,
             tally: Tally::default(),

@@ -4,8 +4,8 @@ use super::Call;
 use crate::fs::SetAttr;
 use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{
-    CopyFileRangeIn, FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn,
-    WRITE_KILL_SUIDGID, WriteIn, WriteOut,
+    CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, Opcode, OpenIn,
+    OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn, WriteOut,
 };
 use crate::tree::{Errno, NodeId, Result};
 
@@ -83,7 +83,7 @@ impl Call<'_, '_> {
         self.exchange.send(&LseekOut { offset })
     }
 
-    pub(super) fn copy_file_range(&mut self) -> Result<Answer> {
+    pub(super) fn copy_file_range(&mut self, opcode: Opcode) -> Result<Answer> {
         let args: CopyFileRangeIn = self.exchange.fixed()?;
         if args.flags != 0 {
             return Err(Errno::INVAL);
@@ -97,8 +97,13 @@ impl Call<'_, '_> {
         let copied =
             self.fs()
                 .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)?;
-        // The filesystem copies less than 2^32 bytes at once.
-        let size = copied as u32;
-        self.exchange.send(&WriteOut { size, padding: 0 })
+        match opcode {
+            Opcode::CopyFileRange64 => self.exchange.send(&CopyOut { bytes: copied }),
+            // The filesystem copies less than 2^32 bytes at once.
+            _ => self.exchange.send(&WriteOut {
+                size: copied as u32,
+                padding: 0,
+            }),
+        }
     }
 }

@@ -61,10 +61,15 @@ pub(crate) fn dispatch(
         Opcode::Write => call.write(),
         Opcode::Fallocate => call.fallocate(),
         Opcode::Lseek => call.lseek(),
-        Opcode::CopyFileRange => call.copy_file_range(),
+        Opcode::CopyFileRange | Opcode::CopyFileRange64 => call.copy_file_range(opcode),
         Opcode::Opendir => call.opendir(),
         Opcode::Readdir => call.readdir(),
         Opcode::Readdirplus => call.readdirplus(),
+        Opcode::Setxattr | Opcode::Getxattr | Opcode::Listxattr | Opcode::Removexattr
+            if !shared.xattr =>
+        {
+            Err(Errno::NOSYS)
+        }
         Opcode::Setxattr => call.setxattr(),
         Opcode::Getxattr => call.getxattr(),
         Opcode::Listxattr => call.listxattr(),

@@ -399,6 +399,8 @@ fn a_copy_goes_from_one_file_to_another() {
     assert_eq!(copied[..4], 4u32.to_ne_bytes());
     let read = ask(o, (Read, to, bytes(&reading(0, 99)), b"")).unwrap();
     assert_eq!(read, b"\0\0ytes");
+    let copied = ask(o, (CopyFileRange64, from, bytes(&copy), b"")).unwrap();
+    assert_eq!(copied, 4u64.to_ne_bytes());
     let unknown = CopyFileRangeIn { flags: 1, ..copy };
     let refused = ask(o, (CopyFileRange, from, bytes(&unknown), b""));
     assert_eq!(refused, Err(Errno::INVAL));
@@ -581,7 +583,7 @@ fn what_is_not_served_is_said_once() {
             "{opcode:?}"
         );
     }
-    for unknown in [0, 7, 19, 26, 41, 48, 53, 4096, u32::MAX] {
+    for unknown in [0, 7, 19, 26, 41, 48, 54, 4096, u32::MAX] {
         let mut unknown_asked = asked((Getattr, ROOT, b"", b"anything"));
         unknown_asked.header.opcode = unknown;
         assert_eq!(

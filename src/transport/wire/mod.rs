@@ -107,6 +107,7 @@ opcodes! {
     Syncfs = 50, Syncfs, SyncfsIn;
     Tmpfile = 51, Tmpfile, CreateIn;
     Statx = 52, Statx, StatxIn;
+    CopyFileRange64 = 53, CopyFileRange, CopyFileRangeIn;
 }
 
 /// How many bytes of arguments of fixed size a request has. None for one that is not known: all that

@@ -19,6 +19,8 @@ replies! {
     OpenOut { fh: u64, open_flags: u32, padding: u32 }
     /// How many bytes were written.
     WriteOut { size: u32, padding: u32 }
+    /// How many bytes were copied.
+    CopyOut { bytes: u64 }
     /// How long a value is.
     GetxattrOut { size: u32, padding: u32 }
     /// Where data or a hole begins.

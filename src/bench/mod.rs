@@ -1,49 +1,61 @@
-//! What metadata calls cost in directories, compared with each other.
+//! What metadata calls and real commands cost in directories, compared with each other.
 //!
-//! [`run`] builds the same tree in every contender's directory and lets the contenders take turns
-//! (A B A B ...) at each operation. The groups answer different questions and are never mixed:
+//! [`run`] builds the same trees in every contender's directory and lets the contenders take turns
+//! (A B A B ...) at each operation and each command. The groups answer different questions and are
+//! never mixed:
 //!
 //! * warm: the kernel was told everything before, and may answer without asking the filesystem;
 //! * forced: `statx` with `AT_STATX_FORCE_SYNC`, for which the kernel has to ask;
 //! * changes: calls that every filesystem has to carry out;
-//! * cold: a walk after the kernel was made to forget. Only root can have that.
+//! * cold: after the kernel was made to forget. Only root can have that.
 //!
 //! The measured calls name files relative to an open directory, so what lies above the directory
-//! costs nothing.
+//! costs nothing. Before each turn the machine comes to rest, so that no contender pays for what
+//! the one before left behind.
 
-mod cold;
 mod course;
+mod forget;
+mod lane;
 mod operation;
-mod plot;
+mod quiet;
 mod race;
 mod report;
 mod statistics;
-mod table;
+mod turns;
+mod workload;
 
-pub use operation::Group;
-pub use report::{Figure, Report, Row};
+pub use operation::{OPERATIONS, Operation};
+pub use report::{Figure, Group, Machine, Report, Row, Subject};
+pub use workload::Workload;
 
 use course::Course;
-use operation::Operation;
-use plot::Plot;
-use race::{Race, Slice};
+use lane::{Lane, Room};
+use quiet::Quiet;
+use race::Race;
 use rustix::fd::OwnedFd;
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
+use turns::Turns;
 
 /// What to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// Files in each tree, rounded up to whole directories of 20.
     pub entries: usize,
-    /// Turns of each contender at each operation; at least one.
+    /// Turns of each contender at each operation and command; at least one.
     pub rounds: usize,
     /// The largest number of clients; at least one.
     pub clients: usize,
-    /// How long one turn lasts.
+    /// How long one turn at a warm, forced or changing operation lasts.
     pub slice: Duration,
+    /// The operations to measure.
+    pub operations: Vec<&'static Operation>,
+    /// The commands to measure.
+    pub workloads: Vec<Workload>,
+    /// The number of the contender whom the others are compared with.
+    pub baseline: usize,
 }
 
 impl Plan {
@@ -61,6 +73,8 @@ impl Plan {
 pub struct Contender {
     /// What the report calls it.
     pub label: String,
+    /// The type of its filesystem, for the report.
+    pub filesystem: String,
     /// The open directory. A subdirectory is made in it for the time of the run.
     pub directory: OwnedFd,
 }
@@ -71,66 +85,131 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
-    /// A call failed in a contender's directory.
+    /// Nothing of what was asked for can be measured here.
+    #[error("nothing to measure: {0}")]
+    Nothing(String),
+    /// Something failed in a contender's directory.
     #[error("{label}: {doing}: {error}")]
     Failed {
         /// The contender.
         label: String,
         /// The operation, or what else was going on.
-        doing: &'static str,
-        /// What the kernel said.
+        doing: String,
+        /// What the kernel said, or the command.
         error: io::Error,
     },
 }
 
-/// Measures. The first contender is what the others are compared with.
+/// Whether the caller asked to stop.
+#[derive(Clone, Copy)]
+struct Stop<'a>(&'a AtomicBool);
+
+impl Stop<'_> {
+    fn asked(self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn check(self) -> Result<(), Error> {
+        match self.asked() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Measures. `watch` is told what is being done.
 ///
 /// What is built is removed before this returns, whether or not it succeeds. `stop` ends the run
 /// early.
 ///
 /// # Errors
 ///
-/// [`Error::Failed`] with the first call that failed, [`Error::Interrupted`] after `stop` was set.
-pub fn run(plan: &Plan, contenders: Vec<Contender>, stop: &AtomicBool) -> Result<Report, Error> {
+/// [`Error::Failed`] with the first call or command that failed, [`Error::Interrupted`] after
+/// `stop` was set, [`Error::Nothing`] if all that was asked for had to be left out.
+pub fn run(
+    plan: &Plan,
+    contenders: Vec<Contender>,
+    stop: &AtomicBool,
+    watch: &(dyn Fn(&str) + Sync),
+) -> Result<Report, Error> {
+    let stop = Stop(stop);
+    let mut report = Report::new(plan, &contenders);
+    let feasible = Feasible::of(plan, &mut report)?;
     let course = Course::new(plan.entries);
-    let mut plots: Vec<Plot> = Vec::new();
-    for (number, contender) in contenders.into_iter().enumerate() {
-        plots.push(Plot::prepare(
-            contender,
-            number,
-            &course,
-            plan.clients,
-            stop,
-        )?);
+    let course = (!feasible.operations.is_empty()).then_some(&course);
+
+    let quiet = Quiet::new();
+    let mut room = workload::room(&feasible.commands, plan.entries);
+    if let Some(course) = course {
+        report.files = course.files();
+        room = room.and(course.room(plan.clients));
     }
-    let race = Race {
-        course: &course,
-        plots: &plots,
+    let lanes = lanes(contenders, room)?;
+    let turns = Turns {
+        lanes: &lanes,
+        rounds: plan.rounds,
+        quiet: &quiet,
         stop,
+        watch,
     };
-    let mut report = Report::new(plan, course.files(), &plots);
-    for operation in Operation::ALL {
-        if operation.group() == Group::Warm {
-            race.warm_up(operation)?;
-        }
-        for clients in plan.client_counts() {
-            let slice = Slice {
-                operation,
-                clients,
-                length: plan.slice,
-            };
-            let samples = race.rounds(plan.rounds, |plot| race.turn(plot, &slice))?;
-            report.add(operation.group(), operation.label(), clients, samples);
-        }
+    let race = course.map(|course| Race::prepare(&turns, course, plan.clients));
+    let race = race.transpose()?;
+    workload::build(&turns, &feasible.commands, plan.entries)?;
+    for lane in &lanes {
+        lane.store()?;
     }
-    match cold::possible() {
-        Ok(()) => {
-            let samples = race.rounds(plan.rounds, |plot| race.cold_walk(plot))?;
-            report.add(Group::Cold, Operation::Walk.label(), 1, samples);
-        }
-        Err(reason) => report.leave_out(format!("cold: {reason}")),
+    if let Some(race) = &race {
+        race.run(plan, &feasible.operations, &mut report)?;
     }
+    workload::run(&turns, &feasible.commands, feasible.cold, &mut report)?;
+    report.disturbed_turns = quiet.disturbed();
     Ok(report)
+}
+
+/// What of a plan can be measured here.
+struct Feasible {
+    operations: Vec<&'static Operation>,
+    commands: Vec<workload::Command>,
+    cold: bool,
+}
+
+impl Feasible {
+    fn of(plan: &Plan, report: &mut Report) -> Result<Feasible, Error> {
+        let mut operations = plan.operations.clone();
+        let mut commands = Vec::new();
+        for workload in &plan.workloads {
+            match workload.command() {
+                Ok(command) => commands.push(command),
+                Err(reason) => report.leave_out(reason),
+            }
+        }
+        let asked_for_cold = !commands.is_empty() || operations.iter().any(|op| op.is_cold());
+        let cold = forget::possible();
+        if let Err(reason) = &cold {
+            operations.retain(|operation| !operation.is_cold());
+            if asked_for_cold {
+                report.leave_out(format!(
+                    "cold: the kernel cannot be made to forget, {reason}"
+                ));
+            }
+        }
+        match operations.is_empty() && commands.is_empty() {
+            true => Err(Error::Nothing(report.left_out.join("; "))),
+            false => Ok(Feasible {
+                operations,
+                commands,
+                cold: cold.is_ok(),
+            }),
+        }
+    }
+}
+
+/// All lanes are made before anything is built in one of them: who cannot take part is known at once.
+fn lanes(contenders: Vec<Contender>, room: Room) -> Result<Vec<Lane>, Error> {
+    let numbered = contenders.into_iter().enumerate();
+    numbered
+        .map(|(number, contender)| Lane::new(contender, number, room))
+        .collect()
 }
 
 #[cfg(test)]
@@ -145,6 +224,9 @@ mod tests {
                 rounds: 1,
                 clients,
                 slice: Duration::ZERO,
+                operations: Vec::new(),
+                workloads: Vec::new(),
+                baseline: 0,
             };
             plan.client_counts().collect::<Vec<_>>()
         };

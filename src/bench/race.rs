@@ -1,30 +1,30 @@
-//! Turns: pinned clients that repeat one operation for a slice of time.
+//! Turns at one operation: clients that repeat it for a slice of time, or, cold, do it once at
+//! each name.
 
-use super::course::Course;
-use super::operation::{Operation, walk};
-use super::plot::Plot;
-use super::{Error, cold};
+use super::course::{Course, Grounds};
+use super::lane::Lane;
+use super::operation::Operation;
+use super::report::{Report, Subject};
+use super::turns::Turns;
+use super::{Error, Plan, forget};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Calls between two looks at the clock.
-const BATCH: usize = 16;
 
 /// The contenders on their course.
 pub struct Race<'a> {
-    pub course: &'a Course,
-    pub plots: &'a [Plot],
-    pub stop: &'a AtomicBool,
+    turns: &'a Turns<'a>,
+    course: &'a Course,
+    grounds: Vec<Grounds>,
 }
 
 /// What one turn is.
-pub struct Slice {
-    pub operation: Operation,
-    pub clients: usize,
-    pub length: Duration,
+struct Turn<'a> {
+    operation: &'a Operation,
+    clients: usize,
+    pinned: bool,
+    slice: Duration,
 }
 
 /// What one client did in a turn.
@@ -33,49 +33,87 @@ struct Done {
     took: Duration,
 }
 
-impl Race<'_> {
-    /// Lets the contenders take turns. Gives `samples[contender][round]`, in nanoseconds.
-    pub fn rounds(
+impl<'a> Race<'a> {
+    /// Builds the tree in every lane.
+    pub fn prepare(
+        turns: &'a Turns<'a>,
+        course: &'a Course,
+        clients: usize,
+    ) -> Result<Race<'a>, Error> {
+        let lay_out = |lane: &Lane| {
+            (turns.watch)(&format!("building the tree in {}", lane.label));
+            course.lay_out(lane, clients, turns.stop)
+        };
+        Ok(Race {
+            turns,
+            course,
+            grounds: turns.lanes.iter().map(lay_out).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Measures the operations, each with every number of clients, pinned and not.
+    pub fn run(
         &self,
-        rounds: usize,
-        turn: impl Fn(&Plot) -> Result<f64, Error>,
-    ) -> Result<Vec<Vec<f64>>, Error> {
-        let mut samples = vec![Vec::new(); self.plots.len()];
-        for _ in 0..rounds {
-            for (plot, samples) in self.plots.iter().zip(&mut samples) {
-                samples.push(turn(plot)?);
+        plan: &Plan,
+        operations: &[&Operation],
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for &operation in operations {
+            (self.turns.watch)(operation.label);
+            if operation.is_warm() {
+                self.warm_up(operation)?;
+            }
+            for clients in plan.client_counts() {
+                for pinned in [true, false] {
+                    let turn = Turn {
+                        operation,
+                        clients,
+                        pinned,
+                        slice: plan.slice,
+                    };
+                    let samples = self
+                        .turns
+                        .take(|number, lane| self.turn(number, lane, &turn))?;
+                    report.add(Subject::of(operation, clients, pinned), samples);
+                }
             }
         }
-        Ok(samples)
+        Ok(())
     }
 
     /// Visits every target once, untimed.
-    pub fn warm_up(&self, operation: Operation) -> Result<(), Error> {
-        for plot in self.plots {
-            for name in operation.targets(self.course) {
-                let done = operation.once(plot, &plot.own()[0], name);
-                done.map_err(|error| self.failed(plot, operation, error))?;
-                self.check_stop()?;
+    fn warm_up(&self, operation: &Operation) -> Result<(), Error> {
+        for (lane, grounds) in self.turns.lanes.iter().zip(&self.grounds) {
+            for name in (operation.targets)(self.course) {
+                let done = (operation.call)(&grounds.place(0), name);
+                done.map_err(|error| lane.failed(operation.label, error))?;
+                self.turns.stop.check()?;
             }
         }
         Ok(())
     }
 
     /// The nanoseconds that each client waits for one operation.
-    pub fn turn(&self, plot: &Plot, slice: &Slice) -> Result<f64, Error> {
-        let ready = Barrier::new(slice.clients);
+    fn turn(&self, number: usize, lane: &Lane, turn: &Turn) -> Result<f64, Error> {
+        if turn.operation.is_cold() {
+            let forgot = forget::forget(lane.root());
+            forgot.map_err(|error| lane.failed("making the kernel forget", error))?;
+            self.turns.quiet.wait();
+        }
+        let ready = Barrier::new(turn.clients);
         let clients: Vec<io::Result<Done>> = std::thread::scope(|scope| {
+            let grounds = &self.grounds[number];
             let ready = &ready;
-            let start = |client| scope.spawn(move || self.client(plot, slice, client, ready));
-            let running: Vec<_> = (0..slice.clients).map(start).collect();
+            let start = |client| scope.spawn(move || self.client(grounds, turn, client, ready));
+            let running: Vec<_> = (0..turn.clients).map(start).collect();
             let panicked = |_| Err(io::Error::other("a client panicked"));
             let ended = running.into_iter().map(|client| client.join());
             ended.map(|end| end.unwrap_or_else(panicked)).collect()
         });
-        self.check_stop()?;
+        self.turns.stop.check()?;
         let (mut operations, mut took) = (0, Duration::ZERO);
         for done in clients {
-            let done = done.map_err(|error| self.failed(plot, slice.operation, error))?;
+            let done = done.map_err(|error| lane.failed(turn.operation.label, error))?;
             operations += done.operations;
             took += done.took;
         }
@@ -84,60 +122,55 @@ impl Race<'_> {
 
     fn client(
         &self,
-        plot: &Plot,
-        slice: &Slice,
+        grounds: &Grounds,
+        turn: &Turn,
         client: usize,
         ready: &Barrier,
     ) -> io::Result<Done> {
-        let pinned = pin(client);
+        let pinned = if turn.pinned { pin(client) } else { Ok(()) };
         ready.wait();
         pinned?;
-        let operation = slice.operation;
-        let targets = operation.targets(self.course);
-        // Clients start apart from each other.
-        let first = targets.len() * client / slice.clients;
+        match turn.operation.is_cold() {
+            true => self.pass(grounds, turn, client),
+            false => self.repeat(grounds, turn, client),
+        }
+    }
+
+    /// Goes round the targets until the time is over. Clients start apart from each other.
+    fn repeat(&self, grounds: &Grounds, turn: &Turn, client: usize) -> io::Result<Done> {
+        let (operation, place) = (turn.operation, grounds.place(client));
+        let targets = (operation.targets)(self.course);
+        let first = targets.len() * client / turn.clients;
         let mut names = targets.iter().cycle().skip(first);
-        let batch = match operation {
-            Operation::Walk => 1,
-            _ => BATCH,
-        };
         let mut operations = 0;
         let started = Instant::now();
         loop {
-            for name in names.by_ref().take(batch) {
-                operations += operation.once(plot, &plot.own()[client], name)?;
+            for name in names.by_ref().take(operation.batch) {
+                operations += (operation.call)(&place, name)?;
             }
             let took = started.elapsed();
-            if took >= slice.length || self.stop.load(Ordering::Relaxed) {
+            if took >= turn.slice || self.turns.stop.asked() {
                 return Ok(Done { operations, took });
             }
         }
     }
 
-    /// One walk after the kernel was made to forget: nanoseconds per name.
-    pub fn cold_walk(&self, plot: &Plot) -> Result<f64, Error> {
-        self.check_stop()?;
-        let timed = || {
-            cold::forget()?;
-            let started = Instant::now();
-            let seen = walk(plot.root())?;
-            Ok(started.elapsed().as_nanos() as f64 / seen.max(1) as f64)
-        };
-        timed().map_err(|error| self.failed(plot, Operation::Walk, error))
-    }
-
-    fn check_stop(&self) -> Result<(), Error> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+    /// Visits this client's share of the targets once.
+    fn pass(&self, grounds: &Grounds, turn: &Turn, client: usize) -> io::Result<Done> {
+        let (operation, place) = (turn.operation, grounds.place(client));
+        let targets = (operation.targets)(self.course);
+        let share = |client| targets.len() * client / turn.clients;
+        let mut operations = 0;
+        let started = Instant::now();
+        for name in &targets[share(client)..share(client + 1)] {
+            operations += (operation.call)(&place, name)?;
+            if self.turns.stop.asked() {
+                break;
+            }
         }
-    }
-
-    fn failed(&self, plot: &Plot, operation: Operation, error: io::Error) -> Error {
-        self.check_stop().err().unwrap_or_else(|| Error::Failed {
-            label: plot.label.clone(),
-            doing: operation.label(),
-            error,
+        Ok(Done {
+            operations,
+            took: started.elapsed(),
         })
     }
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = "norefs-";
 const LOCK: &str = "lock";
 const TREE: &str = "tree";
+/// The source of a tmpfs that is mounted at a private directory. Only root can have one.
+pub const TMPFS: &str = "norefs-bench";
 
 /// A directory that only this user can enter. It is removed when this is dropped, unless something is in it:
 /// the command may have mounted something else in place of its tree, whose files are not ours to delete.
@@ -65,7 +67,10 @@ fn remove(directory: &Path) -> io::Result<()> {
 pub fn sweep() {
     let user = rustix::process::geteuid().as_raw();
     let mounts = table::read().unwrap_or_default();
-    let ours = |entry: &&MountEntry| entry.is_norefs() && entry.owner == Some(user);
+    let ours = |entry: &&MountEntry| match entry.owner {
+        Some(owner) => entry.is_norefs() && owner == user,
+        None => entry.source == TMPFS && user == 0,
+    };
     for entry in mounts.iter().filter(ours) {
         if let Some(directory) = left_behind(&entry.mount_point)
             && let Err(error) = unmount(&entry.mount_point, true).and_then(|()| remove(&directory))

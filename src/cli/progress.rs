@@ -1,4 +1,4 @@
-//! How a load is shown while it runs.
+//! How work is shown while it goes on.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use norefs::source::Progress;
@@ -18,6 +18,31 @@ impl Bar {
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
         Bar(bar)
+    }
+}
+
+/// What is being done, on a terminal; nothing elsewhere.
+pub struct Spinner(ProgressBar);
+
+impl Spinner {
+    pub fn new() -> Spinner {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{elapsed} {msg}") {
+            bar.set_style(style);
+        }
+        Spinner(bar)
+    }
+
+    /// Says it now: a ticking thread would be at work beside what is measured.
+    pub fn say(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+        self.0.tick();
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

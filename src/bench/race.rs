@@ -187,3 +187,66 @@ fn pin(client: usize) -> io::Result<()> {
     }
     Ok(sched_setaffinity(None, &one)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::operation::{OPERATIONS, Place};
+    use crate::bench::turns::testing::with_two_lanes;
+    use std::ffi::CStr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A turn of each of two lanes, at an operation that does something else.
+    fn turn(call: fn(&Place, &CStr) -> io::Result<u64>, name: &str, clients: usize, pinned: bool) {
+        let known = OPERATIONS.iter().find(|operation| operation.name == name);
+        let operation = Operation {
+            call,
+            ..*known.unwrap()
+        };
+        let course = Course::new(40);
+        with_two_lanes(1, |turns| {
+            let race = Race::prepare(turns, &course, clients).unwrap();
+            let turn = Turn {
+                operation: &operation,
+                clients,
+                pinned,
+                slice: Duration::ZERO,
+            };
+            let taken = turns.take(|number, lane| race.turn(number, lane, &turn));
+            assert!(taken.unwrap().concat().iter().all(|time| *time > 0.0));
+        });
+    }
+
+    #[test]
+    fn pinned_clients_stay_on_one_cpu_and_free_ones_may_move() {
+        fn one_cpu(_: &Place, _: &CStr) -> io::Result<u64> {
+            assert_eq!(sched_getaffinity(None)?.count(), 1);
+            Ok(1)
+        }
+        fn all_cpus(_: &Place, _: &CStr) -> io::Result<u64> {
+            let cpus = std::thread::available_parallelism()?.get();
+            assert_eq!(sched_getaffinity(None)?.count() as usize, cpus);
+            Ok(1)
+        }
+        turn(one_cpu, "stat-5", 3, true);
+        turn(all_cpus, "stat-5", 3, false);
+    }
+
+    #[test]
+    fn clients_share_the_names_of_a_cold_turn() {
+        static VISITS: AtomicUsize = AtomicUsize::new(0);
+        fn visit(_: &Place, _: &CStr) -> io::Result<u64> {
+            VISITS.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(1));
+            Ok(1)
+        }
+        if forget::possible().is_ok() {
+            turn(visit, "cold-stat", 3, false);
+            assert_eq!(
+                VISITS.load(Ordering::Relaxed),
+                2 * 38,
+                "in each of two lanes"
+            );
+        }
+    }
+}

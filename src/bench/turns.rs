@@ -30,3 +30,63 @@ impl Turns<'_> {
         Ok(samples)
     }
 }
+
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+    use crate::bench::Contender;
+    use crate::bench::lane::Room;
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    use std::sync::atomic::AtomicBool;
+
+    /// Calls with two lanes in a temporary directory.
+    pub fn with_two_lanes(rounds: usize, then: impl FnOnce(&Turns)) {
+        let place = tempfile::tempdir().unwrap();
+        let lane = |number| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let contender = Contender {
+                label: String::new(),
+                filesystem: String::new(),
+                directory: openat(CWD, place.path(), flags, Mode::empty()).unwrap(),
+            };
+            Lane::new(contender, number, Room::default()).unwrap()
+        };
+        then(&Turns {
+            lanes: &[0, 1].map(lane),
+            rounds,
+            quiet: &Quiet::new(),
+            stop: Stop(&AtomicBool::new(false)),
+            watch: &|_| {},
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_alternate() {
+        testing::with_two_lanes(3, |turns| {
+            let mut turn = 0.0;
+            let samples = turns.take(|_, _| {
+                turn += 1.0;
+                Ok(turn)
+            });
+            let expected = [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]];
+            assert_eq!(samples.unwrap(), expected);
+        });
+    }
+
+    #[test]
+    fn no_turn_begins_after_the_caller_asked_to_stop() {
+        testing::with_two_lanes(3, |turns| {
+            let turns = Turns {
+                stop: Stop(&std::sync::atomic::AtomicBool::new(true)),
+                ..*turns
+            };
+            let taken = turns.take(|_, _| panic!("a turn"));
+            assert!(matches!(taken, Err(Error::Interrupted)));
+        });
+    }
+}

@@ -150,6 +150,40 @@ fn bench_compares_the_directories_it_is_given_and_leaves_nothing_in_them() {
     empty(&tmpfs);
 }
 
+/// How many requests of `kinds` a mount got for a run with `arguments`.
+fn requests(arguments: &[&str], kinds: &[&str]) -> u64 {
+    let mount = Background::new(&[]);
+    let mut command = norefs();
+    command.args([
+        "bench",
+        "--entries",
+        "20",
+        "--rounds",
+        "5",
+        "--clients",
+        "1",
+    ]);
+    let output = command.args(arguments).arg(&mount.mountpoint).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stats = mount.stats();
+    let count = |kind| stats["requests"][kind]["count"].as_u64().unwrap_or(0);
+    kinds.iter().map(|kind| count(*kind)).sum()
+}
+
+#[test]
+fn cold_turns_ask_the_filesystem_each_time() {
+    // Five rounds of a pinned and of a free client, 19 files in a directory of 20 names.
+    let operation = |name, kinds| requests(&["--operation", name], kinds);
+    assert!(operation("cold-stat", &["lookup"]) >= 10 * 19);
+    let read = operation("cold-read", &["lookup", "read"]);
+    assert!(read >= 10 * (4 + 2), "{read}");
+    let listings = &["readdir", "readdirplus"];
+    assert!(operation("cold-readdir", listings) >= 10);
+    assert!(operation("cold-walk", listings) >= 10);
+    assert!(requests(&["--workload", "find"], listings) >= 5 * 3);
+}
+
 #[test]
 fn bench_without_a_directory_mounts_its_own_and_takes_them_away() {
     let place = Scratch::new();

@@ -15,7 +15,7 @@ use std::ops::Range;
 const WIDTH: u32 = 420;
 const MARGIN: i32 = 8;
 /// Where the loads stand.
-const LEFT: i32 = 64;
+const LEFT: i32 = 70;
 const HEADER: i32 = 26;
 const ROW: i32 = 17;
 const LEGEND: i32 = 20;
@@ -70,7 +70,7 @@ pub fn chart(report: &Report, table: &Table, block: usize) -> Result<Option<Stri
         let time = LogCoord::from(range.log_scale()).with_key_points(ticks);
         let mut axes = ChartBuilder::on(&root)
             .margin_top(top)
-            .margin_right(MARGIN + 12)
+            .margin_right(MARGIN + 18)
             .x_label_area_size(AXIS)
             .y_label_area_size(LEFT)
             .build_cartesian_2d(time, f64::from(height)..0.0)?;

@@ -22,14 +22,14 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// Looks how busy the machine is now.
+    /// Looks how busy the machine is at least now.
     pub fn new() -> Quiet {
         let looks = (0..FIRST_LOOKS).map(|_| {
             sleep(BETWEEN_LOOKS);
             runnable()
         });
         Quiet {
-            usual: AtomicUsize::new(looks.max().unwrap_or(0)),
+            usual: AtomicUsize::new(looks.min().unwrap_or(0)),
             disturbed: AtomicUsize::new(0),
         }
     }

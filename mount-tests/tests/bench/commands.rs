@@ -132,3 +132,24 @@ fn bench_that_is_interrupted_in_a_command_ends_it_and_unmounts() {
     unmounted(&place);
     empty(&place);
 }
+
+#[test]
+fn bench_hands_transports_on_to_the_mounts_it_makes() {
+    let (scratch, place) = (Scratch::new(), Scratch::new());
+    let seen = scratch.join("seen");
+    let all = "/bin/cat /proc/[0-9]*/cmdline 2>/dev/null | /usr/bin/tr '\\0' ' '";
+    let path = programs(&scratch, &[("find", &format!("{all} >{}", seen.display()))]);
+    let mut command = short(norefs());
+    command.args(["--json", "--workload", "find", "--transport", "device,auto"]);
+    command.env("PATH", path).env("TMPDIR", &*place);
+    let report = report(&command.output().unwrap());
+    let labels = serde_json::json!(["tmpfs", "norefs-device", "norefs-auto"]);
+    assert_eq!(report["directories"], labels);
+    timed(&report, 3);
+    let seen = std::fs::read_to_string(seen).unwrap();
+    for transport in ["device", "auto"] {
+        let served = format!("mount --serve --transport {transport} {}", place.display());
+        assert!(seen.contains(&served), "{seen}");
+    }
+    unmounted(&place);
+}

@@ -9,6 +9,7 @@ use super::progress::Spinner;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use norefs::bench::{self, Contender, Error, OPERATIONS, Operation, Plan, Workload};
+use norefs::transport::Transport;
 use page::Page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write as _;
@@ -57,6 +58,14 @@ pub struct Args {
     )]
     #[arg(value_parser = workload_parser())]
     workload: Vec<Workload>,
+    /// Mount a norefs for each of these transports: ring, device, auto (without DIR only)
+    #[arg(
+        long,
+        value_name = "T,...",
+        value_delimiter = ',',
+        conflicts_with = "directories"
+    )]
+    transport: Vec<Transport>,
     /// What ratios are to: a directory as it was given, or tmpfs or norefs (default: the first)
     #[arg(long, value_name = "LABEL")]
     baseline: Option<String>,
@@ -107,7 +116,7 @@ pub fn run(args: Args) -> Outcome {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let (contenders, mounts) = match args.directories.as_slice() {
-        [] => rivals::mounted()?,
+        [] => rivals::mounted(&args.transport)?,
         given => (rivals::given(given)?, Vec::new()),
     };
     let plan = plan(&args, &contenders)?;

@@ -4,8 +4,8 @@ use crate::cli::fail::say;
 use crate::cli::private::{self, Private};
 use anyhow::{Context, anyhow};
 use norefs::bench::Contender;
-use norefs::transport::table;
 use norefs::transport::unmount::unmount;
+use norefs::transport::{Transport, table};
 use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::{MountFlags, mount};
 use std::path::{Path, PathBuf};
@@ -22,21 +22,32 @@ pub fn given(paths: &[PathBuf]) -> anyhow::Result<Vec<Contender>> {
     opened.collect()
 }
 
-/// A tmpfs, or the one that is there for everybody, and a norefs. They end with what is returned beside them.
-pub fn mounted() -> anyhow::Result<(Vec<Contender>, Vec<Mounted>)> {
+/// A tmpfs, or the one that is there for everybody, and a norefs for each transport, at least one.
+/// What is mounted ends with what is returned beside them.
+pub fn mounted(transports: &[Transport]) -> anyhow::Result<(Vec<Contender>, Vec<Mounted>)> {
     private::sweep();
-    let norefs = Mounted::norefs()?;
-    let second = contender("norefs", &norefs.mount_point())?;
+    let (mut contenders, mut mounts) = (Vec::new(), Vec::new());
     match Mounted::tmpfs() {
         Ok(tmpfs) => {
-            let first = contender("tmpfs", &tmpfs.mount_point())?;
-            Ok((vec![first, second], vec![tmpfs, norefs]))
+            contenders.push(contender("tmpfs", &tmpfs.mount_point())?);
+            mounts.push(tmpfs);
         }
-        Err(_) => {
-            let first = contender(SHARED_TMPFS, Path::new(SHARED_TMPFS))?;
-            Ok((vec![first, second], vec![norefs]))
-        }
+        Err(_) => contenders.push(contender(SHARED_TMPFS, Path::new(SHARED_TMPFS))?),
     }
+    let transports = match transports {
+        [] => &[Transport::Auto],
+        asked => asked,
+    };
+    for transport in transports {
+        let norefs = Mounted::norefs(*transport)?;
+        let label = match transports.len() {
+            1 => "norefs".to_owned(),
+            _ => format!("norefs-{transport}"),
+        };
+        contenders.push(contender(&label, &norefs.mount_point())?);
+        mounts.push(norefs);
+    }
+    Ok((contenders, mounts))
 }
 
 fn contender(label: &str, path: &Path) -> anyhow::Result<Contender> {
@@ -61,10 +72,10 @@ pub struct Mounted {
 
 impl Mounted {
     /// A norefs, served by a process of its own.
-    fn norefs() -> anyhow::Result<Mounted> {
+    fn norefs(transport: Transport) -> anyhow::Result<Mounted> {
         let private = Private::new().context("cannot make a private directory")?;
         let started = Command::new("/proc/self/exe")
-            .arg("mount")
+            .args(["mount", "--transport", &transport.to_string()])
             .arg(private.mount_point())
             .stdin(Stdio::null())
             .output()

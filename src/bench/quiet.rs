@@ -9,10 +9,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
-/// So many looks in a row that find nothing unusual are rest.
-const LOOKS: usize = 5;
-const FIRST_LOOKS: usize = 30;
-/// How long is waited for rest.
+/// How long it takes to find out how busy the machine is without us.
+const AT_FIRST: Duration = Duration::from_millis(50);
+/// How long is waited for rest the first time; less each time it does not come.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How busy the machine is without us, and how often it did not come to rest.
@@ -22,14 +21,11 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// Looks how busy the machine is at least now.
+    /// Looks how busy the machine is at its quietest now.
     pub fn new() -> Quiet {
-        let looks = (0..FIRST_LOOKS).map(|_| {
-            sleep(BETWEEN_LOOKS);
-            runnable()
-        });
+        let level = quietest(0, AT_FIRST);
         Quiet {
-            usual: AtomicUsize::new(looks.min().unwrap_or(0)),
+            usual: AtomicUsize::new(level),
             disturbed: AtomicUsize::new(0),
         }
     }
@@ -38,17 +34,11 @@ impl Quiet {
     /// disturbed, and is as busy as usual from then on.
     pub fn wait(&self) {
         let usual = self.usual.load(Ordering::Relaxed);
-        let (started, mut quiet, mut least) = (Instant::now(), 0, usize::MAX);
-        while quiet < LOOKS {
-            sleep(BETWEEN_LOOKS);
-            let now = runnable();
-            quiet = if now <= usual { quiet + 1 } else { 0 };
-            least = least.min(now);
-            if started.elapsed() > PATIENCE {
-                self.disturbed.fetch_add(1, Ordering::Relaxed);
-                self.usual.store(least.max(usual + 1), Ordering::Relaxed);
-                return;
-            }
+        let patience = PATIENCE.div_f64(1.0 + self.disturbed() as f64);
+        let level = quietest(usual, patience);
+        if level > usual {
+            self.disturbed.fetch_add(1, Ordering::Relaxed);
+            self.usual.store(level, Ordering::Relaxed);
         }
     }
 
@@ -56,6 +46,25 @@ impl Quiet {
     pub fn disturbed(&self) -> usize {
         self.disturbed.load(Ordering::Relaxed)
     }
+}
+
+/// How many threads were runnable in the quietest moment, of five looks in a row, until one is no
+/// busier than `enough`.
+fn quietest(enough: usize, patience: Duration) -> usize {
+    let (started, mut least) = (Instant::now(), usize::MAX);
+    let mut moment = [usize::MAX; 5];
+    for look in 0.. {
+        sleep(BETWEEN_LOOKS);
+        moment[look % moment.len()] = runnable();
+        least = moment
+            .into_iter()
+            .max()
+            .map_or(least, |busiest| least.min(busiest));
+        if least <= enough || (started.elapsed() > patience && least < usize::MAX) {
+            break;
+        }
+    }
+    least
 }
 
 /// Threads that run or could, on the whole machine; 0 if the kernel does not tell.
@@ -73,6 +82,11 @@ mod tests {
     #[test]
     fn the_kernel_counts_at_least_us() {
         assert!(runnable() >= 1);
+    }
+
+    #[test]
+    fn who_is_content_does_not_wait() {
+        assert!(quietest(usize::MAX - 1, Duration::MAX) < usize::MAX);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
-//! * [`mod@bench`] measures directories from outside, by system calls alone. It stands apart: it
+//! * [`mod@bench`] measures directories from outside, by system calls and commands alone. It stands apart: it
 //!   knows none of the others.
 //! * [`control`] is how a running mount is asked for its counters.
 //! * [`source`] loads a tree from a directory on disk.

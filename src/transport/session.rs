@@ -6,6 +6,7 @@ use crate::transport::channel::{Channel, DEVICE, open_device};
 use crate::transport::exchange::Serve;
 use crate::transport::negotiate::{Agreed, Negotiator};
 use crate::transport::serve::Shared;
+use crate::transport::table::MountEntry;
 use crate::transport::unmount::{one_line, remove_dead, unmount};
 use crate::transport::{Carriage, Options, Permissions, Requests, table};
 use fuser::{MountOption, Session, SessionACL};
@@ -117,8 +118,11 @@ pub(crate) fn connect(
     let session = Session::new(negotiator, &mount_point, &config(options))
         .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
-    // Asked while no request is answered: later its users may unmount it.
-    let entry = table::top_at(&mount_point).map_err(unserved)?;
+    // Asked while no request is answered: later its users may unmount it. Something else may have
+    // been mounted over it already.
+    let mounts = table::read().map_err(unserved)?;
+    let ours = |entry: &&MountEntry| entry.mount_point == mount_point && entry.is_norefs();
+    let entry = mounts.iter().rfind(ours);
     let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
@@ -280,7 +284,7 @@ impl MountHandle {
             return Ok(None);
         }
         let mounts = table::read()?;
-        let ours = |entry: &&table::MountEntry| entry.is_norefs() && entry.device == self.device;
+        let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == self.device;
         let Some(entry) = mounts.iter().rfind(ours) else {
             return Ok(None);
         };

@@ -3,7 +3,7 @@
 
 mod source_support;
 
-use norefs::fs::Fs;
+use norefs::fs::{Config, Fs, SetAttr};
 use norefs::source::{LoadError, LoadOptions, Progress, load};
 use norefs::tree::{Attr, Errno, Kind, NodeId, Time};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
@@ -301,6 +301,51 @@ fn content_in_memory_is_read_without_waiting() {
         assert!(tried(0).is_none_or(|all| all == bytes), "a part is not all");
     }
     assert_eq!(content(&fs, id).unwrap(), bytes);
+}
+
+#[test]
+fn the_file_that_holds_the_content_is_given_where_nothing_changes() {
+    let source = tempfile::tempdir().unwrap();
+    write(&source.path().join("empty"), b"");
+    let (path, bytes, fs, id) = read_once(source.path());
+    assert!(fs.source_file(id, true).unwrap().is_none());
+    fs.set_config(Config {
+        read_only: true,
+        ..Config::clone(&fs.config())
+    });
+    for wait in [true, false] {
+        let file = fs.source_file(id, wait).unwrap().unwrap();
+        let mut all = vec![0; SIZE + 1];
+        let length = rustix::io::pread(&file, &mut all[..], 0).unwrap();
+        assert!(all[..length] == bytes);
+    }
+    let empty = child(&fs, NodeId::ROOT, b"empty").unwrap().id;
+    assert!(fs.source_file(empty, true).unwrap().is_none());
+    assert_eq!(fs.source_file(NodeId::ROOT, true).err(), Some(Errno::ISDIR));
+    write(&path, b"new");
+    for wait in [false, true] {
+        assert_eq!(fs.source_file(id, wait).err(), Some(Errno::STALE));
+    }
+}
+
+#[test]
+fn the_file_of_content_that_was_cut_is_not_given() {
+    let source = tempfile::tempdir().unwrap();
+    let (_, _, fs, id) = read_once(source.path());
+    let changeable = Config::clone(&fs.config());
+    for size in [100, 200] {
+        fs.set_config(changeable.clone());
+        let change = SetAttr {
+            size: Some(size),
+            ..SetAttr::default()
+        };
+        fs.setattr(&ROOT, id, &change).unwrap().deliver(drop);
+        fs.set_config(Config {
+            read_only: true,
+            ..changeable.clone()
+        });
+        assert!(fs.source_file(id, true).unwrap().is_none());
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub struct MountOptions {
     pub noexec: bool,
     pub no_btime: bool,
     pub no_xattr: bool,
+    pub passthrough: bool,
     pub allow_other: bool,
     /// Bytes of file data; `u64::MAX`: no limit.
     pub size: Option<u64>,
@@ -62,6 +63,7 @@ impl MountOptions {
             "btime" => self.no_btime = false,
             "noxattr" => self.no_xattr = true,
             "xattr" => self.no_xattr = false,
+            "passthrough" => self.passthrough = true,
             "allow_other" => self.allow_other = true,
             _ => return is_ignored(name),
         }
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list = "ro,suid,dev,noexec,nobtime,noxattr,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+        let list = "ro,suid,dev,noexec,nobtime,noxattr,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
              transport=ring";
         let expected = MountOptions {
             read_only: true,
@@ -187,6 +189,7 @@ mod tests {
             noexec: true,
             no_btime: true,
             no_xattr: true,
+            passthrough: true,
             allow_other: true,
             size: Some(2 << 30),
             inodes: Some(10 << 10),

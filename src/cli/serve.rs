@@ -100,7 +100,10 @@ impl Asked for Served {
         }
     }
 
-    fn set(&self, change: Change) {
+    fn set(&self, change: Change) -> Result<(), String> {
+        if change.read_only == Some(false) && self.counters.passes_through() {
+            return Err("a mount with option passthrough stays read-only".to_owned());
+        }
         let fs = self.counters.fs();
         let now = fs.config();
         fs.set_config(Config {
@@ -109,6 +112,7 @@ impl Asked for Served {
             read_only: change.read_only.unwrap_or(now.read_only),
             ttl: now.ttl,
         });
+        Ok(())
     }
 }
 

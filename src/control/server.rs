@@ -21,8 +21,8 @@ pub trait Asked: Send + 'static {
     /// The counters.
     fn stats(&self) -> Stats;
 
-    /// Changes limits.
-    fn set(&self, change: Change);
+    /// Changes limits, or says why not.
+    fn set(&self, change: Change) -> Result<(), String>;
 }
 
 /// Answers on a mount's socket until it is dropped, which removes the socket.
@@ -107,10 +107,10 @@ fn answer(stream: &UnixStream, asked: &impl Asked) -> io::Result<()> {
     } else {
         match line::receive(stream, QUESTION_LIMIT) {
             Ok(Question::Stats) => Answer::Stats(Box::new(asked.stats())),
-            Ok(Question::Set(change)) => {
-                asked.set(change);
-                Answer::Done
-            }
+            Ok(Question::Set(change)) => match asked.set(change) {
+                Ok(()) => Answer::Done,
+                Err(reason) => Answer::Error(reason),
+            },
             Err(error) => Answer::Error(error.to_string()),
         }
     };
@@ -134,9 +134,10 @@ mod tests {
             }
         }
 
-        fn set(&self, change: Change) {
+        fn set(&self, change: Change) -> Result<(), String> {
             let inodes = change.max_inodes.unwrap_or_default();
             self.0.store(inodes as u32, Ordering::Relaxed);
+            Ok(())
         }
     }
 

@@ -17,6 +17,7 @@ mod memory;
 use super::limits::Ledger;
 use crate::tree::{Errno, Result};
 pub(super) use memory::Memory;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Bytes of a file before its first write: read from elsewhere when asked for.
@@ -34,6 +35,15 @@ pub trait Backing: Send + Sync {
     /// As [`Backing::read_at`].
     fn try_read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The regular file of this machine that holds exactly these bytes, open for reading; `None` if there is no such
+    /// file. Unless `wait` is set it takes no waiting for a device or another machine.
+    ///
+    /// # Errors
+    /// EAGAIN if it would have to wait; as [`Backing::read_at`].
+    fn file(&self, _wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        Ok(None)
     }
 
     /// The first byte at or behind `offset` that is not in a hole, `None` if only a hole is left.
@@ -114,6 +124,19 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 Ok(data.is_empty() || backed.source.try_read_at(offset, data)?)
             }
         }
+    }
+
+    /// The file of the source that holds exactly the `size` bytes of this content, if there is one.
+    pub(super) fn source_file(&self, size: u64, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let Content::Backed(backed) = self else {
+            return Ok(None);
+        };
+        let file = backed.source.file(wait)?.filter(|_| backed.valid == size);
+        // A file that is longer holds more than what is left after a cut.
+        Ok(match file {
+            Some(file) if rustix::fs::fstat(&file)?.st_size as u64 == size => Some(file),
+            _ => None,
+        })
     }
 
     pub(super) fn is_in_memory(&self) -> bool {

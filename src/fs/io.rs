@@ -6,6 +6,8 @@ use super::setattr::SIZE_MAX;
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, Ext, InodeRef, Kind, NodeId, Result, Time};
 use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// The allocation modes served, with the bits of fallocate(2).
 const KEEP_SIZE: i32 = libc::FALLOC_FL_KEEP_SIZE;
@@ -71,6 +73,26 @@ impl Fs {
         let length = length_within(&inode, offset, out);
         let read = content.try_read(offset, &mut out[..length])?;
         Ok(read.then_some(length))
+    }
+
+    /// The file of the source that holds the content of `id`, open for reading, so that it may be read there; `None` if
+    /// there is none, or if changes are allowed, which would not show there. Unless `wait` is set nothing is waited for.
+    ///
+    /// # Errors
+    /// EAGAIN if it would have to wait; as [`Fs::read`].
+    pub fn source_file(&self, id: NodeId, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let inode = self.regular(id)?;
+        let Some(node) = self.content_node(&inode) else {
+            return Ok(None);
+        };
+        if !self.config.load().read_only {
+            return Ok(None);
+        }
+        let content = match wait {
+            true => node.content.read(),
+            false => node.content.try_read().ok_or(Errno::AGAIN)?,
+        };
+        content.source_file(inode.attr().size, wait)
     }
 
     /// Whether calls that touch the content of `id` need not wait now: its bytes are in memory, or there are none, and

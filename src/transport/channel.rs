@@ -6,7 +6,8 @@
 use crate::transport::wire::OutHeader;
 use crate::tree::{Errno, NodeId};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
+use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -16,7 +17,11 @@ use zerocopy::{Immutable, IntoBytes};
 pub(crate) const DEVICE: &str = "/dev/fuse";
 
 /// `FUSE_DEV_IOC_CLONE`.
-const CLONE: rustix::ioctl::Opcode = opcode::read::<u32>(229, 0);
+const CLONE: Opcode = opcode::read::<u32>(229, 0);
+/// `FUSE_DEV_IOC_BACKING_OPEN`.
+const BACKING_OPEN: Opcode = opcode::write::<BackingMap>(229, 1);
+/// `FUSE_DEV_IOC_BACKING_CLOSE`.
+const BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
 /// `FUSE_NOTIFY_INVAL_INODE`.
 const INVAL_INODE: i32 = 2;
@@ -30,6 +35,32 @@ struct InvalInode {
     ino: u64,
     off: i64,
     len: i64,
+}
+
+/// `struct fuse_backing_map`.
+#[repr(C)]
+struct BackingMap {
+    fd: i32,
+    flags: u32,
+    padding: u64,
+}
+
+// SAFETY: the request reads a `BackingMap`, which this is, and answers with a number.
+unsafe impl Ioctl for BackingMap {
+    type Output = u32;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        BACKING_OPEN
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::from_mut(self).cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<u32> {
+        u32::try_from(out).map_err(|_| Errno::OVERFLOW)
+    }
 }
 
 /// One descriptor of a connection. Which requests come through which is the kernel's choice, but a
@@ -78,6 +109,40 @@ impl Channel {
         // SAFETY: this request reads the descriptor's number from where it is told to, no more.
         unsafe { ioctl(&other, Setter::<CLONE, u32>::new(mine))? };
         Ok(Channel(other))
+    }
+
+    /// Registers `file` with the connection and gives its number there, by which the reply to an OPEN may name it. The
+    /// kernel keeps it open until [`Channel::unregister`], or the end of the connection.
+    ///
+    /// # Errors
+    /// EPERM if the connection may not have any or this process is not privileged, ELOOP if the file is on a stacked
+    /// filesystem; see `fuse_backing_open` in the kernel.
+    pub(crate) fn register(&self, file: BorrowedFd<'_>) -> Result<u32, Errno> {
+        self.map(file.as_raw_fd())
+    }
+
+    /// Whether this process may register files.
+    pub(crate) fn check_register(&self) -> Result<(), Errno> {
+        match self.map(-1) {
+            Err(Errno::BADF) => Ok(()),
+            refused => refused.map(drop),
+        }
+    }
+
+    fn map(&self, fd: i32) -> Result<u32, Errno> {
+        let map = BackingMap {
+            fd,
+            flags: 0,
+            padding: 0,
+        };
+        // SAFETY: this request takes a reference of its own to the file of a descriptor, or refuses.
+        unsafe { ioctl(&self.0, map) }
+    }
+
+    /// Ends what [`Channel::register`] began. Who has the file open keeps it.
+    pub(crate) fn unregister(&self, id: u32) -> Result<(), Errno> {
+        // SAFETY: this request reads a number from where it is told to, no more.
+        unsafe { ioctl(&self.0, Setter::<BACKING_CLOSE, u32>::new(id)) }
     }
 
     /// Waits for a request and reads it into `buffer`.

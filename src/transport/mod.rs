@@ -22,6 +22,7 @@ mod notify;
 #[doc(hidden)]
 pub mod offline;
 mod options;
+mod passthrough;
 mod requests;
 mod ring;
 #[cfg(feature = "seams")]

@@ -12,6 +12,10 @@ const SMALLEST_IO: u32 = 4096;
 /// What the kernel may send or ask for all the same (`FUSE_MIN_READ_BUFFER`).
 const SMALLEST_PAYLOAD: u32 = 8192;
 
+/// How deep a mount whose files are passed through counts as stacked: the source must not be stacked itself. Means
+/// nothing to other mounts.
+const STACK_DEPTH: u32 = 1;
+
 /// Wanted in every mode. Flags that are not here stay off; writeback cache, automatic data
 /// invalidation, `O_TRUNC` in open and POSIX ACLs would each break a promise the cache rests on.
 const ALWAYS: InitFlags = InitFlags::FUSE_ASYNC_READ
@@ -33,6 +37,8 @@ pub(crate) struct Agreed {
     pub(crate) zero_message_open: bool,
     /// The same for directories.
     pub(crate) zero_message_opendir: bool,
+    /// The kernel reads files by itself that it is told of when they are opened.
+    pub(crate) passthrough: bool,
     /// Requests come through rings, once they are registered.
     pub(crate) ring: bool,
     /// Most bytes that follow the fixed part of a request or a reply.
@@ -43,6 +49,7 @@ pub(crate) struct Agreed {
 pub(crate) struct Negotiator {
     cache: Cache,
     ring: bool,
+    passthrough: bool,
     max_io: u32,
     agreed: Arc<OnceLock<Agreed>>,
 }
@@ -55,6 +62,7 @@ impl Negotiator {
         let negotiator = Negotiator {
             cache: options.cache,
             ring,
+            passthrough: options.passthrough,
             max_io: options.max_io.clamp(SMALLEST_IO, MAX_IO),
             agreed: Arc::clone(&agreed),
         };
@@ -69,12 +77,17 @@ impl fuser::Filesystem for Negotiator {
             false => ALWAYS | CACHING,
         };
         wanted.set(InitFlags::FUSE_OVER_IO_URING, self.ring);
+        wanted.set(InitFlags::FUSE_PASSTHROUGH, self.passthrough);
         ask(config, wanted, self.max_io);
         let offered = |flag| config.capabilities().contains(flag);
+        let passthrough = self.passthrough && offered(InitFlags::FUSE_PASSTHROUGH);
         self.agreed.get_or_init(|| Agreed {
-            zero_message_open: !self.cache.is_none() && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
+            zero_message_open: !self.cache.is_none()
+                && !passthrough
+                && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
             zero_message_opendir: !self.cache.is_none()
                 && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
+            passthrough,
             ring: self.ring && offered(InitFlags::FUSE_OVER_IO_URING),
             payload: self.max_io.max(SMALLEST_PAYLOAD) as usize,
         });
@@ -91,6 +104,7 @@ fn ask(config: &mut KernelConfig, wanted: InitFlags, max_io: u32) {
     // The setters fail only for what the kernel does not offer or allow, which is then left. Reading
     // ahead is bounded as well, since requests are as large as the larger of the two.
     config.add_capabilities(agreed).unwrap_or_default();
+    config.set_max_stack_depth(STACK_DEPTH).unwrap_or_default();
     config.set_max_write(max_io).unwrap_or_default();
     config.set_max_readahead(max_io).unwrap_or_default();
     config

@@ -85,6 +85,7 @@ impl Offline {
         let agreed = Agreed {
             zero_message_open: !cache.is_none(),
             zero_message_opendir: !cache.is_none(),
+            passthrough: false,
             ring: false,
             payload: PAYLOAD,
         };

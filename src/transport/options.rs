@@ -192,6 +192,9 @@ pub struct Options {
     /// `statx` tells the time of birth. The first one of a file that asks for it costs a request, even
     /// where everything else is known from a listing.
     pub btime: bool,
+    /// The kernel reads content that is in a file of a source from there by itself (`FUSE_PASSTHROUGH`). Root only,
+    /// Linux 6.9, and only for a mount that is read-only.
+    pub passthrough: bool,
     /// Who checks permissions.
     pub permissions: Permissions,
 }
@@ -212,6 +215,7 @@ impl Default for Options {
             noexec: false,
             xattr: true,
             btime: true,
+            passthrough: false,
             permissions: Permissions::default(),
         }
     }

@@ -5,6 +5,7 @@ use crate::transport::dispatch::dispatch;
 use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::negotiate::Agreed;
 use crate::transport::notify::Invalidator;
+use crate::transport::passthrough::Passthrough;
 use crate::transport::requests::Tally;
 use crate::transport::{Cache, Options, wire};
 use crate::tree::{Errno, NodeId};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) agreed: Agreed,
     pub(crate) tally: Tally,
     pub(crate) invalidator: Invalidator,
+    /// Files the kernel reads by itself, if any may be.
+    pub(crate) passthrough: Option<Passthrough>,
     /// The serving threads are gone.
     pub(crate) ended: AtomicBool,
     #[cfg(feature = "seams")]
@@ -45,6 +48,7 @@ impl Shared {
             agreed,
             tally: Tally::default(),
             invalidator: Invalidator::default(),
+            passthrough: agreed.passthrough.then(Passthrough::default),
             ended: AtomicBool::new(false),
             #[cfg(feature = "seams")]
             seams: Arc::default(),

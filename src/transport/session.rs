@@ -8,7 +8,7 @@ use crate::transport::negotiate::{Agreed, Negotiator};
 use crate::transport::serve::Shared;
 use crate::transport::table::MountEntry;
 use crate::transport::unmount::{one_line, remove_dead, unmount};
-use crate::transport::{Carriage, Options, Permissions, Requests, table};
+use crate::transport::{Carriage, Options, Permissions, Requests, passthrough, table};
 use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
 use std::io;
@@ -45,6 +45,9 @@ pub enum MountError {
     /// The ring transport was asked for and cannot be had.
     #[error("the ring transport cannot be used")]
     Ring(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel cannot read files by itself, or may not.
+    #[error("files cannot be passed through: {0}")]
+    Passthrough(&'static str),
     /// The mount was made but could not be served, and was taken away again.
     #[error("cannot serve the mount at {}", .0.display())]
     Serve(PathBuf, #[source] io::Error),
@@ -82,11 +85,18 @@ pub fn mount(
     mount_point: &Path,
     options: &Options,
 ) -> Result<MountHandle, MountError> {
+    if options.passthrough && !options.read_only {
+        let reason = "the mount is not read-only";
+        return Err(MountError::Passthrough(reason));
+    }
     let mount_point = prepare(mount_point)?;
     open_device().map_err(MountError::Device)?;
     let (connection, device) = connect(mount_point.clone(), options)?;
     let shared = Arc::new(Shared::new(fs, options, connection.agreed));
     shared.invalidator.connect(&connection.channel);
+    if let Some(passthrough) = &shared.passthrough {
+        passthrough.connect(&connection.channel);
+    }
     let served = shared.clone();
     let serve: Arc<dyn Serve> = shared.clone();
     let ended = move || served.ended.store(true, Ordering::SeqCst);
@@ -126,9 +136,17 @@ pub(crate) fn connect(
     let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
+    let channel = Arc::new(Channel::take_over(session));
+    if options.passthrough
+        && let Err(reason) = passthrough::check(&channel, agreed)
+    {
+        drop(channel);
+        remove_dead(&mount_point).map_err(unserved)?;
+        return Err(MountError::Passthrough(reason));
+    }
     let connection = Connection {
         mount_point,
-        channel: Arc::new(Channel::take_over(session)),
+        channel,
         agreed,
         rings,
     };
@@ -364,6 +382,11 @@ impl MountCounters {
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
         self.0.tally.sum()
+    }
+
+    /// Whether the kernel reads files of the source by itself. Such a filesystem must stay read-only.
+    pub fn passes_through(&self) -> bool {
+        self.0.passthrough.is_some()
     }
 
     /// How many times the kernel was told that attributes are stale.

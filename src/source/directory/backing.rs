@@ -3,7 +3,7 @@
 use super::root::{Identity, Place, SourceRoot};
 use crate::fs::{Backing, Origin};
 use crate::tree::Seed;
-use rustix::fs::SeekFrom;
+use rustix::fs::{ResolveFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
@@ -32,9 +32,13 @@ impl Origin for SourceRoot {
 }
 
 impl SourceFile {
+    fn open(&self, how: ResolveFlags) -> Result<Arc<OwnedFd>> {
+        self.root.open_file(self.place, self.identity, how)
+    }
+
     /// What `ask` learns from the file if it is the recorded one, before and after.
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
-        let file = self.root.open_file(self.place, self.identity)?;
+        let file = self.open(ResolveFlags::empty())?;
         let answer = ask(&file)?;
         self.check(&file)?;
         Ok(answer)
@@ -71,6 +75,16 @@ impl Backing for SourceFile {
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
         }
+    }
+
+    fn file(&self, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let how = match wait {
+            true => ResolveFlags::empty(),
+            false => ResolveFlags::CACHED,
+        };
+        let file = self.open(how)?;
+        self.check(&file)?;
+        Ok(Some(file))
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -227,15 +227,22 @@ impl SourceRoot {
         self.files.get(place)
     }
 
-    /// The regular file whose name stands at `place`, open for reading, if it is the recorded one.
+    /// The regular file whose name stands at `place`, open for reading, if it is the recorded one. It is looked for in
+    /// the way that `how` adds.
     ///
     /// # Errors
     /// `ESTALE`, with a log line the first time, if it is not; else what opening it gives.
-    pub(super) fn open_file(&self, place: Place, recorded: Identity) -> Result<Arc<OwnedFd>> {
+    pub(super) fn open_file(
+        &self,
+        place: Place,
+        recorded: Identity,
+        how: ResolveFlags,
+    ) -> Result<Arc<OwnedFd>> {
         if let Some(file) = self.opened_file(place) {
             return Ok(file);
         }
-        let found = match self.open_beneath(place, |from, path| open(from, path, FOUND)) {
+        let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
+        let found = match self.open_beneath(place, find) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(self.stale(place)),
             found => found?,
         };
@@ -283,8 +290,12 @@ fn stat_content(file: &OwnedFd) -> Result<Statx> {
 }
 
 fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    open_as(from, path, flags, ResolveFlags::empty())
+}
+
+fn open_as(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, how: ResolveFlags) -> Result<OwnedFd> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(from, path, flags, Mode::empty(), beneath)
+    rustix::fs::openat2(from, path, flags, Mode::empty(), beneath | how)
 }
 
 /// Opens for reading what was found, whatever its name leads to by now. `ENOENT` without `/proc`.

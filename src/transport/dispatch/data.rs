@@ -1,11 +1,12 @@
 //! Opening files, and what is in them.
 
-use super::Call;
+use super::{Call, DONE};
 use crate::fs::SetAttr;
 use crate::transport::exchange::{Answer, Patience};
+use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{
-    CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KILL_SUIDGID, Opcode, OpenIn,
-    OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn, WriteOut,
+    CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KEEP_CACHE, OPEN_KILL_SUIDGID,
+    OPEN_PASSTHROUGH, Opcode, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn, WriteOut,
 };
 use crate::tree::{Errno, NodeId, Result};
 
@@ -20,6 +21,9 @@ impl Call<'_, '_> {
         let args: OpenIn = self.exchange.fixed()?;
         let node = self.node();
         self.fs().open(node, args.flags.cast_signed())?;
+        if let Some(passthrough) = &self.shared.passthrough {
+            return self.open_passed_through(passthrough, args.flags);
+        }
         if args.open_flags & OPEN_KILL_SUIDGID != 0 {
             let change = SetAttr {
                 kill_suidgid: true,
@@ -30,6 +34,39 @@ impl Call<'_, '_> {
             self.shared.invalidate(node);
         }
         self.exchange.send(&OpenOut::default())
+    }
+
+    /// Lets the kernel read from the source what is there. It opens that file with the caller's flags, so nobody may
+    /// have one for writing, whatever the filesystem allows.
+    fn open_passed_through(&mut self, passthrough: &Passthrough, flags: u32) -> Result<Answer> {
+        if flags.cast_signed() & libc::O_ACCMODE != libc::O_RDONLY {
+            return Err(Errno::ROFS);
+        }
+        let (node, wait) = (self.node(), self.patience == Patience::Any);
+        let file = match self.fs().source_file(node, wait) {
+            Err(Errno::AGAIN) if !wait => return Ok(Answer::Later),
+            // There may be more of it when the content is asked for.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => None,
+            file => file?,
+        };
+        let backing = passthrough.open(node, file.as_deref());
+        let keep = match self.shared.cache.is_none() {
+            true => 0,
+            false => OPEN_KEEP_CACHE,
+        };
+        self.exchange.send(&OpenOut {
+            open_flags: backing.map_or(keep, |_| OPEN_PASSTHROUGH),
+            backing_id: backing.unwrap_or_default(),
+            ..OpenOut::default()
+        })
+    }
+
+    /// Nothing is kept for an open file, unless the kernel reads it by itself.
+    pub(super) fn release(&self) -> Result<Answer> {
+        if let Some(passthrough) = &self.shared.passthrough {
+            passthrough.release(self.node());
+        }
+        DONE
     }
 
     pub(super) fn read(&mut self) -> Result<Answer> {

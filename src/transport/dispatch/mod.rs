@@ -74,8 +74,9 @@ pub(crate) fn dispatch(
         Opcode::Getxattr => call.getxattr(),
         Opcode::Listxattr => call.listxattr(),
         Opcode::Removexattr => call.removexattr(),
-        // Nothing is kept for an open file, and nothing is ever on its way to a disk.
-        Opcode::Release | Opcode::Releasedir | Opcode::Syncfs | Opcode::Destroy => DONE,
+        Opcode::Release => call.release(),
+        // Nothing is kept for an open directory, and nothing is ever on its way to a disk.
+        Opcode::Releasedir | Opcode::Syncfs | Opcode::Destroy => DONE,
         Opcode::Flush | Opcode::Fsync | Opcode::Fsyncdir => Err(Errno::NOSYS),
         Opcode::Ioctl => Err(Errno::NOTTY),
         // Locks are the kernel's own, and no request takes so long that interrupting it would help.

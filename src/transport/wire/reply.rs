@@ -15,8 +15,8 @@ macro_rules! replies {
 }
 
 replies! {
-    /// A file was opened. Nothing is kept for it: all zeros.
-    OpenOut { fh: u64, open_flags: u32, padding: u32 }
+    /// A file was opened. Nothing is kept for it, so there is no handle.
+    OpenOut { fh: u64, open_flags: u32, backing_id: u32 }
     /// How many bytes were written.
     WriteOut { size: u32, padding: u32 }
     /// How many bytes were copied.
@@ -55,5 +55,11 @@ impl From<StatFs> for StatfsOut {
         }
     }
 }
+
+/// In [`OpenOut::open_flags`]: what the kernel holds of the content stays good.
+pub(crate) const OPEN_KEEP_CACHE: u32 = 1 << 1;
+/// In [`OpenOut::open_flags`]: the kernel is to read the file that [`OpenOut::backing_id`] names. Nothing about its cache
+/// may be said then.
+pub(crate) const OPEN_PASSTHROUGH: u32 = 1 << 7;
 
 const _: () = assert!(size_of::<StatfsOut>() == 80 && size_of::<OpenOut>() == 16);

@@ -7,8 +7,9 @@ use crate::transport::negotiate::Agreed;
 use crate::transport::serve::Shared;
 use crate::transport::wire::{self, ARGS_ROOM, Dirent, EntryOut, InHeader};
 use crate::transport::{Cache, Options};
-use crate::tree::{Attr, Kind, NodeId, Result, Time};
+use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use zerocopy::{FromBytes, FromZeros};
 
@@ -28,6 +29,13 @@ impl Backing for Fetched {
         let length = rest.len().min(buf.len());
         buf[..length].copy_from_slice(&rest[..length]);
         Ok(length)
+    }
+
+    fn file(&self, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        match wait {
+            true => Ok(None),
+            false => Err(Errno::AGAIN),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Requests of every kind as the kernel would send them, and as it never would.
 
+use crate::fs::Config;
 use crate::transport::exchange::{Answer, Patience, Serve};
 use crate::transport::offline::{self, Asked, Layout, Offline, PAYLOAD, SLOW, SLOW_CONTENT};
+use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{self, *};
 use crate::transport::{Cache, RequestKind};
 use crate::tree::{Errno, Time};
@@ -458,6 +460,36 @@ fn what_has_to_be_waited_for_is_answered_later() {
         };
         assert!(matches!(o.ask(&chmod), Answer::Bytes(_)), "{opcode:?}");
     }
+}
+
+#[test]
+fn with_passthrough_nobody_opens_for_writing_and_a_file_is_waited_for() {
+    let o = &mut Offline::new(Cache::None);
+    o.shared.passthrough = Some(Passthrough::default());
+    let slow = entry(o, (Lookup, ROOT, b"", b"slow\0")).nodeid;
+    for flags in [libc::O_WRONLY, libc::O_RDWR | libc::O_APPEND] {
+        let flags = flags as u32;
+        let open = args(|open: &mut OpenIn| open.flags = flags);
+        let opened = ask(o, (Open, slow, bytes(&open), b""));
+        assert_eq!(opened, Err(Errno::ROFS));
+    }
+    let fs = &o.shared.fs;
+    fs.set_config(Config {
+        read_only: true,
+        ..Config::clone(&fs.config())
+    });
+    let open = OpenIn::default();
+    let open = asked((Open, slow, bytes(&open), b""));
+    let hurried = Asked {
+        patience: Patience::None,
+        ..open.clone()
+    };
+    assert_eq!(o.ask(&hurried), Answer::Later);
+    assert_eq!(o.ask(&open), Answer::Bytes(16));
+    assert!(o.buffer[..16].iter().all(|byte| *byte == 0));
+    let release = asked((Release, slow, &[0; 24], b""));
+    assert_eq!(o.ask(&release), Answer::Bytes(0));
+    assert_eq!(o.ask(&release), Answer::Bytes(0));
 }
 
 #[test]

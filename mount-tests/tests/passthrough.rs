@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 use vmap::Map;
 
@@ -361,6 +362,37 @@ fn what_cannot_be_passed_through_is_refused() {
         assert!(text(&output.stderr).contains(reason), "{output:?}");
         assert!(!is_mounted(&mountpoint), "{arguments:?}");
     }
+}
+
+#[test]
+fn without_the_privilege_nothing_is_left_mounted() {
+    let sandbox = ["unshare", "--user", "--map-root-user", "--mount"];
+    if !offered()
+        || !attempt(
+            Path::new("/"),
+            sandbox[0],
+            &[&sandbox[1..], &["true"]].concat(),
+        )
+        .status
+        .success()
+    {
+        return;
+    }
+    let (scratch, source) = (Scratch::new(), source());
+    let at = scratch.dir("mount");
+    let mut command = Command::new(sandbox[0]);
+    command.args(&sandbox[1..]).args([
+        "sh",
+        "-c",
+        "\"$@\"; grep -c \" $6 \" /proc/self/mounts",
+        "sh",
+    ]);
+    command
+        .arg(norefs().get_program())
+        .args(["mount", "-o", OPTIONS]);
+    let output = command.arg(&*source).arg(&at).output().unwrap();
+    assert!(text(&output.stderr).contains("CAP_SYS_ADMIN"), "{output:?}");
+    assert_eq!(text(&output.stdout), "0\n");
 }
 
 fn descriptors(mount: &Daemon) -> usize {

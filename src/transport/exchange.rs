@@ -46,7 +46,7 @@ pub(crate) enum Answer {
     /// This many bytes of the buffer.
     Bytes(usize),
     /// Nothing yet: it would take waiting, for which there was no patience. The request is as it
-    /// came.
+    /// came; the room behind it may not be.
     Later,
 }
 

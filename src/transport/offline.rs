@@ -15,6 +15,8 @@ use zerocopy::{FromBytes, FromZeros};
 
 /// Bytes of a request or an answer, beside what has a fixed size.
 pub(crate) const PAYLOAD: usize = 8 << 10;
+/// `FUSE_READ`.
+const READ: u32 = 15;
 /// What the room for an answer holds before.
 const UNTOUCHED: u8 = 0xa5;
 /// The file whose content has to be waited for.
@@ -133,10 +135,13 @@ impl Offline {
             Answer::Nothing => {}
             Answer::Later => {
                 assert_eq!(asked.patience, Patience::None);
-                assert_eq!(
-                    self.buffer, before,
-                    "a request that is put aside is as it came"
-                );
+                // A READ has nothing after its arguments: what it finds of the answer may stay there.
+                let came = match asked.header.opcode {
+                    READ => 0,
+                    _ => asked.rest.len(),
+                };
+                let same = self.buffer[..came] == before[..came];
+                assert!(same, "a request that is put aside is as it came");
             }
         }
         self.count(asked.header.opcode, answer);

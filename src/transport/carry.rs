@@ -1,12 +1,13 @@
 //! Choosing the channels of a mount, starting them, and seeing them end.
 
 use crate::transport::channel::Channel;
+use crate::transport::device::{self, Readers};
 use crate::transport::exchange::Serve;
-use crate::transport::negotiate::Agreed;
-use crate::transport::ring::{self, Ring, RingError};
-use crate::transport::{Carriage, Options, Transport, device};
+use crate::transport::negotiate::{self, Agreed};
+use crate::transport::ring::{self, Ring, RingError, Serving};
+use crate::transport::{Carriage, Options, Transport};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 /// With the ring the device carries little: FORGET and INTERRUPT.
@@ -21,8 +22,9 @@ pub(crate) fn prepare(options: &Options) -> Result<Rings, RingError> {
     if options.transport == Transport::Device {
         return Ok(None);
     }
+    let depth = usize::from(options.queue_depth.max(1));
     let made = ring::enabled()
-        .and_then(|()| Ring::prepare(options.threads, usize::from(options.queue_depth.max(1))));
+        .and_then(|()| Ring::prepare(options.threads, depth, negotiate::payload(options)));
     unless_needed(made.map(Some), options)
 }
 
@@ -67,10 +69,22 @@ pub(crate) fn start(
     options: &Options,
     ended: impl FnOnce() + Send + 'static,
 ) -> Result<Carried, CarryError> {
+    // Made before anything is served: whatever fails, no thread is left that keeps the mount alive.
+    let (watch, watched) = mpsc::channel();
+    let serving = std::thread::Builder::new()
+        .name("norefs-mount".to_owned())
+        .spawn(move || {
+            let Ok((device, rings)) = watched.recv() else {
+                return Ok(());
+            };
+            let result = see_end(device, rings);
+            ended();
+            result
+        })?;
     let rings = match rings {
         Some(rings) if agreed.ring => {
             let extent = rings.extent();
-            let started = rings.start(&channel, agreed.payload, serve);
+            let started = rings.start(&channel, serve);
             unless_needed(started.map(|serving| Some((serving, extent))), options)?
         }
         Some(_) => unless_needed(Err(RingError::NotOffered), options)?,
@@ -89,19 +103,20 @@ pub(crate) fn start(
         max_io: u32::try_from(agreed.payload).unwrap_or(u32::MAX),
     };
     let device = device::start(serve.clone(), channel, agreed.payload, readers)?;
-    let serving = std::thread::Builder::new()
-        .name("norefs-mount".to_owned())
-        .spawn(move || {
-            let result = device.join();
-            if let Some((rings, _)) = rings {
-                if result.is_err() {
-                    // Nobody takes FORGET any more: the mount must not live on.
-                    rings.stop();
-                }
-                rings.join();
-            }
-            ended();
-            result
-        })?;
+    let rings = rings.map(|(rings, _)| rings);
+    watch.send((device, rings)).unwrap_or_default();
     Ok(Carried { carriage, serving })
+}
+
+/// Waits until nothing comes any more.
+fn see_end(device: Readers, rings: Option<Serving>) -> io::Result<()> {
+    let result = device.join();
+    if let Some(rings) = rings {
+        if result.is_err() {
+            // Nobody takes FORGET any more: the mount must not live on.
+            rings.stop();
+        }
+        rings.join();
+    }
+    result
 }

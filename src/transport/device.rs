@@ -54,11 +54,21 @@ pub(crate) fn start(
         aside: WaitGroup::new(),
     };
     let aside = reader.aside.clone();
-    let more: Vec<_> = (1..readers).map_while(|n| reader.another(n)).collect();
+    let more: Vec<Reader> = (1..readers).map(|_| reader.another()).collect();
     // Beside a ring there are others, and little to be eager for.
     reader.alone = Arc::strong_count(&reader.channel) == 1;
-    // Started last: whatever fails, no thread is left without a connection.
+    // The first that is started: if that fails, nobody else keeps the connection.
     let first = thread(0).spawn(move || reader.run())?;
+    let more = more
+        .into_iter()
+        .zip(1..)
+        .map_while(|(reader, number)| {
+            thread(number)
+                .spawn(move || reader.run())
+                .inspect_err(|error| tracing::warn!(%error, "fewer readers than asked for"))
+                .ok()
+        })
+        .collect();
     Ok(Readers { first, more, aside })
 }
 
@@ -100,14 +110,14 @@ struct Reader {
 }
 
 impl Reader {
-    /// Starts one more reader; `None` if there can be none.
-    fn another(&self, number: usize) -> Option<JoinHandle<io::Result<()>>> {
+    /// One more reader.
+    fn another(&self) -> Reader {
         let (channel, alone) = match self.channel.another() {
             Ok(channel) => (Arc::new(channel), true),
             // The kernel is too old: the readers share the one channel.
             Err(_) => (self.channel.clone(), false),
         };
-        let reader = Reader {
+        Reader {
             serve: self.serve.clone(),
             channel,
             alone,
@@ -115,11 +125,7 @@ impl Reader {
             spare: self.spare.clone(),
             threads: self.threads.clone(),
             aside: self.aside.clone(),
-        };
-        thread(number)
-            .spawn(move || reader.run())
-            .inspect_err(|error| tracing::warn!(%error, "fewer readers than asked for"))
-            .ok()
+        }
     }
 
     fn run(self) -> io::Result<()> {

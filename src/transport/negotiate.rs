@@ -45,12 +45,23 @@ pub(crate) struct Agreed {
     pub(crate) payload: usize,
 }
 
+/// The most bytes of one read or write that `options` allow.
+fn max_io(options: &Options) -> u32 {
+    options.max_io.clamp(SMALLEST_IO, MAX_IO)
+}
+
+/// [`Agreed::payload`], which nothing the kernel says changes.
+pub(crate) fn payload(options: &Options) -> usize {
+    max_io(options).max(SMALLEST_PAYLOAD) as usize
+}
+
 /// Answers INIT.
 pub(crate) struct Negotiator {
     cache: Cache,
     ring: bool,
     passthrough: bool,
     max_io: u32,
+    payload: usize,
     agreed: Arc<OnceLock<Agreed>>,
 }
 
@@ -63,7 +74,8 @@ impl Negotiator {
             cache: options.cache,
             ring,
             passthrough: options.passthrough,
-            max_io: options.max_io.clamp(SMALLEST_IO, MAX_IO),
+            max_io: max_io(options),
+            payload: payload(options),
             agreed: Arc::clone(&agreed),
         };
         (negotiator, agreed)
@@ -89,7 +101,7 @@ impl fuser::Filesystem for Negotiator {
                 && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
             passthrough,
             ring: self.ring && offered(InitFlags::FUSE_OVER_IO_URING),
-            payload: self.max_io.max(SMALLEST_PAYLOAD) as usize,
+            payload: self.payload,
         });
         Ok(())
     }

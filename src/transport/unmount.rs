@@ -46,7 +46,9 @@ pub fn is_dead(entry: &MountEntry) -> bool {
         let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::SYMLINK_NOFOLLOW;
         statx(CWD, &entry.mount_point, flags, StatxFlags::BASIC_STATS)
     };
-    entry.is_norefs() && asked().is_err_and(|errno| errno == Errno::NOTCONN)
+    // Aborted: the connection ended while it was asked.
+    let ended = |errno| matches!(errno, Errno::NOTCONN | Errno::CONNABORTED);
+    entry.is_norefs() && asked().is_err_and(ended)
 }
 
 /// Takes away dead norefs mounts at `mount_point`, an absolute path. Returns whether there was one.

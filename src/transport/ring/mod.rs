@@ -78,7 +78,7 @@ pub(crate) struct Extent {
 }
 
 enum Go<D> {
-    Register { device: Arc<D>, payload: usize },
+    Register(Arc<D>),
     GiveUp,
     Serve(Arc<dyn Serve>),
 }
@@ -97,8 +97,13 @@ pub(crate) struct Ring<D> {
 }
 
 impl<D: AsFd + Send + Sync + 'static> Ring<D> {
-    /// Makes the threads and their rings: at most `threads`, `depth` entries for each queue.
-    pub(crate) fn prepare(threads: Option<usize>, depth: usize) -> Result<Ring<D>, RingError> {
+    /// Makes the threads, their rings and their memory: at most `threads`, `depth` entries for each
+    /// queue, each with room for `payload` bytes.
+    pub(crate) fn prepare(
+        threads: Option<usize>,
+        depth: usize,
+        payload: usize,
+    ) -> Result<Ring<D>, RingError> {
         let queues = cpus::possible().map_err(RingError::Queues)?;
         let assignments = cpus::assign(queues, &cpus::usable(), threads);
         let extent = Extent {
@@ -110,7 +115,7 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
             .into_iter()
             .enumerate()
             .map(|(number, assignment)| {
-                Thread::start(number, move || Worker::new(assignment, depth))
+                Thread::start(number, move || Worker::new(assignment, depth, payload))
             })
             .collect::<io::Result<Vec<_>>>()
             .map_err(RingError::Setup)?;
@@ -122,17 +127,15 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
         self.extent
     }
 
-    /// Registers all entries, each with room for `payload` bytes, with the connection of `device`
-    /// and lets `serve` answer what comes. If this fails the kernel uses the device alone.
+    /// Registers all entries with the connection of `device` and lets `serve` answer what comes. If
+    /// this fails the kernel uses the device alone.
     pub(crate) fn start(
         self,
         device: &Arc<D>,
-        payload: usize,
         serve: &Arc<dyn Serve>,
     ) -> Result<Serving, RingError> {
         for thread in &self.threads {
-            let device = device.clone();
-            thread.tell(Go::Register { device, payload });
+            thread.tell(Go::Register(device.clone()));
         }
         let registered: Vec<io::Result<()>> = self.threads.iter().map(Thread::heard).collect();
         let failed = registered.into_iter().find_map(Result::err);
@@ -198,10 +201,10 @@ fn live<D: AsFd>(
     orders: &mpsc::Receiver<Go<D>>,
     report: &mpsc::Sender<io::Result<()>>,
 ) {
-    let Ok(Go::Register { device, payload }) = orders.recv() else {
+    let Ok(Go::Register(device)) = orders.recv() else {
         return;
     };
-    let mut registered = match worker.register(device.as_fd(), payload) {
+    let mut registered = match worker.register(device.as_fd()) {
         Ok(registered) => registered,
         Err(error) => return report.send(Err(error)).unwrap_or_default(),
     };
@@ -216,13 +219,17 @@ fn live<D: AsFd>(
     }
 }
 
-/// The threads that serve a connection.
+/// The threads that serve a connection. Dropping it makes them leave.
 pub(crate) struct Serving(Vec<(JoinHandle<()>, Arc<Side>)>);
 
 impl Serving {
     /// Waits until the connection has ended.
-    pub(crate) fn join(self) {
-        for (handle, _) in self.0 {
+    pub(crate) fn join(mut self) {
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        for (handle, _) in self.0.drain(..) {
             handle.join().unwrap_or_default();
         }
     }
@@ -230,5 +237,12 @@ impl Serving {
     /// Makes the threads leave, whatever the connection does.
     pub(crate) fn stop(&self) {
         self.0.iter().for_each(|(_, side)| side.stop());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop();
+        self.wait();
     }
 }

@@ -72,29 +72,33 @@ struct Entry {
 /// A thread's ring before it has a connection.
 pub(super) struct Worker {
     ring: IoUring<Entry128>,
-    queues: Vec<u16>,
-    depth: usize,
+    /// The entries there are to be: the queue of each, and its memory.
+    memory: Vec<(u16, Buffer)>,
     side: Arc<Side>,
     aside: Aside,
 }
 
 impl Worker {
-    /// Makes the ring, for the calling thread alone, and pins the thread.
-    pub(super) fn new(assignment: Assignment, depth: usize) -> io::Result<Worker> {
+    /// Makes the ring, for the calling thread alone, and the memory of `depth` entries for each
+    /// queue, each with room for `payload` bytes; and pins the thread.
+    pub(super) fn new(assignment: Assignment, depth: usize, payload: usize) -> io::Result<Worker> {
         // Those are for the threads aside as well, which must not stay on this one's CPU.
         let everywhere = cpus::usable();
         cpus::stay_on(&assignment.cpus);
-        let entries = assignment.queues.len() * depth;
+        let queues = assignment.queues.into_iter();
+        let memory = queues
+            .flat_map(|queue| std::iter::repeat_n(queue, depth))
+            .map(|queue| Ok((queue, Buffer::new(payload)?)))
+            .collect::<io::Result<Vec<_>>>()?;
         let ring = IoUring::builder()
             .dontfork()
             .setup_single_issuer()
             .setup_defer_taskrun()
             // One for each entry, one for the side threads, one to give up with.
-            .build(u32::try_from(entries + 2).map_err(io::Error::other)?)?;
+            .build(u32::try_from(memory.len() + 2).map_err(io::Error::other)?)?;
         Ok(Worker {
             ring,
-            queues: assignment.queues,
-            depth,
+            memory,
             side: Arc::new(Side::new()?),
             aside: Aside::on(everywhere),
         })
@@ -104,9 +108,11 @@ impl Worker {
         &self.side
     }
 
-    /// Gives the kernel all entries, each with room for `payload` bytes. If that fails, the kernel
-    /// goes on with the device alone.
-    pub(super) fn register(self, device: BorrowedFd<'_>, payload: usize) -> io::Result<Registered> {
+    /// Gives the kernel all entries. If that fails, the kernel goes on with the device alone.
+    ///
+    /// A queue with one entry works. Once each has one the kernel cannot go back to the device, so an
+    /// entry refused after that is done without.
+    pub(super) fn register(self, device: BorrowedFd<'_>) -> io::Result<Registered> {
         let mut registered = Registered {
             ring: self.ring,
             entries: Vec::new(),
@@ -115,12 +121,10 @@ impl Worker {
             side: self.side,
             aside: self.aside,
         };
-        let queues = self.queues.iter();
-        let mut wanted = queues.flat_map(|queue| std::iter::repeat_n(*queue, self.depth));
         let files = [device.as_raw_fd()];
         let added = registered.ring.submitter().register_files(&files);
         added
-            .and_then(|()| wanted.try_for_each(|queue| registered.add(queue, payload)))
+            .and_then(|()| registered.add_all(self.memory))
             .inspect_err(|_| registered.give_up(device))?;
         Ok(registered)
     }
@@ -139,8 +143,22 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    fn add(&mut self, queue: u16, payload: usize) -> io::Result<()> {
-        let mut buffer = ManuallyDrop::new(Buffer::new(payload)?);
+    fn add_all(&mut self, memory: Vec<(u16, Buffer)>) -> io::Result<()> {
+        for (queue, buffer) in memory {
+            let needed = !self.entries.iter().any(|entry| entry.queue == queue);
+            match self.add(queue, buffer) {
+                Err(error) if needed => return Err(error),
+                Err(error) => {
+                    tracing::warn!(queue, %error, "a queue has fewer entries than wanted")
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, queue: u16, buffer: Buffer) -> io::Result<()> {
+        let mut buffer = ManuallyDrop::new(buffer);
         let number = self.entries.len();
         let register = command::register(queue, buffer.vectors());
         self.entries.push(Entry {
@@ -148,11 +166,13 @@ impl Registered {
             buffer: Some(buffer),
         });
         self.push(register.user_data(number as u64));
-        self.ring.submit()?;
+        // Counted even if this fails: then it is submitted later.
         self.living += 1;
+        self.ring.submit()?;
         // Other queues may be complete, and so a request here already.
         self.early.extend(self.ring.completion());
-        let refused = |done: &&cqueue::Entry| done.result() < 0;
+        let refused =
+            |done: &&cqueue::Entry| done.user_data() == number as u64 && done.result() < 0;
         match self.early.iter().find(refused) {
             Some(refused) => Err(io::Error::from_raw_os_error(-refused.result())),
             None => Ok(()),

@@ -153,10 +153,11 @@ impl Drop for Charge {
 }
 
 impl Fs {
-    /// Whether room may be about to come: a name was removed a moment ago, and the kernel may not have
-    /// forgotten its inode yet. Whoever is told ENOSPC may then try again, for at most 50 ms.
-    pub fn room_may_come(&self) -> bool {
-        self.removals.recent()
+    /// Whether room may be about to come for who first asked at `asked`: a name was removed a moment ago, and the
+    /// kernel may not have forgotten its inode yet. Whoever is told ENOSPC may then try again, for at most 50 ms
+    /// however many names are removed meanwhile.
+    pub fn room_may_come(&self, asked: Instant) -> bool {
+        asked.elapsed() < PARTING && self.removals.recent()
     }
 
     /// True numbers: blocks of memory by `max_bytes`, inodes by `max_inodes`.

@@ -84,6 +84,7 @@ mod tests {
     use super::*;
     use crate::fs::Config;
     use crate::fs::testing::{self, Bed, USER, stale};
+    use std::time::Instant;
 
     #[test]
     fn an_unlinked_file_lives_until_it_is_forgotten() {
@@ -116,20 +117,24 @@ mod tests {
         bed.file("g");
         let (fs, root) = (&bed.fs, bed.root());
         let fades = || {
-            assert!(fs.room_may_come());
-            while fs.room_may_come() {
+            assert!(fs.room_may_come(Instant::now()));
+            while fs.room_may_come(Instant::now()) {
                 std::thread::yield_now();
             }
         };
-        assert!(!fs.room_may_come());
+        assert!(!fs.room_may_come(Instant::now()));
         stale(fs.unlink(&USER, root, b"f"));
         fades();
         stale(fs.rmdir(&USER, root, b"d"));
         fades();
+        let before = Instant::now();
         stale(fs.rename(&USER, (root, b"g"), (root, b"h"), 0));
         fades();
+        stale(fs.rename(&USER, (root, b"h"), (root, b"g"), 0));
+        assert!(!fs.room_may_come(before), "it asked long enough");
+        fades();
         assert!(fs.unlink(&USER, root, b"x").is_err());
-        assert!(!fs.room_may_come());
+        assert!(!fs.room_may_come(Instant::now()));
     }
 
     #[test]

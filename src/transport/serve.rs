@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+/// The kernel takes no larger error numbers (`fuse_dev_do_write`): whoever asked would never be answered.
+const ERRORS_END: i32 = 512;
 const NO_ROOM: Answer = Answer::Error(Errno::NOSPC);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
@@ -65,7 +67,7 @@ impl Shared {
         }));
         debug_assert!(!crossbeam_epoch::is_pinned());
         match called {
-            Ok(answer) => answer.unwrap_or_else(Answer::Error),
+            Ok(answer) => answer.unwrap_or_else(refusal),
             Err(panic) if cfg!(feature = "fuzzing") => std::panic::resume_unwind(panic),
             Err(_) => {
                 tracing::error!(kind = kind.name(), node = node.raw(), "a handler panicked");
@@ -90,6 +92,15 @@ impl Shared {
     }
 }
 
+/// What to send for an error. Sources may fail with numbers that are the kernel's own affair, which
+/// become EIO.
+fn refusal(errno: Errno) -> Answer {
+    match errno.raw_os_error() {
+        1..ERRORS_END => Answer::Error(errno),
+        _ => Answer::Error(Errno::IO),
+    }
+}
+
 impl Serve for Shared {
     /// Answers one request. When this returns the request is counted, and the kernel was told which
     /// attributes are stale: the answer may be sent. No epoch is pinned and no lock of the filesystem is
@@ -107,7 +118,7 @@ impl Serve for Shared {
         }
         let arrived = Instant::now();
         let mut answer = self.call(exchange, patience);
-        while answer == NO_ROOM && self.fs.room_may_come() {
+        while answer == NO_ROOM && self.fs.room_may_come(arrived) {
             // What is forgotten gives room back, and may have been overtaken by this request.
             if patience == Patience::None {
                 return Answer::Later;
@@ -129,5 +140,18 @@ impl Serve for Shared {
         self.tally
             .took(kind, u64::try_from(nanos).unwrap_or(u64::MAX));
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_the_kernel_would_not_take_become_another() {
+        for (raw, sent) in [(1, 1), (28, 28), (511, 511), (512, 5), (524, 5), (4095, 5)] {
+            let answer = refusal(Errno::from_raw_os_error(raw));
+            assert_eq!(answer, Answer::Error(Errno::from_raw_os_error(sent)));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use mount_tests::posix::{as_user, seen};
 use mount_tests::same_as_tmpfs;
-use rustix::fs::{OFlags, chmod, open};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, StatxFlags, chmod, open, statx};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities, set_keep_capabilities};
 use std::fs::File;
 use std::io::Write;
@@ -83,4 +83,30 @@ fn another_user_with_the_capability_keeps_them() {
         with(|_| CapabilitySet::FSETID);
     };
     same_as_tmpfs(|root| left(root, |way| apart(keep, way)));
+}
+
+#[test]
+fn a_mode_that_is_not_asked_for_again_has_lost_them_too() {
+    same_as_tmpfs(|root| {
+        let (file, other) = (root.join("file"), root.join("other"));
+        let write = || File::options().write(true).open(&file).unwrap();
+        let ways: [&(dyn Fn() + Sync); 3] = [
+            &|| write().write_all(b"x").unwrap(),
+            &|| {
+                let from = File::open(&other).unwrap();
+                let copied = rustix::fs::copy_file_range(from, None, write(), None, 3);
+                assert_eq!(copied, Ok(3));
+            },
+            &|| rustix::fs::fallocate(write(), FallocateFlags::empty(), 0, 9).unwrap(),
+        ];
+        std::fs::write(&other, "abc").unwrap();
+        ways.map(|way| {
+            std::fs::write(&file, "12345").unwrap();
+            chmod(&file, 0o6777.into()).unwrap();
+            seen(&file);
+            as_user(1000, 1000, &[], way);
+            let kept = statx(CWD, &file, AtFlags::empty(), StatxFlags::MODE);
+            kept.unwrap().stx_mode & 0o7777
+        })
+    });
 }

@@ -1,7 +1,7 @@
 //! Reading, writing and arranging the bytes of regular files.
 
 use super::data::Memory;
-use super::privilege::Loss;
+use super::privilege::{self, Loss};
 use super::setattr::SIZE_MAX;
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, Ext, InodeRef, Kind, NodeId, Result, Time};
@@ -33,6 +33,13 @@ impl Fs {
             self.writable()?;
         }
         Ok(())
+    }
+
+    /// Whether a change of content by somebody unprivileged would clear set-user-id or set-group-id. While nobody
+    /// changes the mode, that stays so until the change.
+    pub fn has_privileges(&self, id: NodeId) -> bool {
+        self.get(id)
+            .is_ok_and(|inode| privilege::has_privileges(&inode.attr()))
     }
 
     /// Reads at `offset` into `out` and says how many bytes; fewer than fit only at the end of the file. What

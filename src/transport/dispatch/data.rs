@@ -89,9 +89,11 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let kill_suidgid = args.write_flags & WRITE_KILL_SUIDGID != 0;
+        let loses = kill_suidgid && self.fs().has_privileges(node);
         let size = self
             .fs()
             .write(&caller, node, args.offset, data, kill_suidgid)?;
+        self.lost(node, loses);
         self.exchange.send(&WriteOut { size, padding: 0 })
     }
 
@@ -102,10 +104,20 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let mode = args.mode.cast_signed();
+        let loses = caller.uid != 0 && self.fs().has_privileges(node);
         let done = self
             .fs()
             .fallocate(&caller, node, args.offset, args.length, mode)?;
+        self.lost(node, loses);
         self.changed(done)
+    }
+
+    /// Tells the kernel of privileges that went with a change of content, if any did: of such a change it counts
+    /// size and times itself, and would keep the mode (`fuse_write_update_attr`).
+    fn lost(&self, node: NodeId, any: bool) {
+        if any {
+            self.shared.invalidate(node);
+        }
     }
 
     pub(super) fn lseek(&mut self) -> Result<Answer> {
@@ -131,9 +143,11 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let caller = self.exchange.caller();
+        let loses = caller.uid != 0 && self.fs().has_privileges(to);
         let copied =
             self.fs()
                 .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)?;
+        self.lost(to, loses);
         match opcode {
             Opcode::CopyFileRange64 => self.exchange.send(&CopyOut { bytes: copied }),
             // The filesystem copies less than 2^32 bytes at once.

@@ -7,16 +7,33 @@ use std::process::{Command, Output};
 /// The Debian package that brings each program the tests run.
 const PACKAGES: &[(&str, &str)] = &[
     ("cc", "gcc"),
+    ("cmp", "diffutils"),
+    ("diff", "diffutils"),
+    ("fallocate", "util-linux"),
     ("find", "findutils"),
+    ("flock", "util-linux"),
     ("fusermount3", "fuse3"),
     ("getfattr", "attr"),
-    ("diff", "diffutils"),
     ("git", "git"),
     ("make", "make"),
+    ("python3", "python3"),
+    ("rsync", "rsync"),
     ("script", "bsdutils"),
     ("setfattr", "attr"),
+    ("stress-ng", "stress-ng"),
     ("tar", "tar"),
 ];
+
+/// Whether a program that `.ci/run` does not install is there. A test of it says so and passes if
+/// it is not.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if !found {
+        eprintln!("not tested: {program} is missing");
+    }
+    found
+}
 
 /// Runs `program` in `dir` and gives what it wrote on its standard output. It must succeed.
 #[track_caller]
@@ -84,4 +101,19 @@ pub fn same_lines(left: &str, right: &str) {
         only(&left, &right),
         only(&right, &left)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PACKAGES;
+
+    #[test]
+    fn ci_installs_every_package() {
+        let ci = include_str!("../../.ci/run");
+        let line = ci.lines().find(|line| line.starts_with("packages=("));
+        let installed: Vec<&str> = line.unwrap().split(&['(', ')', ' ']).collect();
+        for (program, package) in PACKAGES {
+            assert!(installed.contains(package), "{package} brings {program}");
+        }
+    }
 }

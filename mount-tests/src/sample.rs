@@ -1,6 +1,7 @@
 //! A directory with something of everything that a filesystem can hold.
 
-use crate::posix::fifo;
+use crate::posix::{fifo, same_trees};
+use crate::programs::{same_lines, sh};
 use rustix::fs::{CWD, FileType, XattrFlags, makedev, mknodat, setxattr};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,6 +16,18 @@ pub fn fill(root: &Path) {
     links(root);
     special(root);
     owners_and_times(root);
+}
+
+/// Expects two trees to be the same, with their times, link groups and extended attributes.
+#[track_caller]
+pub fn same_in_all(left: &Path, right: &Path) {
+    same_trees(left, right);
+    let times = "find . ! -type s ! -type d -printf '%p %T@ %s\\n' -o -type d -printf '%p %T@\\n'";
+    same_lines(&sh(left, times), &sh(right, times));
+    let attributes = "getfattr -Rhd -m - -e hex .";
+    same_lines(&sh(left, attributes), &sh(right, attributes));
+    let linked = "find . -type f -links +1 -samefile big | sort";
+    assert_eq!(sh(left, linked), sh(right, linked));
 }
 
 fn files(root: &Path) {

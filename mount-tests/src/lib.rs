@@ -10,6 +10,9 @@
 //! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It
 //! serves to check the tests: whatever they say of a filesystem that is not particular to norefs
 //! must be true of tmpfs too.
+//!
+//! `DIFFERENTIAL_STEPS=1000000 cargo test -p mount-tests --test differential -- --nocapture` compares norefs with tmpfs
+//! for that many random steps instead of for some seconds.
 
 mod background;
 mod daemon;

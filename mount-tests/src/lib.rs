@@ -23,6 +23,7 @@ mod load;
 pub mod posix;
 pub mod programs;
 pub mod sample;
+pub mod suites;
 pub mod transport;
 
 pub use background::{Background, is_refusal, refused, text};

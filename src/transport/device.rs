@@ -57,6 +57,7 @@ pub(crate) fn start(
     let more: Vec<Reader> = (1..readers).map(|_| reader.another()).collect();
     // Beside a ring there are others, and little to be eager for.
     reader.alone = Arc::strong_count(&reader.channel) == 1;
+    let channel = reader.channel.clone();
     // The first that is started: if that fails, nobody else keeps the connection.
     let first = thread(0).spawn(move || reader.run())?;
     let more = more
@@ -69,7 +70,12 @@ pub(crate) fn start(
                 .ok()
         })
         .collect();
-    Ok(Readers { first, more, aside })
+    Ok(Readers {
+        first,
+        more,
+        aside,
+        _channel: channel,
+    })
 }
 
 /// Threads that read, and what was put aside.
@@ -77,6 +83,8 @@ pub(crate) struct Readers {
     first: JoinHandle<io::Result<()>>,
     more: Vec<JoinHandle<io::Result<()>>>,
     aside: WaitGroup,
+    /// Notifications go through it as long as anybody reads, whoever that is.
+    _channel: Arc<Channel>,
 }
 
 impl Readers {

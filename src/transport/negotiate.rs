@@ -52,7 +52,8 @@ fn max_io(options: &Options) -> u32 {
 
 /// [`Agreed::payload`], which nothing the kernel says changes.
 pub(crate) fn payload(options: &Options) -> usize {
-    max_io(options).max(SMALLEST_PAYLOAD) as usize
+    let io = max_io(options).max(SMALLEST_PAYLOAD) as usize;
+    io.max(rustix::param::page_size())
 }
 
 /// Answers INIT.

@@ -6,7 +6,7 @@
 //! CPU more often than not, and then nothing has to be woken at all.
 //!
 //! What would keep such a thread waiting (content that has to be fetched from the source first) moves to a
-//! thread aside, of which there are as many as there is to wait for, and the reader goes on.
+//! thread aside ([`Aside`]), and the reader goes on.
 
 mod eagerness;
 

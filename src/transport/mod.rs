@@ -1,10 +1,11 @@
 //! FUSE on the wire: requests from the kernel are unpacked, handed to [`Fs`](crate::fs::Fs) and
 //! answered. No decision is made here.
 //!
-//! fuser mounts and negotiates; after that the wire is ours. [`mount`] serves a filesystem at a directory
-//! with several readers, each on a device descriptor of its own. The kernel caches names and attributes as [`Cache`] says; what it holds
-//! stays exact because every change invalidates the attributes it touched before its reply is
-//! sent.
+//! fuser mounts and negotiates; after that the wire is ours. [`mount`] serves a filesystem at a
+//! directory, through io_uring with a queue and a thread for each CPU, or with several readers of
+//! the device, as [`Transport`] says. The kernel caches names and attributes as [`Cache`] says; what
+//! it holds stays exact because every change invalidates the attributes it touched before its reply
+//! is sent.
 
 mod aside;
 mod carry;

@@ -10,8 +10,8 @@ use crate::transport::wire::{
 };
 use crate::tree::{Errno, NodeId, Result};
 
-/// Copying more bytes than this keeps a thread for long.
-const LONG_COPY: u64 = 1 << 20;
+/// Copying or allocating more bytes than this keeps a thread for long.
+const LONG: u64 = 1 << 20;
 
 impl Call<'_, '_> {
     pub(super) fn open(&mut self) -> Result<Answer> {
@@ -100,7 +100,7 @@ impl Call<'_, '_> {
     pub(super) fn fallocate(&self) -> Result<Answer> {
         let args: FallocateIn = self.exchange.fixed()?;
         let (caller, node) = (self.exchange.caller(), self.node());
-        if self.must_wait(node) {
+        if self.is_long(args.length) || self.must_wait(node) {
             return Ok(Answer::Later);
         }
         let mode = args.mode.cast_signed();
@@ -110,6 +110,11 @@ impl Call<'_, '_> {
             .fallocate(&caller, node, args.offset, args.length, mode)?;
         self.lost(node, loses);
         self.changed(done)
+    }
+
+    /// Whether moving so many bytes would keep a thread that has no time.
+    fn is_long(&self, bytes: u64) -> bool {
+        self.patience == Patience::None && bytes > LONG
     }
 
     /// Tells the kernel of privileges that went with a change of content, if any did: of such a change it counts
@@ -138,8 +143,7 @@ impl Call<'_, '_> {
             return Err(Errno::INVAL);
         }
         let (from, to) = (self.node(), NodeId::from_raw(args.nodeid_out));
-        let long = self.patience == Patience::None && args.len > LONG_COPY;
-        if long || self.must_wait(from) || self.must_wait(to) {
+        if self.is_long(args.len) || self.must_wait(from) || self.must_wait(to) {
             return Ok(Answer::Later);
         }
         let caller = self.exchange.caller();

@@ -465,6 +465,24 @@ fn what_has_to_be_waited_for_is_answered_later() {
 }
 
 #[test]
+fn what_moves_many_bytes_is_answered_later() {
+    let o = &mut Offline::new(Cache::Forever);
+    let file = file(o, b"f\0");
+    let mut answer = |length| {
+        let allocate = args(|args: &mut FallocateIn| args.length = length);
+        let copy = args(|copy: &mut CopyFileRangeIn| (copy.nodeid_out, copy.len) = (file, length));
+        [(Fallocate, bytes(&allocate)), (CopyFileRange, bytes(&copy))].map(|(opcode, args)| {
+            o.ask(&Asked {
+                patience: Patience::None,
+                ..asked((opcode, file, args, b""))
+            })
+        })
+    };
+    assert_eq!(answer((1 << 20) + 1), [Answer::Later, Answer::Later]);
+    assert!(answer(4).into_iter().all(|answer| answer != Answer::Later));
+}
+
+#[test]
 fn with_passthrough_nobody_opens_for_writing_and_a_file_is_waited_for() {
     let o = &mut Offline::new(Cache::None);
     o.shared.passthrough = Some(Passthrough::default());

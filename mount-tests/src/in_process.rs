@@ -66,6 +66,11 @@ impl InProcess {
         }
     }
 
+    /// Waits until the mount has ended, and says what went wrong.
+    pub fn wait(&self) -> std::io::Result<()> {
+        self.handle.wait()
+    }
+
     /// The root of the mount.
     pub fn root(&self) -> &Path {
         &self.root

@@ -1,7 +1,7 @@
-//! A handler that panics answers EIO, and the mount lives on.
+//! A handler that panics answers EIO, and the mount lives on. A serving thread that fails takes its mount along.
 
 use mount_tests::posix::{Outcome, forced};
-use mount_tests::{InProcess, fails};
+use mount_tests::{InProcess, fails, is_mounted, transport};
 use norefs::transport::{Cache, RequestKind};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, open, statx};
 use rustix::io::Errno;
@@ -78,4 +78,22 @@ fn more_panics_than_event_loops() {
         );
     }
     assert_eq!(forced(mount.path("file")).size, 7);
+}
+
+#[test]
+fn nobody_waits_for_a_serving_thread_that_is_gone() {
+    for transport in transport::each() {
+        let mount = InProcess::on(transport);
+        let ask = || {
+            let force = AtFlags::STATX_FORCE_SYNC;
+            statx(CWD, mount.root(), force, StatxFlags::BASIC_STATS).map(drop)
+        };
+        assert_eq!(ask(), Ok(()));
+        for kind in [RequestKind::Statx, RequestKind::Getattr] {
+            mount.seams().lose_thread_on(kind, None);
+        }
+        fails(Errno::CONNABORTED, ask());
+        assert!(mount.wait().is_err(), "{transport}");
+        assert!(!is_mounted(mount.root()), "{transport}");
+    }
 }

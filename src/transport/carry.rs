@@ -3,6 +3,7 @@
 use crate::transport::channel::Channel;
 use crate::transport::device::{self, Readers};
 use crate::transport::exchange::Serve;
+use crate::transport::lost::EndConnection;
 use crate::transport::negotiate::{self, Agreed};
 use crate::transport::ring::{self, Ring, RingError, Serving};
 use crate::transport::{Carriage, Options, Transport};
@@ -60,13 +61,14 @@ pub(crate) enum CarryError {
 }
 
 /// Lets `serve` answer what comes through the connection of `channel`. `ended` is called once
-/// nothing comes any more.
+/// nothing comes any more, `end` if a serving thread fails.
 pub(crate) fn start(
     channel: Arc<Channel>,
     agreed: Agreed,
     rings: Rings,
     serve: &Arc<dyn Serve>,
     options: &Options,
+    end: &EndConnection,
     ended: impl FnOnce() + Send + 'static,
 ) -> Result<Carried, CarryError> {
     // Made before anything is served: whatever fails, no thread is left that keeps the mount alive.
@@ -84,7 +86,7 @@ pub(crate) fn start(
     let rings = match rings {
         Some(rings) if agreed.ring => {
             let extent = rings.extent();
-            let started = rings.start(&channel, serve);
+            let started = rings.start(&channel, serve, end);
             unless_needed(started.map(|serving| Some((serving, extent))), options)?
         }
         Some(_) => unless_needed(Err(RingError::NotOffered), options)?,
@@ -102,7 +104,7 @@ pub(crate) fn start(
         queue_depth: extent.map_or(0, |extent| extent.depth),
         max_io: u32::try_from(agreed.payload).unwrap_or(u32::MAX),
     };
-    let device = device::start(serve.clone(), channel, agreed.payload, readers)?;
+    let device = device::start(serve.clone(), channel, agreed.payload, readers, end)?;
     let rings = rings.map(|(rings, _)| rings);
     watch.send((device, rings)).unwrap_or_default();
     Ok(Carried { carriage, serving })
@@ -111,12 +113,12 @@ pub(crate) fn start(
 /// Waits until nothing comes any more.
 fn see_end(device: Readers, rings: Option<Serving>) -> io::Result<()> {
     let result = device.join();
-    if let Some(rings) = rings {
-        if result.is_err() {
-            // Nobody takes FORGET any more: the mount must not live on.
-            rings.stop();
-        }
-        rings.join();
+    let Some(rings) = rings else {
+        return result;
+    };
+    if result.is_err() {
+        // Nobody takes FORGET any more: the mount must not live on.
+        rings.stop();
     }
-    result
+    result.and(rings.join())
 }

@@ -13,6 +13,7 @@ mod eagerness;
 use crate::transport::aside::Aside;
 use crate::transport::channel::{Channel, Received};
 use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::lost::{self, EndConnection};
 use crate::transport::wire::{self, ARGS_ROOM, InHeader};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
@@ -34,7 +35,7 @@ pub(crate) fn readers(asked: Option<usize>) -> usize {
 }
 
 /// Lets `serve` answer what comes through `channel`, and through more of the same connection, with
-/// as many `readers`, of which at least one is there when this returns.
+/// as many `readers`, of which at least one is there when this returns. One that fails later calls `end`.
 ///
 /// # Errors
 /// No thread can be made.
@@ -43,6 +44,7 @@ pub(crate) fn start(
     channel: Arc<Channel>,
     payload: usize,
     readers: usize,
+    end: &EndConnection,
 ) -> io::Result<Readers> {
     let mut reader = Reader {
         serve,
@@ -59,13 +61,13 @@ pub(crate) fn start(
     reader.alone = Arc::strong_count(&reader.channel) == 1;
     let channel = reader.channel.clone();
     // The first that is started: if that fails, nobody else keeps the connection.
-    let first = thread(0).spawn(move || reader.run())?;
+    let first = reader.start(0, end)?;
     let more = more
         .into_iter()
         .zip(1..)
         .map_while(|(reader, number)| {
-            thread(number)
-                .spawn(move || reader.run())
+            reader
+                .start(number, end)
                 .inspect_err(|error| tracing::warn!(%error, "fewer readers than asked for"))
                 .ok()
         })
@@ -100,10 +102,6 @@ impl Readers {
     }
 }
 
-fn thread(number: usize) -> std::thread::Builder {
-    std::thread::Builder::new().name(format!("norefs-{number}"))
-}
-
 /// What one reading thread has.
 struct Reader {
     serve: Arc<dyn Serve>,
@@ -134,6 +132,13 @@ impl Reader {
             threads: self.threads.clone(),
             aside: self.aside.clone(),
         }
+    }
+
+    fn start(self, number: usize, end: &EndConnection) -> io::Result<JoinHandle<io::Result<()>>> {
+        let end = end.clone();
+        std::thread::Builder::new()
+            .name(format!("norefs-{number}"))
+            .spawn(move || lost::guard(&end, || self.run()))
     }
 
     fn run(self) -> io::Result<()> {

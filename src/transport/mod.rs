@@ -17,6 +17,7 @@ mod device;
 mod dispatch;
 mod exchange;
 mod latency;
+mod lost;
 mod negotiate;
 mod notify;
 #[cfg(any(test, feature = "fuzzing"))]

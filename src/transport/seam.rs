@@ -25,6 +25,8 @@ struct State {
     /// Replies held back now, by hold.
     held: Vec<u64>,
     panics: Vec<Matches>,
+    /// What a serving thread does not survive.
+    losses: Vec<Matches>,
     next: u64,
 }
 
@@ -58,6 +60,22 @@ impl Seams {
     /// Makes the handler of the next request of `kind` for `node` (any if `None`) panic, once.
     pub fn panic_on(&self, kind: RequestKind, node: Option<NodeId>) {
         self.state.lock().panics.push(Matches { kind, node });
+    }
+
+    /// Makes the thread that answers the next request of `kind` for `node` (any if `None`) panic outside of the handler.
+    pub fn lose_thread_on(&self, kind: RequestKind, node: Option<NodeId>) {
+        self.state.lock().losses.push(Matches { kind, node });
+    }
+
+    /// Called with no handler around.
+    pub(crate) fn after_call(&self, kind: RequestKind, node: NodeId) {
+        let mut state = self.state.lock();
+        let wanted = state.losses.iter().position(|m| m.matches(kind, node));
+        if let Some(index) = wanted {
+            state.losses.remove(index);
+            drop(state);
+            panic!("a test asked for the end of this thread");
+        }
     }
 
     pub(crate) fn notifications(&self) -> bool {

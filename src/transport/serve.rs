@@ -131,6 +131,8 @@ impl Serve for Shared {
         }
         self.tally.arrived(kind);
         #[cfg(feature = "seams")]
+        self.seams.after_call(kind, node);
+        #[cfg(feature = "seams")]
         self.seams.before_reply(kind, node);
         // ENOSYS is no failure: it tells the kernel to do without, once and for all.
         if matches!(answer, Answer::Error(errno) if errno != Errno::NOSYS) {

@@ -4,10 +4,11 @@ use crate::fs::Fs;
 use crate::transport::carry::{self, Carried, CarryError, Rings};
 use crate::transport::channel::{Channel, DEVICE, open_device};
 use crate::transport::exchange::Serve;
+use crate::transport::lost::EndConnection;
 use crate::transport::negotiate::{Agreed, Negotiator};
 use crate::transport::serve::Shared;
 use crate::transport::table::MountEntry;
-use crate::transport::unmount::{one_line, remove_dead, unmount};
+use crate::transport::unmount::{abort, one_line, remove_dead, unmount};
 use crate::transport::{Carriage, Options, Permissions, Requests, passthrough, table};
 use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
@@ -113,6 +114,7 @@ pub fn mount(
 /// A mount that nobody serves yet.
 pub(crate) struct Connection {
     mount_point: PathBuf,
+    device: (u32, u32),
     channel: Arc<Channel>,
     agreed: Agreed,
     rings: Rings,
@@ -146,6 +148,7 @@ pub(crate) fn connect(
     }
     let connection = Connection {
         mount_point,
+        device: entry.device,
         channel,
         agreed,
         rings,
@@ -164,11 +167,17 @@ impl Connection {
     ) -> Result<Carried, MountError> {
         let Connection {
             mount_point,
+            device,
             channel,
             agreed,
             rings,
         } = self;
-        carry::start(channel, agreed, rings, serve, options, ended).map_err(|error| {
+        let end: EndConnection = Arc::new(move || {
+            if let Err(error) = abort(device) {
+                tracing::error!(%error, "the connection cannot be ended: whoever uses the mount may have to wait");
+            }
+        });
+        carry::start(channel, agreed, rings, serve, options, &end, ended).map_err(|error| {
             let removed = remove_dead(&mount_point);
             match (removed, error) {
                 (Err(error), _) | (_, CarryError::Threads(error)) => {

@@ -21,6 +21,25 @@ pub fn unmount(mount_point: &Path, lazily: bool) -> io::Result<()> {
     }
 }
 
+/// Ends the connection of the norefs mount with the number `device`: whoever waits for an answer, or asks from now on, gets
+/// an error. Needs the kernel's directory of connections (fusectl), or root.
+pub(crate) fn abort((major, minor): (u32, u32)) -> io::Result<()> {
+    // Devices without a major number, as those of FUSE mounts are, are named by their minor.
+    let switch = format!("/sys/fs/fuse/connections/{}/abort", major << 20 | minor);
+    if std::fs::write(switch, "1").is_ok() {
+        return Ok(());
+    }
+    let mounts = table::read()?;
+    let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == (major, minor);
+    let entry = mounts.iter().rfind(ours).ok_or(io::ErrorKind::NotFound)?;
+    // Ends the connection (`fuse_umount_begin`) before it finds the mount in use.
+    let flags = UnmountFlags::FORCE | UnmountFlags::NOFOLLOW;
+    match rustix::mount::unmount(&entry.mount_point, flags) {
+        Err(Errno::BUSY) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
     let output = Command::new("fusermount3")
         .arg(if lazily { "-uz" } else { "-u" })

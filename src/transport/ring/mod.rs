@@ -29,6 +29,7 @@ mod worker;
 
 use crate::transport::cpus;
 use crate::transport::exchange::Serve;
+use crate::transport::lost::{self, EndConnection};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
@@ -80,11 +81,11 @@ pub(crate) struct Extent {
 enum Go<D> {
     Register(Arc<D>),
     GiveUp,
-    Serve(Arc<dyn Serve>),
+    Serve(Arc<dyn Serve>, EndConnection),
 }
 
 struct Thread<D> {
-    handle: JoinHandle<()>,
+    handle: JoinHandle<io::Result<()>>,
     side: Arc<Side>,
     go: mpsc::Sender<Go<D>>,
     done: mpsc::Receiver<io::Result<()>>,
@@ -128,11 +129,12 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
     }
 
     /// Registers all entries with the connection of `device` and lets `serve` answer what comes. If
-    /// this fails the kernel uses the device alone.
+    /// this fails the kernel uses the device alone. A thread that fails later calls `end`.
     pub(crate) fn start(
         self,
         device: &Arc<D>,
         serve: &Arc<dyn Serve>,
+        end: &EndConnection,
     ) -> Result<Serving, RingError> {
         for thread in &self.threads {
             thread.tell(Go::Register(device.clone()));
@@ -142,7 +144,7 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
         for thread in &self.threads {
             thread.tell(match failed {
                 Some(_) => Go::GiveUp,
-                None => Go::Serve(serve.clone()),
+                None => Go::Serve(serve.clone(), end.clone()),
             });
         }
         match failed {
@@ -170,9 +172,12 @@ impl<D: AsFd + Send + Sync + 'static> Thread<D> {
             .spawn(move || match make() {
                 Ok(worker) => {
                     made.send(Ok(worker.side().clone())).unwrap_or_default();
-                    live(worker, &orders, &report);
+                    live(worker, &orders, &report)
                 }
-                Err(error) => made.send(Err(error)).unwrap_or_default(),
+                Err(error) => {
+                    made.send(Err(error)).unwrap_or_default();
+                    Ok(())
+                }
             })?;
         let gone = |_| Err(io::Error::other("a serving thread ended"));
         let side = side.recv().unwrap_or_else(gone)?;
@@ -195,43 +200,49 @@ impl<D: AsFd + Send + Sync + 'static> Thread<D> {
     }
 }
 
-/// The life of a serving thread, as it is told.
+/// The life of a serving thread, as it is told. What fails before it serves is told by `report`.
 fn live<D: AsFd>(
     worker: Worker,
     orders: &mpsc::Receiver<Go<D>>,
     report: &mpsc::Sender<io::Result<()>>,
-) {
+) -> io::Result<()> {
     let Ok(Go::Register(device)) = orders.recv() else {
-        return;
+        return Ok(());
     };
     let mut registered = match worker.register(device.as_fd()) {
         Ok(registered) => registered,
-        Err(error) => return report.send(Err(error)).unwrap_or_default(),
+        Err(error) => {
+            report.send(Err(error)).unwrap_or_default();
+            return Ok(());
+        }
     };
     report.send(Ok(())).unwrap_or_default();
     match orders.recv() {
-        Ok(Go::Serve(serve)) => {
-            if let Err(error) = registered.run(&serve) {
-                tracing::error!(%error, "a serving thread failed");
-            }
+        Ok(Go::Serve(serve, end)) => lost::guard(&end, || registered.run(&serve)),
+        _ => {
+            registered.give_up(device.as_fd());
+            Ok(())
         }
-        _ => registered.give_up(device.as_fd()),
     }
 }
 
 /// The threads that serve a connection. Dropping it makes them leave.
-pub(crate) struct Serving(Vec<(JoinHandle<()>, Arc<Side>)>);
+pub(crate) struct Serving(Vec<(JoinHandle<io::Result<()>>, Arc<Side>)>);
 
 impl Serving {
-    /// Waits until the connection has ended.
-    pub(crate) fn join(mut self) {
-        self.wait();
+    /// Waits until the connection has ended; what a thread failed with, if one did.
+    pub(crate) fn join(mut self) -> io::Result<()> {
+        self.wait()
     }
 
-    fn wait(&mut self) {
-        for (handle, _) in self.0.drain(..) {
-            handle.join().unwrap_or_default();
-        }
+    fn wait(&mut self) -> io::Result<()> {
+        let panicked = |_| Err(io::Error::other("a serving thread panicked"));
+        let ended: Vec<io::Result<()>> = self
+            .0
+            .drain(..)
+            .map(|(handle, _)| handle.join().unwrap_or_else(panicked))
+            .collect();
+        ended.into_iter().collect()
     }
 
     /// Makes the threads leave, whatever the connection does.
@@ -243,6 +254,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.stop();
-        self.wait();
+        // Whoever dropped it knows of a failure, or does not want to.
+        self.wait().unwrap_or_default();
     }
 }

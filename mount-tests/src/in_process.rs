@@ -2,7 +2,7 @@
 
 use crate::guard::{Scratch, Watchdog};
 use crate::transport;
-use norefs::fs::{Config, Fs};
+use norefs::fs::{Config, Fs, Permissions};
 use norefs::transport::seam::Seams;
 use norefs::transport::{Cache, MountHandle, Options, RequestKind, Requests, Transport, mount};
 use norefs::tree::{Attr, Kind, NodeId, Outcomes, Time};
@@ -36,6 +36,11 @@ impl InProcess {
 
     /// Mounts an empty tree with `options`, but with eight event loops.
     pub fn with(options: &Options) -> InProcess {
+        InProcess::deciding(options, Permissions::Kernel)
+    }
+
+    /// The same, with permissions decided as `permissions` says.
+    pub fn deciding(options: &Options, permissions: Permissions) -> InProcess {
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing: load the fuse module, or start the container with --device /dev/fuse"
@@ -57,7 +62,7 @@ impl InProcess {
             threads: Some(8),
             ..options.clone()
         };
-        let fs = Arc::new(Fs::new(config, attr));
+        let fs = Arc::new(Fs::new(config, attr).with_permissions(permissions));
         InProcess {
             _watchdog: Watchdog::new(&root),
             handle: mount(fs, &root, &options).expect("mounting: the tests must run as root"),

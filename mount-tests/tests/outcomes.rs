@@ -102,11 +102,11 @@ fn fast() {
 /// A mount on which the daemon checks permissions, with a file of `mode` that belongs to root and
 /// group 2000.
 fn guarded(mode: u32) -> InProcess {
-    let mount = InProcess::with(&Options {
+    let options = Options {
         cache: Cache::None,
-        permissions: Permissions::Daemon,
         ..Options::default()
-    });
+    };
+    let mount = InProcess::deciding(&options, Permissions::Daemon);
     let file = mount.path("file");
     std::fs::write(&file, "").unwrap();
     chown(&file, None, Some(rustix::fs::Gid::from_raw(2000))).unwrap();

@@ -6,7 +6,7 @@ use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
 use super::{Outcome, serve};
 use anyhow::{Context, anyhow, bail};
-use norefs::transport::{self, MountHandle, Options, session};
+use norefs::transport::{self, MountHandle, Options, Permissions, session};
 use rustix::process::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -32,6 +32,9 @@ Mount options:
                        written in Rust) one request for each file they look at first
   passthrough          the kernel reads the source's files by itself: pays for large ones, costs two
                        requests for each file opened (root and ro only, Linux 6.9)
+  permissions=daemon   norefs decides itself who may do what, not the kernel: each step of a path
+                       and each open costs a request, and some holes are left (docs/LIMITS.md)
+                       [default: kernel]
   cache=, transport=   as --cache and --transport
 Those of mount(8) and fstab(5) that mean nothing here are accepted.";
 
@@ -120,6 +123,11 @@ pub fn run(args: Args) -> Outcome {
 fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
     if (asked.suid || asked.dev) && !geteuid().is_root() {
         return Err(Failure::usage("mount options suid and dev are for root"));
+    }
+    if asked.dev && asked.permissions == Permissions::Daemon {
+        let reason =
+            "mount option dev cannot be had with permissions=daemon: opening a device asks nobody";
+        return Err(Failure::usage(reason));
     }
     check_passthrough(asked, source)?;
     let of_root = asked.mode.is_some() || asked.uid.is_some() || asked.gid.is_some();

@@ -1,7 +1,7 @@
 //! The `-o` list of a mount.
 
 use super::fail::Failure;
-use norefs::transport::{Cache, Transport};
+use norefs::transport::{Cache, Permissions, Transport};
 
 /// What `-o` asks for; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub struct MountOptions {
     pub gid: Option<u32>,
     pub cache: Option<Cache>,
     pub transport: Option<Transport>,
+    pub permissions: Permissions,
 }
 
 impl MountOptions {
@@ -95,6 +96,13 @@ impl MountOptions {
             "transport" => {
                 let transport = value.parse().map_err(|_| "auto, ring or device")?;
                 self.transport = Some(transport);
+            }
+            "permissions" => {
+                self.permissions = match value {
+                    "kernel" => Permissions::Kernel,
+                    "daemon" => Permissions::Daemon,
+                    _ => return Err("kernel or daemon"),
+                };
             }
             _ => return Ok(is_ignored(name)),
         }
@@ -181,7 +189,7 @@ mod tests {
     #[test]
     fn every_option_is_understood() {
         let list = "ro,suid,dev,noexec,nobtime,noxattr,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
-             transport=ring";
+             transport=ring,permissions=daemon";
         let expected = MountOptions {
             read_only: true,
             suid: true,
@@ -198,6 +206,7 @@ mod tests {
             gid: Some(8),
             cache: Some(Cache::For(Duration::from_secs(1))),
             transport: Some(Transport::Ring),
+            permissions: Permissions::Daemon,
         };
         assert_eq!(parse(list).unwrap(), expected);
     }
@@ -254,6 +263,8 @@ mod tests {
             "uid=4294967295",
             "cache=soon",
             "transport=pigeon",
+            "permissions",
+            "permissions=nobody",
             "ro=1",
             "size=é",
         ];

@@ -60,7 +60,7 @@ pub fn build(
         max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
         read_only: options.read_only,
     };
-    let fs = Arc::new(Fs::new(config, root(options)));
+    let fs = Arc::new(Fs::new(config, root(options)).with_permissions(options.permissions));
     if let Some(dir) = from {
         let how = LoadOptions {
             strict: load.strict,

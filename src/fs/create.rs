@@ -13,7 +13,7 @@ impl Fs {
     ///
     /// # Errors
     /// EEXIST, ENOENT for a removed parent, ENOTDIR, EINVAL for another type or a name that cannot
-    /// be, ENAMETOOLONG, ENOSPC, EROFS, ESTALE.
+    /// be, ENAMETOOLONG, ENOSPC, EROFS, EACCES, ESTALE.
     pub fn mknod(
         &self,
         caller: &Caller,
@@ -102,12 +102,13 @@ impl Fs {
     /// The directory decides the group alone and may have been removed. The kernel takes it for changed.
     ///
     /// # Errors
-    /// EINVAL for another type, ENOTDIR, ENOSPC, EROFS, ESTALE.
+    /// EINVAL for another type, ENOTDIR, ENOSPC, EROFS, EACCES, ESTALE.
     pub fn tmpfile(&self, caller: &Caller, dir: NodeId, mode: u32) -> Result<Committed<Entry>> {
         let max_inodes = self.writable()?.max_inodes;
         if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
             return Err(Errno::INVAL);
         }
+        self.may_name(caller, dir)?;
         let dir = self.get(dir)?;
         if dir.kind() != Kind::Directory {
             return Err(Errno::NOTDIR);
@@ -127,16 +128,17 @@ impl Fs {
     /// the kernel to say. Raises its nlookup by one.
     ///
     /// # Errors
-    /// EPERM for a directory, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK,
+    /// EPERM for a directory and for what is protected from strangers, EACCES, EEXIST, ENOENT for a removed parent or inode, ENOTDIR, EMLINK,
     /// ENAMETOOLONG, EINVAL, ENOSPC, EROFS, ESTALE.
     pub fn link(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: NodeId,
         parent: NodeId,
         name: &[u8],
     ) -> Result<Committed<Entry>> {
         let max_inodes = self.writable()?.max_inodes;
+        self.may_link(caller, id, parent)?;
         let (inode, parent) = (self.get(id)?, self.get(parent)?);
         {
             let _room = self.room_for_name(&inode, max_inodes)?;
@@ -158,6 +160,7 @@ impl Fs {
             let config = self.writable()?;
             (config.max_inodes, config.max_bytes)
         };
+        self.may_name(caller, parent)?;
         let parent = self.get(parent)?;
         let now = Time::now();
         let new = NewInode {

@@ -20,8 +20,8 @@ impl Fs {
     /// acted on.
     ///
     /// # Errors
-    /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, ESTALE.
-    pub fn open(&self, id: NodeId, flags: i32) -> Result<()> {
+    /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, EACCES, ESTALE.
+    pub fn open(&self, caller: &Caller, id: NodeId, flags: i32) -> Result<()> {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
         match self.get(id)?.kind() {
             Kind::Directory if writes => return Err(Errno::ISDIR),
@@ -32,7 +32,7 @@ impl Fs {
         if writes {
             self.writable()?;
         }
-        Ok(())
+        self.may_open(caller, id, flags)
     }
 
     /// Whether a change of content by somebody unprivileged would clear set-user-id or set-group-id. While nobody

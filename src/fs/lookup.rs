@@ -1,6 +1,5 @@
 //! Finding inodes and asking about them.
 
-use super::privilege::supplementary_groups;
 use super::{Caller, Fs};
 use crate::tree::{Attr, Entry, Errno, Kind, LinkTarget, Mask, NodeId, Result};
 
@@ -9,12 +8,14 @@ const W_OK: u32 = libc::W_OK as u32;
 impl Fs {
     /// The child `name` of `parent`; raises its nlookup by one. `None`: there is no such name.
     ///
-    /// `"."` and `".."` are answered too, of any directory still known, as file handles need it.
+    /// `"."` and `".."` are answered too, of any directory still known and to anybody, as file handles need it: who
+    /// may use those has been checked.
     ///
     /// # Errors
-    /// ENOTDIR, ENAMETOOLONG, ESTALE for an unknown parent.
-    pub fn lookup(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>> {
+    /// ENOTDIR, ENAMETOOLONG, EACCES, ESTALE for an unknown parent.
+    pub fn lookup(&self, caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>> {
         if !matches!(name, b"." | b"..") {
+            self.may(caller, parent, Mask::EXECUTE)?;
             return self.tree.lookup(parent, name);
         }
         let mut inode = self.get(parent)?;
@@ -65,10 +66,7 @@ impl Fs {
                 return Err(Errno::ROFS);
             }
         }
-        self.tree
-            .access_node(id, caller.uid, caller.gid, asked, || {
-                supplementary_groups(caller.pid)
-            })
+        self.check(caller, id, asked)
     }
 }
 

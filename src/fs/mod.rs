@@ -3,10 +3,10 @@
 //! a request, calls one function of [`Fs`] and encodes the answer.
 //!
 //! # Who checks what
-//! The kernel checks permissions, the sticky bit, rules of chmod and chown, applies the umask and
-//! strips set-group-id from new files (`default_permissions`). `Fs` decides what remains: ownership
-//! in set-group-id directories, times, sizes, limits. [`Fs::access`] answers as access(2) does for
-//! whoever does not have a kernel in front.
+//! The kernel applies the umask and strips set-group-id from new files. Permissions, the sticky bit,
+//! the rules of chmod and chown are checked by the kernel too (`default_permissions`), or by `Fs`, as
+//! [`Permissions`] says. `Fs` decides what remains: ownership in set-group-id directories, times,
+//! sizes, limits. [`Fs::access`] answers as access(2) does, whoever checks.
 //!
 //! # Times
 //! atime changes by [`Fs::setattr`] alone, as on a filesystem mounted `noatime`. A change of
@@ -46,6 +46,7 @@ mod limits;
 mod load;
 mod lookup;
 mod node;
+mod permission;
 mod privilege;
 mod readdir;
 mod request;
@@ -59,6 +60,7 @@ pub use data::Backing;
 pub use limits::{Config, StatFs};
 pub use load::{Filling, Loaded, Origin};
 pub use node::Node;
+pub use permission::Permissions;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
 pub use xattr::Xattr;
 
@@ -73,6 +75,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Fs {
     tree: Tree<Node>,
     config: ArcSwap<Config>,
+    permissions: Permissions,
     ledger: Arc<Ledger>,
     removals: Removals,
     /// Some inode has, or had, a [`LABEL`](xattr::LABEL).
@@ -85,18 +88,32 @@ pub struct Fs {
 
 impl Fs {
     /// An empty tree whose root has the attributes `root` (of a directory). A root without links
-    /// gets the two of an empty directory.
+    /// gets the two of an empty directory. Permissions are the kernel's affair.
     pub fn new(config: Config, root: Attr) -> Fs {
         let nlink = if root.nlink == 0 { 2 } else { root.nlink };
         Fs {
             tree: Tree::with_extension(Attr { nlink, ..root }),
             config: ArcSwap::from_pointee(config),
+            permissions: Permissions::default(),
             ledger: Arc::default(),
             removals: Removals::new(),
             labelled: AtomicBool::new(false),
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
         }
+    }
+
+    /// The same, with permissions decided as `permissions` says.
+    pub fn with_permissions(self, permissions: Permissions) -> Fs {
+        Fs {
+            permissions,
+            ..self
+        }
+    }
+
+    /// Who decides about permissions.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
     }
 
     /// The configuration in force.
@@ -207,9 +224,9 @@ mod tests {
         assert_eq!(fs.copy_range(c, file, 0, file, 9, 1).err(), rofs);
         assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0).err(), rofs);
         assert_eq!(fs.removexattr(c, file, b"user.a").err(), rofs);
-        assert_eq!(fs.open(file, libc::O_RDWR).err(), rofs);
+        assert_eq!(fs.open(c, file, libc::O_RDWR).err(), rofs);
         assert_eq!(fs.access(c, file, 2).err(), rofs);
-        assert_eq!(fs.open(file, libc::O_RDONLY), Ok(()));
+        assert_eq!(fs.open(c, file, libc::O_RDONLY), Ok(()));
         assert_eq!(fs.access(c, file, 4), Ok(()));
     }
 }

@@ -52,7 +52,7 @@ impl Loss {
     }
 }
 
-fn is_member(caller: &Caller, gid: u32) -> bool {
+pub(super) fn is_member(caller: &Caller, gid: u32) -> bool {
     caller.gid == gid || supplementary_groups(caller.pid).contains(&gid)
 }
 

@@ -1,13 +1,21 @@
 //! Listings.
 
-use super::{Fs, ListEntry};
-use crate::tree::{Errno, Kind, NodeId, Result};
+use super::{Caller, Fs, ListEntry};
+use crate::tree::{Errno, Kind, Mask, NodeId, Result};
 use std::ops::ControlFlow;
 
 const DOT: u64 = 1;
 const DOT_DOT: u64 = 2;
 
 impl Fs {
+    /// Whether a directory may be listed: asked once, when it is opened.
+    ///
+    /// # Errors
+    /// EACCES, ESTALE.
+    pub fn opendir(&self, caller: &Caller, id: NodeId) -> Result<()> {
+        self.may(caller, id, Mask::READ)
+    }
+
     /// Hands each name after position `from` (0: all) to `sink`, until it returns false: that entry
     /// was not taken.
     ///

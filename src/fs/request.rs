@@ -70,6 +70,8 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
     /// Last change of the inode; now if not given.
     pub ctime: Option<Time>,
+    /// The size is set through a descriptor, which is open for writing.
+    pub by_descriptor: bool,
     /// Clear set-user-id, and set-group-id if the group may execute: asked for with a size by an
     /// unprivileged caller.
     pub kill_suidgid: bool,

@@ -15,7 +15,7 @@ impl Fs {
     ///
     /// # Errors
     /// A size: EISDIR for a directory, EINVAL for anything else that is not a regular file, EFBIG
-    /// beyond 2^63-1. EROFS, ESTALE.
+    /// beyond 2^63-1. EROFS, EPERM, EACCES, ESTALE.
     pub fn setattr(
         &self,
         caller: &Caller,
@@ -24,6 +24,7 @@ impl Fs {
     ) -> Result<Committed<Attr>> {
         self.writable()?;
         let inode = self.get(id)?;
+        let change = &self.permitted(caller, &inode, change)?;
         if is_of_a_stranger(caller, &inode, change) {
             return Ok(Committed::new(inode.attr(), []));
         }

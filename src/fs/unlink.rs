@@ -12,10 +12,12 @@ impl Fs {
     /// Removes a name of anything but a directory. The inode lives on while the kernel knows it.
     ///
     /// # Errors
-    /// ENOENT, EISDIR, ENOTDIR, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
-    pub fn unlink(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
+    /// ENOENT, EISDIR, ENOTDIR, EINVAL, ENAMETOOLONG, EROFS, EACCES, EPERM, ESTALE.
+    pub fn unlink(&self, caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
-        self.tree.unlink(&self.get(parent)?, name, Time::now())?;
+        let dir = self.get(parent)?;
+        self.may_remove(caller, &dir, name)?;
+        self.tree.unlink(&dir, name, Time::now())?;
         self.removals.note();
         Ok(Committed::new((), [parent]))
     }
@@ -23,10 +25,12 @@ impl Fs {
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// ENOENT, ENOTDIR, ENOTEMPTY, EINVAL, ENAMETOOLONG, EROFS, ESTALE.
-    pub fn rmdir(&self, _caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
+    /// ENOENT, ENOTDIR, ENOTEMPTY, EINVAL, ENAMETOOLONG, EROFS, EACCES, EPERM, ESTALE.
+    pub fn rmdir(&self, caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
-        self.tree.rmdir(&self.get(parent)?, name, Time::now())?;
+        let dir = self.get(parent)?;
+        self.may_remove(caller, &dir, name)?;
+        self.tree.rmdir(&dir, name, Time::now())?;
         self.removals.note();
         Ok(Committed::new((), [parent]))
     }
@@ -36,7 +40,7 @@ impl Fs {
     /// character device 0/0 without permissions under the old name, which is the caller's.
     ///
     /// # Errors
-    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, ESTALE; EINVAL for
+    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EMLINK, ENAMETOOLONG, EROFS, EACCES, EPERM, ESTALE; EINVAL for
     /// a directory into itself, a name that cannot be, the second flag with another, or other flags; ENOSPC without
     /// room for what is left.
     pub fn rename(
@@ -56,6 +60,7 @@ impl Fs {
         let max_inodes = self.writable()?.max_inodes;
         let (old, new) = (self.get(from.0)?, self.get(to.0)?);
         let (old_name, new_name, now) = ((&old, from.1), (&new, to.1), Time::now());
+        self.may_rename(caller, old_name, new_name, mode == RenameMode::Exchange)?;
         let done = if leaves {
             let whiteout = NewInode::plain(Attr {
                 kind: Kind::CharDevice,

@@ -1,8 +1,8 @@
 //! Extended attributes: `user.`, `trusted.` and `security.` names.
 //!
 //! POSIX ACLs are not kept, so `system.` names are answered EOPNOTSUPP, as are all others. That
-//! `user.` belongs to regular files and directories, and `trusted.` to the privileged, is checked
-//! by the kernel; listing hides `trusted.` from others here.
+//! `user.` belongs to regular files and directories, and `trusted.` and `security.` to the privileged, is checked
+//! by the kernel (`xattr_permission`, `cap_inode_setxattr`); listing hides `trusted.` from others here.
 
 use super::limits::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
@@ -137,10 +137,10 @@ impl Fs {
     /// # Errors
     /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, ENOSPC if the names together would pass 64
     /// KiB or memory is used up, EOPNOTSUPP, EINVAL, ERANGE for a name over 255 bytes, EROFS,
-    /// ESTALE.
+    /// EACCES, EPERM, ESTALE.
     pub fn setxattr(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: NodeId,
         name: &[u8],
         value: &[u8],
@@ -148,6 +148,7 @@ impl Fs {
     ) -> Result<Committed<()>> {
         let max = self.writable()?.max_bytes;
         check_namespace(name)?;
+        self.may_change_xattr(caller, id, name)?;
         if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
             return Err(Errno::INVAL);
         }
@@ -182,9 +183,10 @@ impl Fs {
     /// each file.
     ///
     /// # Errors
-    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, ENOSPC if no memory is left for the copy, ESTALE.
-    pub fn getxattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, ENOSPC if no memory is left for the copy, EACCES, ESTALE.
+    pub fn getxattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
         check_namespace(name)?;
+        self.may_read_xattr(caller, id, name)?;
         if name == LABEL && !self.labelled.load(Relaxed) {
             return Err(Errno::OPNOTSUPP);
         }
@@ -221,10 +223,11 @@ impl Fs {
     /// Removes an extended attribute.
     ///
     /// # Errors
-    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, EROFS, ESTALE.
-    pub fn removexattr(&self, _caller: &Caller, id: NodeId, name: &[u8]) -> Result<Committed<()>> {
+    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, EROFS, EACCES, EPERM, ESTALE.
+    pub fn removexattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<Committed<()>> {
         self.writable()?;
         check_namespace(name)?;
+        self.may_change_xattr(caller, id, name)?;
         let inode = self.get(id)?;
         let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);

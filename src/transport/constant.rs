@@ -4,7 +4,7 @@
 use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::session::{self, MountError};
 use crate::transport::wire::AttrOut;
-use crate::transport::{Cache, Carriage, Options};
+use crate::transport::{Cache, Carriage, Options, Permissions};
 use crate::tree::{Attr, Errno, Kind};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub fn serve(
         ..options.clone()
     };
     let mount_point = session::prepare(mount_point)?;
-    let (connection, _) = session::connect(mount_point.clone(), &options)?;
+    let (connection, _) = session::connect(mount_point.clone(), &options, Permissions::Kernel)?;
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Default::default());
     let serve: Arc<dyn Serve> = Arc::new(Constant(attr));
     let carried = connection.serve(&serve, &options, || {})?;

@@ -35,9 +35,9 @@ pub mod table;
 pub mod unmount;
 mod wire;
 
+pub use crate::fs::Permissions;
 pub use options::{
-    Cache, CacheError, Carriage, MAX_IO, Options, Permissions, QUEUE_DEPTH, Transport,
-    TransportError,
+    Cache, CacheError, Carriage, MAX_IO, Options, QUEUE_DEPTH, Transport, TransportError,
 };
 pub use requests::{RequestKind, RequestStats, Requests};
 pub use session::{MountCounters, MountError, MountHandle, mount};

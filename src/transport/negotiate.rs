@@ -1,7 +1,7 @@
 //! What is agreed with the kernel when a mount begins. fuser mounts and carries these first words;
 //! everything after them is ours.
 
-use crate::transport::{Cache, MAX_IO, Options};
+use crate::transport::{Cache, MAX_IO, Options, Permissions};
 use fuser::{InitFlags, KernelConfig, Request};
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -25,10 +25,11 @@ const ALWAYS: InitFlags = InitFlags::FUSE_ASYNC_READ
     .union(InitFlags::FUSE_EXPLICIT_INVAL_DATA)
     .union(InitFlags::FUSE_HANDLE_KILLPRIV_V2);
 
-/// Wanted where the kernel keeps names and attributes.
-const CACHING: InitFlags = InitFlags::FUSE_CACHE_SYMLINKS
-    .union(InitFlags::FUSE_DO_READDIRPLUS)
-    .union(InitFlags::FUSE_READDIRPLUS_AUTO);
+/// Wanted where the kernel keeps anything.
+const CACHING: InitFlags = InitFlags::FUSE_CACHE_SYMLINKS;
+
+/// Wanted where it keeps names.
+const NAMES: InitFlags = InitFlags::FUSE_DO_READDIRPLUS.union(InitFlags::FUSE_READDIRPLUS_AUTO);
 
 /// What was agreed.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,7 @@ pub(crate) fn payload(options: &Options) -> usize {
 /// Answers INIT.
 pub(crate) struct Negotiator {
     cache: Cache,
+    permissions: Permissions,
     ring: bool,
     passthrough: bool,
     max_io: u32,
@@ -69,10 +71,15 @@ pub(crate) struct Negotiator {
 impl Negotiator {
     /// Asks for what `options` need, and for rings if there are any. Also gives where the result
     /// will be.
-    pub(crate) fn new(options: &Options, ring: bool) -> (Negotiator, Arc<OnceLock<Agreed>>) {
+    pub(crate) fn new(
+        options: &Options,
+        permissions: Permissions,
+        ring: bool,
+    ) -> (Negotiator, Arc<OnceLock<Agreed>>) {
         let agreed = Arc::default();
         let negotiator = Negotiator {
             cache: options.cache,
+            permissions,
             ring,
             passthrough: options.passthrough,
             max_io: max_io(options),
@@ -85,21 +92,20 @@ impl Negotiator {
 
 impl fuser::Filesystem for Negotiator {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let mut wanted = match self.cache.is_none() {
-            true => ALWAYS,
-            false => ALWAYS | CACHING,
-        };
+        let caches = !self.cache.is_none();
+        // Who decides about each open is asked at each, and about each step of a path.
+        let unasked = caches && self.permissions == Permissions::Kernel;
+        let mut wanted = ALWAYS;
+        wanted.set(CACHING, caches);
+        wanted.set(NAMES, unasked);
         wanted.set(InitFlags::FUSE_OVER_IO_URING, self.ring);
         wanted.set(InitFlags::FUSE_PASSTHROUGH, self.passthrough);
         ask(config, wanted, self.max_io);
         let offered = |flag| config.capabilities().contains(flag);
         let passthrough = self.passthrough && offered(InitFlags::FUSE_PASSTHROUGH);
         self.agreed.get_or_init(|| Agreed {
-            zero_message_open: !self.cache.is_none()
-                && !passthrough
-                && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
-            zero_message_opendir: !self.cache.is_none()
-                && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
+            zero_message_open: unasked && !passthrough && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
+            zero_message_opendir: unasked && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
             passthrough,
             ring: self.ring && offered(InitFlags::FUSE_OVER_IO_URING),
             payload: self.payload,

@@ -6,7 +6,7 @@ use crate::transport::exchange::{Answer, Exchange, Patience};
 use crate::transport::negotiate::Agreed;
 use crate::transport::serve::Shared;
 use crate::transport::wire::{self, ARGS_ROOM, Dirent, EntryOut, InHeader};
-use crate::transport::{Cache, Options};
+use crate::transport::{Cache, Options, Permissions};
 use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -71,6 +71,10 @@ pub(crate) struct Offline {
 
 impl Offline {
     pub(crate) fn new(cache: Cache) -> Offline {
+        Offline::deciding(cache, Permissions::Kernel)
+    }
+
+    pub(crate) fn deciding(cache: Cache, permissions: Permissions) -> Offline {
         let config = Config {
             ttl: cache.ttl(),
             max_bytes: 1 << 20,
@@ -79,7 +83,7 @@ impl Offline {
         };
         let now = Time::now();
         let attr = |kind, perm| Attr::new(kind, perm, 0, 0, now);
-        let fs = Fs::new(config, attr(Kind::Directory, 0o777));
+        let fs = Fs::new(config, attr(Kind::Directory, 0o777)).with_permissions(permissions);
         let slow = Loaded {
             attr: Attr {
                 nlink: 1,
@@ -92,9 +96,10 @@ impl Offline {
             seed: None,
         };
         fs.load(NodeId::ROOT, SLOW, slow).expect("room");
+        let unasked = !cache.is_none() && permissions == Permissions::Kernel;
         let agreed = Agreed {
-            zero_message_open: !cache.is_none(),
-            zero_message_opendir: !cache.is_none(),
+            zero_message_open: unasked,
+            zero_message_opendir: unasked,
             passthrough: false,
             ring: false,
             payload: PAYLOAD,

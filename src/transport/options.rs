@@ -80,17 +80,6 @@ impl fmt::Display for Cache {
     }
 }
 
-/// Who decides whether a caller may do something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Permissions {
-    /// The kernel, from owner and mode (`default_permissions`).
-    #[default]
-    Kernel,
-    /// The filesystem's `access`; the kernel checks nothing else. Only for tests of that call.
-    #[cfg(feature = "seams")]
-    Daemon,
-}
-
 /// How requests travel between the kernel and the serving threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -195,8 +184,6 @@ pub struct Options {
     /// The kernel reads content that is in a file of a source from there by itself (`FUSE_PASSTHROUGH`). Root only,
     /// Linux 6.9, and only for a mount that is read-only.
     pub passthrough: bool,
-    /// Who checks permissions.
-    pub permissions: Permissions,
 }
 
 impl Default for Options {
@@ -216,7 +203,6 @@ impl Default for Options {
             xattr: true,
             btime: true,
             passthrough: false,
-            permissions: Permissions::default(),
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::transport::negotiate::Agreed;
 use crate::transport::notify::Invalidator;
 use crate::transport::passthrough::Passthrough;
 use crate::transport::requests::Tally;
-use crate::transport::{Cache, Options, wire};
-use crate::tree::{Errno, NodeId};
+use crate::transport::wire::EntryOut;
+use crate::transport::{Cache, Options, Permissions, wire};
+use crate::tree::{Entry, Errno, NodeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +24,11 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
     pub(crate) cache: Cache,
+    /// How long the kernel may keep attributes.
     pub(crate) ttl: Duration,
+    /// How long it may keep names. Where the filesystem decides about permissions it keeps none: it would follow them
+    /// for anybody.
+    pub(crate) name_ttl: Duration,
     /// Whether there are extended attributes.
     pub(crate) xattr: bool,
     /// Whether the time of birth is told.
@@ -41,10 +46,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(fs: Arc<Fs>, options: &Options, agreed: Agreed) -> Shared {
+        let ttl = options.cache.ttl();
+        let name_ttl = match fs.permissions() {
+            Permissions::Kernel => ttl,
+            Permissions::Daemon => Duration::ZERO,
+        };
         Shared {
             fs,
             cache: options.cache,
-            ttl: options.cache.ttl(),
+            ttl,
+            name_ttl,
             xattr: options.xattr,
             btime: options.btime,
             agreed,
@@ -55,6 +66,11 @@ impl Shared {
             #[cfg(feature = "seams")]
             seams: Arc::default(),
         }
+    }
+
+    /// How a name that was found or made is told.
+    pub(crate) fn entry(&self, entry: &Entry) -> EntryOut {
+        EntryOut::new(entry, self.name_ttl, self.ttl)
     }
 
     /// Lets the filesystem answer. A handler that panics answers EIO.

@@ -49,6 +49,9 @@ pub enum MountError {
     /// The kernel cannot read files by itself, or may not.
     #[error("files cannot be passed through: {0}")]
     Passthrough(&'static str),
+    /// Opening a device asks the filesystem nothing, so it could not decide who may.
+    #[error("device files cannot work where the filesystem decides about permissions")]
+    Devices,
     /// The mount was made but could not be served, and was taken away again.
     #[error("cannot serve the mount at {}", .0.display())]
     Serve(PathBuf, #[source] io::Error),
@@ -80,7 +83,7 @@ pub fn prepare(path: &Path) -> Result<PathBuf, MountError> {
 /// answers.
 ///
 /// The lifetimes in `options` are what the kernel is told; the caller makes `fs` with a
-/// configuration that agrees.
+/// configuration that agrees. Who decides about permissions is what `fs` says.
 pub fn mount(
     fs: Arc<Fs>,
     mount_point: &Path,
@@ -90,9 +93,12 @@ pub fn mount(
         let reason = "the mount is not read-only";
         return Err(MountError::Passthrough(reason));
     }
+    if options.dev && fs.permissions() == Permissions::Daemon {
+        return Err(MountError::Devices);
+    }
     let mount_point = prepare(mount_point)?;
     open_device().map_err(MountError::Device)?;
-    let (connection, device) = connect(mount_point.clone(), options)?;
+    let (connection, device) = connect(mount_point.clone(), options, fs.permissions())?;
     let shared = Arc::new(Shared::new(fs, options, connection.agreed));
     shared.invalidator.connect(&connection.channel);
     if let Some(passthrough) = &shared.passthrough {
@@ -124,10 +130,11 @@ pub(crate) struct Connection {
 pub(crate) fn connect(
     mount_point: PathBuf,
     options: &Options,
+    permissions: Permissions,
 ) -> Result<(Connection, (u32, u32)), MountError> {
     let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
-    let (negotiator, agreed) = Negotiator::new(options, rings.is_some());
-    let session = Session::new(negotiator, &mount_point, &config(options))
+    let (negotiator, agreed) = Negotiator::new(options, permissions, rings.is_some());
+    let session = Session::new(negotiator, &mount_point, &config(options, permissions))
         .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
     // Asked while no request is answered: later its users may unmount it. Something else may have
@@ -189,7 +196,7 @@ impl Connection {
     }
 }
 
-fn config(options: &Options) -> fuser::Config {
+fn config(options: &Options, permissions: Permissions) -> fuser::Config {
     let root = rustix::process::geteuid().is_root();
     let source = match root {
         true => options.source_name.clone(),
@@ -202,7 +209,7 @@ fn config(options: &Options) -> fuser::Config {
     let subtype = table::FS_TYPE.trim_start_matches("fuse.");
     let flags = [
         (
-            options.permissions == Permissions::Kernel,
+            permissions == Permissions::Kernel,
             MountOption::DefaultPermissions,
         ),
         (options.read_only, MountOption::RO),

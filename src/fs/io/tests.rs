@@ -200,9 +200,9 @@ fn what_fallocate_and_lseek_refuse() {
 fn what_can_be_opened_and_read() {
     let bed = Bed::new();
     let (file, dir) = (bed.file("f"), bed.dir("d"));
-    assert_eq!(bed.fs.open(file, libc::O_RDWR), Ok(()));
-    assert_eq!(bed.fs.open(dir, libc::O_RDONLY), Ok(()));
-    assert_eq!(bed.fs.open(dir, libc::O_WRONLY), Err(Errno::ISDIR));
+    assert_eq!(bed.fs.open(&ROOT, file, libc::O_RDWR), Ok(()));
+    assert_eq!(bed.fs.open(&ROOT, dir, libc::O_RDONLY), Ok(()));
+    assert_eq!(bed.fs.open(&ROOT, dir, libc::O_WRONLY), Err(Errno::ISDIR));
     assert_eq!(bed.fs.read(dir, 0, &mut [0]), Err(Errno::ISDIR));
     assert_eq!(bed.fs.write(&ROOT, dir, 0, b"x", false), Err(Errno::ISDIR));
     let link = stale(bed.fs.symlink(&ROOT, bed.root(), b"l", b"t")).0.id;

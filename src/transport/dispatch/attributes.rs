@@ -75,6 +75,7 @@ fn change(args: &SetattrIn) -> Result<SetAttr> {
         atime: set(fattr::ATIME_NOW, atime),
         mtime: set(fattr::MTIME_NOW, mtime),
         ctime: at(fattr::CTIME, args.ctime, args.ctimensec)?,
+        by_descriptor: has(fattr::SIZE) && has(fattr::FH),
         kill_suidgid: has(fattr::KILL_SUIDGID),
     })
 }
@@ -126,6 +127,15 @@ mod tests {
             with(fattr::SIZE),
             SetAttr {
                 size: Some(3),
+                ..none
+            }
+        );
+        assert_eq!(with(fattr::FH), none, "of no other change");
+        assert_eq!(
+            with(fattr::SIZE | fattr::FH),
+            SetAttr {
+                size: Some(3),
+                by_descriptor: true,
                 ..none
             }
         );

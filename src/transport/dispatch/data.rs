@@ -19,8 +19,8 @@ impl Call<'_, '_> {
             return Err(Errno::NOSYS);
         }
         let args: OpenIn = self.exchange.fixed()?;
-        let node = self.node();
-        self.fs().open(node, args.flags.cast_signed())?;
+        let (caller, node) = (self.exchange.caller(), self.node());
+        self.fs().open(&caller, node, args.flags.cast_signed())?;
         if let Some(passthrough) = &self.shared.passthrough {
             return self.open_passed_through(passthrough, args.flags);
         }
@@ -29,11 +29,22 @@ impl Call<'_, '_> {
                 kill_suidgid: true,
                 ..SetAttr::default()
             };
-            let set = self.fs().setattr(&self.exchange.caller(), node, &change)?;
+            let set = self.fs().setattr(&caller, node, &change)?;
             self.shared.deliver(set);
             self.shared.invalidate(node);
         }
-        self.exchange.send(&OpenOut::default())
+        self.exchange.send(&OpenOut {
+            open_flags: self.keep_cache(),
+            ..OpenOut::default()
+        })
+    }
+
+    /// What the kernel holds of a file stays good, if it holds anything.
+    fn keep_cache(&self) -> u32 {
+        match self.shared.cache.is_none() {
+            true => 0,
+            false => OPEN_KEEP_CACHE,
+        }
     }
 
     /// Lets the kernel read from the source what is there. It opens that file with the caller's flags, so nobody may
@@ -50,10 +61,7 @@ impl Call<'_, '_> {
             file => file?,
         };
         let backing = passthrough.open(node, file.as_deref());
-        let keep = match self.shared.cache.is_none() {
-            true => 0,
-            false => OPEN_KEEP_CACHE,
-        };
+        let keep = self.keep_cache();
         self.exchange.send(&OpenOut {
             open_flags: backing.map_or(keep, |_| OPEN_PASSTHROUGH),
             backing_id: backing.unwrap_or_default(),

@@ -2,15 +2,23 @@
 
 use super::Call;
 use crate::transport::exchange::Answer;
-use crate::transport::wire::{EntryOut, Listing, OpenOut, ReadIn};
+use crate::transport::wire::{EntryOut, Listing, OPEN_CACHE_DIR, OPEN_KEEP_CACHE, OpenOut, ReadIn};
 use crate::tree::{Entry, Errno, Result};
 
 impl Call<'_, '_> {
     pub(super) fn opendir(&mut self) -> Result<Answer> {
-        match self.shared.agreed.zero_message_opendir {
-            true => Err(Errno::NOSYS),
-            false => self.exchange.send(&OpenOut::default()),
+        if self.shared.agreed.zero_message_opendir {
+            return Err(Errno::NOSYS);
         }
+        self.fs().opendir(&self.exchange.caller(), self.node())?;
+        let open_flags = match self.shared.cache.is_none() {
+            true => 0,
+            false => OPEN_KEEP_CACHE | OPEN_CACHE_DIR,
+        };
+        self.exchange.send(&OpenOut {
+            open_flags,
+            ..OpenOut::default()
+        })
     }
 
     pub(super) fn readdir(&mut self) -> Result<Answer> {
@@ -28,7 +36,7 @@ impl Call<'_, '_> {
         shared.fs.readdir(dir, args.offset, plus, |entry| {
             // "." and ".." have no attributes: the kernel does not take them for a lookup.
             let out = entry.attr.map_or_else(EntryOut::default, |attr| {
-                EntryOut::new(&Entry { id: entry.id, attr }, shared.ttl)
+                shared.entry(&Entry { id: entry.id, attr })
             });
             listing.add(entry, plus.then_some(&out))
         })?;

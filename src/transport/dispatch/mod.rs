@@ -9,7 +9,7 @@ mod xattr;
 use crate::fs::{Committed, Fs};
 use crate::transport::exchange::{Answer, Exchange, Patience};
 use crate::transport::serve::Shared;
-use crate::transport::wire::{BatchForgetIn, EntryOut, ForgetIn, ForgetOne, Opcode};
+use crate::transport::wire::{BatchForgetIn, ForgetIn, ForgetOne, Opcode};
 use crate::tree::{Entry, Errno, NodeId, Result};
 use zerocopy::FromBytes;
 
@@ -112,7 +112,7 @@ impl Call<'_, '_> {
     /// The answer to a change that made a name.
     fn made(&mut self, made: Committed<Entry>) -> Result<Answer> {
         let entry = self.shared.deliver(made);
-        self.exchange.send(&EntryOut::new(&entry, self.shared.ttl))
+        self.exchange.send(&self.shared.entry(&entry))
     }
 
     fn forget(&self) -> Result<Answer> {

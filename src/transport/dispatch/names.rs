@@ -20,10 +20,10 @@ impl Call<'_, '_> {
     pub(super) fn lookup(&mut self) -> Result<Answer> {
         let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
         let found = self.fs().lookup(&caller, self.node(), name)?;
-        let ttl = self.shared.ttl;
+        let ttl = self.shared.name_ttl;
         match found {
-            Some(entry) => self.exchange.send(&EntryOut::new(&entry, ttl)),
-            None if self.shared.cache.is_none() => Err(Errno::NOENT),
+            Some(entry) => self.exchange.send(&self.shared.entry(&entry)),
+            None if ttl.is_zero() => Err(Errno::NOENT),
             None => self.exchange.send(&negative_entry(ttl)),
         }
     }
@@ -90,7 +90,7 @@ impl Call<'_, '_> {
 
     fn created(&mut self, entry: &Entry) -> Result<Answer> {
         self.exchange.send(&Created {
-            entry: EntryOut::new(entry, self.shared.ttl),
+            entry: self.shared.entry(entry),
             open: OpenOut::default(),
         })
     }

@@ -1,5 +1,6 @@
 //! Requests of every kind as the kernel would send them, and as it never would.
 
+mod deciding;
 mod refusals;
 
 use crate::fs::Config;

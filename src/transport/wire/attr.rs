@@ -68,25 +68,25 @@ pub(crate) struct EntryOut {
 }
 
 impl EntryOut {
-    /// The kernel may keep name and attributes for `ttl`.
-    pub(crate) fn new(entry: &Entry, ttl: Duration) -> EntryOut {
+    /// The kernel may keep the name for `name_ttl` and the attributes for `ttl`.
+    pub(crate) fn new(entry: &Entry, name_ttl: Duration, ttl: Duration) -> EntryOut {
         EntryOut {
+            attr_valid: ttl.as_secs(),
+            attr_valid_nsec: ttl.subsec_nanos(),
             nodeid: entry.id.raw(),
             // The upper half of the node id is never used twice for one slot.
             generation: entry.id.raw() >> 32,
             attr: FuseAttr::new(entry.id, &entry.attr),
-            ..negative_entry(ttl)
+            ..negative_entry(name_ttl)
         }
     }
 }
 
-/// No such name, which the kernel may keep for `ttl`: node id 0 says so.
-pub(crate) fn negative_entry(ttl: Duration) -> EntryOut {
+/// No such name, which the kernel may keep for `name_ttl`: node id 0 says so.
+pub(crate) fn negative_entry(name_ttl: Duration) -> EntryOut {
     EntryOut {
-        entry_valid: ttl.as_secs(),
-        attr_valid: ttl.as_secs(),
-        entry_valid_nsec: ttl.subsec_nanos(),
-        attr_valid_nsec: ttl.subsec_nanos(),
+        entry_valid: name_ttl.as_secs(),
+        entry_valid_nsec: name_ttl.subsec_nanos(),
         ..EntryOut::default()
     }
 }
@@ -232,12 +232,12 @@ mod tests {
     #[test]
     fn an_entry_says_what_the_attributes_are_and_for_how_long() {
         let id = NodeId::from_raw(7 << 32 | 9);
-        let out = EntryOut::new(&Entry { id, attr: attr() }, TTL);
+        let out = EntryOut::new(&Entry { id, attr: attr() }, Duration::from_secs(9), TTL);
         assert_eq!(
             (out.nodeid, out.generation, out.attr.ino),
             (id.raw(), 7, id.raw())
         );
-        assert_eq!((out.entry_valid, out.entry_valid_nsec), (2, 500_000_000));
+        assert_eq!((out.entry_valid, out.entry_valid_nsec), (9, 0));
         assert_eq!((out.attr_valid, out.attr_valid_nsec), (2, 500_000_000));
         assert_eq!(
             (out.attr.mode, out.attr.nlink, out.attr.rdev),

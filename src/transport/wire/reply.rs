@@ -58,6 +58,8 @@ impl From<StatFs> for StatfsOut {
 
 /// In [`OpenOut::open_flags`]: what the kernel holds of the content stays good.
 pub(crate) const OPEN_KEEP_CACHE: u32 = 1 << 1;
+/// In [`OpenOut::open_flags`]: a directory's names are kept for the next to list it.
+pub(crate) const OPEN_CACHE_DIR: u32 = 1 << 3;
 /// In [`OpenOut::open_flags`]: the kernel is to read the file that [`OpenOut::backing_id`] names. Nothing about its cache
 /// may be said then.
 pub(crate) const OPEN_PASSTHROUGH: u32 = 1 << 7;

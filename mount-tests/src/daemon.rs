@@ -2,6 +2,7 @@
 
 use crate::guard::{Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_until};
 use crate::transport::{self, Transport};
+use norefs::transport::Permissions;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -66,6 +67,15 @@ pub fn norefs_as_nobody(place: &Path) -> Command {
     command
 }
 
+/// Who decides about permissions where a test does not say.
+fn permissions() -> Permissions {
+    match std::env::var("MOUNT_TESTS_PERMISSIONS").as_deref() {
+        Err(_) | Ok("kernel") => Permissions::Kernel,
+        Ok("daemon") => Permissions::Daemon,
+        Ok(other) => panic!("MOUNT_TESTS_PERMISSIONS={other}: expected kernel or daemon"),
+    }
+}
+
 /// What serves a [`Daemon`]'s mount.
 enum Server {
     Norefs(Child),
@@ -97,7 +107,21 @@ impl Daemon {
         if std::env::var_os("MOUNT_TESTS_ON").is_some_and(|on| on == "tmpfs") {
             return Daemon::tmpfs();
         }
-        Daemon::with(&["-o", options])
+        let permissions = match permissions() {
+            Permissions::Kernel => "",
+            Permissions::Daemon => ",permissions=daemon",
+        };
+        Daemon::with(&["-o", &format!("{options}{permissions}")])
+    }
+
+    /// Mounts an empty tree in which norefs decides about permissions itself.
+    pub fn deciding() -> Daemon {
+        Daemon::or_tmpfs("allow_other,permissions=daemon")
+    }
+
+    /// The same, with nothing cached by the kernel.
+    pub fn deciding_without_cache() -> Daemon {
+        Daemon::or_tmpfs("allow_other,permissions=daemon,cache=none")
     }
 
     /// Mounts with `arguments` between `norefs mount -f` and the mount point.

@@ -7,6 +7,9 @@
 //! machine does not offer makes the tests fail. Without it norefs chooses, and the tests of how
 //! mounts begin and end try both.
 //!
+//! `MOUNT_TESTS_PERMISSIONS=daemon` makes norefs decide about permissions in every mount of which a test says no more than
+//! what is cached.
+//!
 //! With `MOUNT_TESTS_ON=tmpfs` in the environment [`Daemon::start`] mounts a tmpfs instead. It
 //! serves to check the tests: whatever they say of a filesystem that is not particular to norefs
 //! must be true of tmpfs too.
@@ -32,4 +35,4 @@ pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, is_mounted, wait_until};
 pub use in_process::InProcess;
 pub use load::Load;
-pub use posix::{fails, same_as_tmpfs};
+pub use posix::{fails, same_as_tmpfs, same_whoever_decides};

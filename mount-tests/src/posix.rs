@@ -42,8 +42,31 @@ pub fn fails(errno: Errno, call: impl Outcome) {
 /// tmpfs, and expects the same report of them.
 #[track_caller]
 pub fn same_as_tmpfs<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
+    same(steps, [Daemon::start, Daemon::without_cache]);
+}
+
+/// As [`same_as_tmpfs`], also where norefs decides about permissions.
+#[track_caller]
+pub fn same_whoever_decides<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
+    same(
+        steps,
+        [
+            Daemon::start,
+            Daemon::without_cache,
+            Daemon::deciding,
+            Daemon::deciding_without_cache,
+        ],
+    );
+}
+
+#[track_caller]
+fn same<T: PartialEq + Debug, const N: usize>(
+    steps: impl Fn(&Path) -> T,
+    mounts: [fn() -> Daemon; N],
+) {
     let expected = steps(&Tmpfs::new());
-    for daemon in [Daemon::start(), Daemon::without_cache()] {
+    for mount in mounts {
+        let daemon = mount();
         let report = steps(daemon.root());
         if report != expected {
             show_difference(&format!("{report:#?}"), &format!("{expected:#?}"));

@@ -1,7 +1,7 @@
-//! Who may do what: every answer is that of tmpfs.
+//! Who may do what: every answer is that of tmpfs, whether the kernel decides or norefs.
 
 use mount_tests::posix::{Outcome, as_user, fifo, tree};
-use mount_tests::{Daemon, fails, same_as_tmpfs};
+use mount_tests::{Daemon, fails, same_whoever_decides};
 use rustix::fs::{
     Access, AtFlags, CWD, Gid, Mode, OFlags, Uid, accessat, chmod, chown, lstat, mkdir, open,
     readlink, rename, symlink, unlink, utimensat,
@@ -112,7 +112,7 @@ fn try_dir(dir: &Path) -> Report {
 
 #[test]
 fn files_of_each_mode_for_each_caller() {
-    same_as_tmpfs(|root| {
+    same_whoever_decides(|root| {
         let mut report = Vec::new();
         for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
             for mode in MODES {
@@ -128,7 +128,7 @@ fn files_of_each_mode_for_each_caller() {
 
 #[test]
 fn directories_of_each_mode_for_each_caller() {
-    same_as_tmpfs(|root| {
+    same_whoever_decides(|root| {
         let mut report = Vec::new();
         for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
             for mode in MODES {
@@ -149,7 +149,7 @@ fn directories_of_each_mode_for_each_caller() {
 
 #[test]
 fn attributes_are_changed_by_their_owner_only() {
-    same_as_tmpfs(|root| {
+    same_whoever_decides(|root| {
         let mut report = Vec::new();
         for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
             for mode in [0o666, 0o6777, 0o2070] {
@@ -181,7 +181,7 @@ fn attributes_are_changed_by_their_owner_only() {
 
 #[test]
 fn a_sticky_directory_protects_what_others_own() {
-    same_as_tmpfs(|root| {
+    same_whoever_decides(|root| {
         let dir = root.join("tmp");
         mkdir(&dir, Mode::RWXU).unwrap();
         chmod(&dir, 0o1777.into()).unwrap();
@@ -210,7 +210,12 @@ fn a_sticky_directory_protects_what_others_own() {
 
 #[test]
 fn a_directory_closed_to_a_user_is_closed_in_the_cache_too() {
-    let mount = Daemon::start();
+    for mount in [Daemon::start(), Daemon::deciding()] {
+        closes_in_the_cache_too(&mount);
+    }
+}
+
+fn closes_in_the_cache_too(mount: &Daemon) {
     let file = mount.path("dir/sub/file");
     std::fs::create_dir_all(mount.path("dir/sub")).unwrap();
     std::fs::write(&file, "").unwrap();

@@ -130,8 +130,11 @@ fn what_passes_on_tmpfs_passes() {
             .filter(|(_, verdict)| verdict.outcome != "ok")
             .collect::<Vec<_>>()
     );
-    for transport in transport::each() {
-        let mount = Daemon::on(transport, &["-o", "allow_other"]);
+    let deciders = ["kernel", "daemon"];
+    let each = || transport::each().into_iter();
+    for (transport, decider) in each().flat_map(|one| deciders.map(|decider| (one, decider))) {
+        let options = format!("allow_other,permissions={decider}");
+        let mount = Daemon::on(transport, &["-o", &options]);
         let verdicts = suite.verdicts(mount.root());
         let worse: Vec<_> = expected
             .iter()
@@ -139,6 +142,6 @@ fn what_passes_on_tmpfs_passes() {
             .map(|(name, _)| (name, &verdicts[name]))
             .filter(|(_, verdict)| verdict.outcome != "ok")
             .collect();
-        assert!(worse.is_empty(), "{transport}: {worse:#?}");
+        assert!(worse.is_empty(), "{transport}, {options}: {worse:#?}");
     }
 }

@@ -7,6 +7,7 @@
 use super::xattr::Xattrs;
 use super::{Caller, Node};
 use crate::tree::{Attr, InodeRef, Kind};
+use std::sync::LazyLock;
 
 const SUID: u16 = libc::S_ISUID as u16;
 const SGID: u16 = libc::S_ISGID as u16;
@@ -58,26 +59,31 @@ pub(super) fn is_member(caller: &Caller, gid: u32) -> bool {
 
 /// The supplementary groups of a thread, none if it cannot be seen or is gone.
 pub(super) fn supplementary_groups(pid: u32) -> Vec<u32> {
-    if pid == 0 {
+    static KNOWS_CALLERS: LazyLock<bool> =
+        LazyLock::new(|| status("self").is_some_and(|status| is_of_our_namespace(&status)));
+    if pid == 0 || !*KNOWS_CALLERS {
         return Vec::new();
     }
-    // The first line is the thread's name in whatever bytes it chose.
-    std::fs::read(format!("/proc/{pid}/status"))
-        .map(|status| parse_groups(&String::from_utf8_lossy(&status)))
-        .unwrap_or_default()
+    let groups = status(&pid.to_string()).and_then(|status| numbers(&status, "Groups:"));
+    groups.unwrap_or_default()
 }
 
-fn parse_groups(status: &str) -> Vec<u32> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Groups:"))
-        .map(|groups| {
-            groups
-                .split_ascii_whitespace()
-                .flat_map(str::parse)
-                .collect()
-        })
-        .unwrap_or_default()
+fn status(thread: &str) -> Option<String> {
+    let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
+    // The first line is the thread's name in whatever bytes it chose.
+    Some(String::from_utf8_lossy(&status).into_owned())
+}
+
+/// Whether `/proc`, which says this of us, numbers threads as the kernel does when it tells who calls. Mounted for a PID
+/// namespace around ours it would tell of other threads: a process then has a number for each namespace.
+fn is_of_our_namespace(status: &str) -> bool {
+    numbers(status, "NSpid:").is_none_or(|pids| pids.len() == 1)
+}
+
+/// The numbers on the line that begins with `key`.
+fn numbers(status: &str, key: &str) -> Option<Vec<u32>> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.split_ascii_whitespace().flat_map(str::parse).collect())
 }
 
 #[cfg(test)]
@@ -115,9 +121,17 @@ mod tests {
     #[test]
     fn groups_are_read_from_a_status_page() {
         let page = "Name:\tsh\nGid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nVmPeak:\t1 kB\n";
-        assert_eq!(parse_groups(page), [4, 24, 1000]);
-        assert_eq!(parse_groups("Name:\tGroups: 7\nGroups:\t\n"), [0u32; 0]);
-        assert_eq!(parse_groups(""), [0u32; 0]);
+        assert_eq!(numbers(page, "Groups:").unwrap(), [4, 24, 1000]);
+        let none = numbers("Name:\tGroups: 7\nGroups:\t\n", "Groups:");
+        assert_eq!(none, Some(vec![]));
+        assert_eq!(numbers("", "Groups:"), None);
+    }
+
+    #[test]
+    fn a_page_of_an_outer_namespace_is_told_apart() {
+        assert!(is_of_our_namespace("Pid:\t7\nNSpid:\t7\n"));
+        assert!(!is_of_our_namespace("Pid:\t7\nNSpid:\t7\t1\n"));
+        assert!(is_of_our_namespace("Pid:\t7\n"), "there are none at all");
     }
 
     #[test]

@@ -91,15 +91,15 @@ fn set_id_bits_are_lost_where_they_must_be() {
         chmod(root, 0o777.into()).unwrap();
         let mut modes = Vec::new();
         for mode in [0o6755, 0o6745, 0o2755, 0o2745, 0o4711, 0o1755] {
-            for uid in [0, 1000] {
-                let path = root.join(format!("{mode:o} {uid}"));
+            for (uid, gid) in [(0, 0), (0, 1000), (1000, 1000), (1000, 77)] {
+                let path = root.join(format!("{mode:o} {uid} {gid}"));
                 std::fs::write(&path, "content").unwrap();
                 let owner = Some(Uid::from_raw(1000));
                 let mut note = |what, change: &(dyn Fn() + Sync)| {
                     chown(&path, owner, Some(Gid::from_raw(1000))).unwrap();
                     chmod(&path, mode.into()).unwrap();
-                    as_user(uid, 1000, &[], change);
-                    modes.push((what, uid, mode, seen(&path).mode));
+                    as_user(uid, gid, &[], change);
+                    modes.push((what, uid, gid, mode, seen(&path).mode));
                 };
                 note("nothing", &|| ());
                 note("chown", &|| chown(&path, owner, None).unwrap());

@@ -89,7 +89,9 @@ fn apply(
     change: &SetAttr,
     also: impl FnOnce(&mut Attr),
 ) -> Result<Attr> {
-    let privileged = caller.uid == 0 && !change.kill_suidgid;
+    // With a new owner the kernel asks for the loss whatever the caller can do (`fuse_do_setattr`).
+    let chown = change.uid.is_some() || change.gid.is_some();
+    let privileged = caller.uid == 0 && (chown || !change.kill_suidgid);
     let loss = takes_privileges(change, caller, inode.attr().uid)
         .then(|| Loss::begin(inode, caller, privileged))
         .flatten();
@@ -216,6 +218,12 @@ mod tests {
             ..chown
         };
         assert_eq!(set(&bed, file, both).unwrap().perm, 0o6711);
+        mode(file, 0o2745);
+        let told = SetAttr {
+            kill_suidgid: true,
+            ..chown
+        };
+        assert_eq!(set(&bed, file, told).unwrap().perm, 0o2745, "by root");
         mode(dir, 0o2775);
         assert_eq!(set(&bed, dir, chown).unwrap().perm, 0o2775);
     }

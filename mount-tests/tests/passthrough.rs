@@ -193,13 +193,17 @@ fn modes_of_the_mount_decide_who_may_read() {
     std::fs::set_permissions(source.join("small"), PermissionsExt::from_mode(0o600)).unwrap();
     let mount = mount(&hidden);
     let other = self::mount(&source);
+    let deciding = mount_with(&source, &format!("{OPTIONS},permissions=daemon"));
     // Nobody can reach the source's own file, but the mount's.
     std::fs::set_permissions(&*source, PermissionsExt::from_mode(0o700)).unwrap();
     as_user(NOBODY, NOBODY, &[], || {
         fails(Errno::ACCESS, std::fs::read(hidden.join("file")));
         assert_eq!(std::fs::read(mount.path("file")).unwrap(), b"content");
         fails(Errno::ACCESS, std::fs::read(other.path("small")));
+        fails(Errno::ACCESS, std::fs::read(deciding.path("small")));
+        std::fs::read(deciding.path("large")).unwrap();
     });
+    assert_eq!(deciding.stats().count("read"), 0);
     assert_eq!(mount.stats().count("read"), 0);
 }
 

@@ -3,11 +3,11 @@
 use mount_tests::posix::{Outcome, as_user, fifo, tree};
 use mount_tests::{Daemon, fails, same_whoever_decides};
 use rustix::fs::{
-    Access, AtFlags, CWD, Gid, Mode, OFlags, Uid, accessat, chmod, chown, lstat, mkdir, open,
-    readlink, rename, symlink, unlink, utimensat,
+    Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, accessat, chmod, chown, lstat,
+    mkdir, open, readlink, rename, symlink, unlink, utimensat,
 };
 use rustix::io::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// uid, gid, supplementary groups.
 const CALLERS: [(u32, u32, &[u32]); 6] = [
@@ -60,6 +60,13 @@ fn try_file(path: &Path) -> Report {
         ),
         ("touch", utimensat(CWD, path, &now, AtFlags::empty())),
         ("execute", execute(path)),
+        (
+            "enter",
+            std::process::Command::new("/bin/true")
+                .current_dir(path)
+                .output()
+                .outcome(),
+        ),
     ]
 }
 
@@ -79,6 +86,13 @@ fn try_dir(dir: &Path) -> Report {
         |name: &str| open(dir.join(name), OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).map(drop);
     vec![
         ("list", std::fs::read_dir(dir).outcome()),
+        (
+            "enter",
+            std::process::Command::new("/bin/true")
+                .current_dir(dir)
+                .output()
+                .outcome(),
+        ),
         ("stat in it", lstat(dir.join("file")).map(drop)),
         (
             "stat of a missing name",
@@ -205,6 +219,203 @@ fn a_sticky_directory_protects_what_others_own() {
             )
         });
         (as_other, as_owner, tree(root))
+    });
+}
+
+/// A directory of mode `perm` and two files in it, all of the first ordinary caller.
+fn shared(root: &Path, name: &str, perm: u32) -> PathBuf {
+    let dir = root.join(name);
+    mkdir(&dir, Mode::RWXU).unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(dir.join(name), "").unwrap();
+        owned(&dir.join(name), 0o644);
+    }
+    owned(&dir, perm);
+    dir
+}
+
+#[test]
+fn a_directory_changes_its_parent_by_who_may_write_it() {
+    same_whoever_decides(|root| {
+        let (from, to) = (root.join("from"), root.join("to"));
+        for dir in [&from, &to] {
+            mkdir(dir, Mode::RWXU).unwrap();
+            chmod(dir, 0o777.into()).unwrap();
+        }
+        let mut report = Vec::new();
+        for mode in [0o755, 0o777, 0o775, 0o1777] {
+            for (uid, gid, groups) in CALLERS {
+                let (old, new) = (from.join("dir"), to.join("dir"));
+                mkdir(&old, Mode::RWXU).unwrap();
+                owned(&old, mode);
+                mkdir(to.join("other"), Mode::RWXU).unwrap();
+                owned(&to.join("other"), mode);
+                report.push((
+                    (mode, uid, gid),
+                    as_user(uid, gid, groups, || {
+                        [
+                            rename(&old, from.join("still")),
+                            rename(from.join("still"), &new),
+                            exchange(&from.join("still"), &to.join("other")),
+                        ]
+                    }),
+                ));
+                for left in ["from/dir", "from/still", "to/dir", "to/other"] {
+                    let _ = rustix::fs::rmdir(root.join(left));
+                }
+            }
+        }
+        report
+    });
+}
+
+fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+}
+
+#[test]
+fn a_sticky_directory_protects_in_every_way_to_lose_a_name() {
+    same_whoever_decides(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in [0o777, 0o1777, 0o1775, 0o1755] {
+                let dir = shared(root, &format!("{number} {mode:o}"), mode);
+                chown(dir.join("b"), Some(Uid::from_raw(1001)), None).unwrap();
+                let mine = root.join(format!("mine {number} {mode:o}"));
+                report.push(as_user(uid, gid, groups, || {
+                    vec![
+                        exchange(&dir.join("a"), &dir.join("b")),
+                        rename(dir.join("b"), dir.join("a")),
+                        rename(dir.join("a"), &mine),
+                        unlink(dir.join("b")),
+                        mkdir(dir.join("sub"), Mode::RWXU),
+                        rustix::fs::rmdir(dir.join("sub")),
+                    ]
+                }));
+            }
+        }
+        (report, tree(root))
+    });
+}
+
+#[test]
+fn hard_links_of_what_others_own() {
+    same_whoever_decides(|root| {
+        chmod(root, 0o777.into()).unwrap();
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in [0o600, 0o644, 0o646, 0o664, 0o666, 0o4666, 0o2676, 0o2666] {
+                let path = root.join(format!("{number} {mode:o}"));
+                std::fs::write(&path, "").unwrap();
+                owned(&path, mode);
+                let new = root.join(format!("{number} {mode:o} again"));
+                let link = as_user(uid, gid, groups, || rustix::fs::link(&path, &new));
+                report.push((number, mode, link));
+            }
+            let path = root.join(format!("{number} fifo"));
+            fifo(&path, 0o666).unwrap();
+            owned(&path, 0o666);
+            let new = root.join(format!("{number} fifo again"));
+            let link = as_user(uid, gid, groups, || rustix::fs::link(&path, &new));
+            report.push((number, 0, link));
+        }
+        report
+    });
+}
+
+#[test]
+fn times_are_set_by_the_owner_and_touched_by_who_may_write() {
+    same_whoever_decides(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for mode in [0o444, 0o644, 0o664, 0o666] {
+                let path = root.join(format!("{number} {mode:o}"));
+                std::fs::write(&path, "").unwrap();
+                owned(&path, mode);
+                let (now, omit, given) = (rustix::fs::UTIME_NOW, rustix::fs::UTIME_OMIT, 5);
+                for (atime, mtime) in [
+                    (now, now),
+                    (now, omit),
+                    (omit, now),
+                    (now, given),
+                    (given, now),
+                    (given, given),
+                    (omit, given),
+                    (omit, omit),
+                ] {
+                    let time = |tv_nsec| rustix::fs::Timespec { tv_sec: 5, tv_nsec };
+                    let times = rustix::fs::Timestamps {
+                        last_access: time(atime),
+                        last_modification: time(mtime),
+                    };
+                    let set = as_user(uid, gid, groups, || {
+                        utimensat(CWD, &path, &times, AtFlags::empty())
+                    });
+                    report.push((number, mode, atime, mtime, set));
+                }
+            }
+        }
+        report
+    });
+}
+
+#[test]
+fn set_group_id_is_given_by_members_alone() {
+    same_whoever_decides(|root| {
+        let mut report = Vec::new();
+        for (number, (uid, gid, groups)) in CALLERS.into_iter().enumerate() {
+            for group in [0, 1000, 1001, 4242] {
+                let (file, dir) = (
+                    root.join(format!("{number} {group} file")),
+                    root.join(format!("{number} {group} dir")),
+                );
+                std::fs::write(&file, "").unwrap();
+                mkdir(&dir, Mode::RWXU).unwrap();
+                for path in [&file, &dir] {
+                    let owner = Some(Uid::from_raw(uid));
+                    chown(path, owner, Some(Gid::from_raw(group))).unwrap();
+                    let set = as_user(uid, gid, groups, || chmod(path, 0o2755.into()));
+                    report.push((number, group, set, lstat(path).unwrap().st_mode));
+                }
+                chmod(&dir, 0o2777.into()).unwrap();
+                as_user(uid, gid, groups, || {
+                    let flags = OFlags::CREATE | OFlags::WRONLY;
+                    open(dir.join("file"), flags, 0o2755.into()).unwrap();
+                    mkdir(dir.join("dir"), 0o755.into()).unwrap();
+                });
+            }
+        }
+        (report, tree(root))
+    });
+}
+
+#[test]
+fn what_was_opened_stays_open() {
+    same_whoever_decides(|root| {
+        let (dir, path) = (shared(root, "dir", 0o755), root.join("dir/a"));
+        chmod(&path, 0o666.into()).unwrap();
+        let opened = as_user(1001, 1001, &[], || {
+            (
+                open(&path, OFlags::RDWR, Mode::empty()).unwrap(),
+                open(&dir, OFlags::RDONLY, Mode::empty()).unwrap(),
+            )
+        });
+        let (file, listed) = opened;
+        chmod(&path, Mode::empty()).unwrap();
+        chmod(&dir, Mode::empty()).unwrap();
+        as_user(1001, 1001, &[], || {
+            vec![
+                rustix::io::write(&file, b"content").outcome(),
+                rustix::fs::ftruncate(&file, 3),
+                rustix::io::pread(&file, &mut [0; 9], 0).outcome(),
+                rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 9),
+                rustix::fs::fstat(&file).outcome(),
+                rustix::fs::fchmod(&file, Mode::RWXU),
+                rustix::fs::Dir::read_from(&listed).outcome(),
+                rustix::fs::openat(&listed, "a", OFlags::RDONLY, Mode::empty()).outcome(),
+                open(&path, OFlags::RDONLY, Mode::empty()).outcome(),
+            ]
+        })
     });
 }
 

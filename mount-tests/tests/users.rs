@@ -9,7 +9,13 @@ use std::path::Path;
 
 #[test]
 fn an_ordinary_user_mounts_through_fusermount3() {
-    let mut mount = Daemon::as_nobody::<&str>(&[]);
+    for options in [&[][..], &["-o", "permissions=daemon"]] {
+        an_ordinary_user_mounts_with(options);
+    }
+}
+
+fn an_ordinary_user_mounts_with(options: &[&str]) {
+    let mut mount = Daemon::as_nobody(options);
     as_user(NOBODY, NOBODY, &[], || {
         std::fs::write(mount.path("file"), "content").unwrap();
         assert_eq!(std::fs::read(mount.path("file")).unwrap(), b"content");

@@ -2,7 +2,7 @@
 
 use mount_tests::posix::{Make, as_user};
 use mount_tests::programs::run;
-use mount_tests::{Daemon, fails, same_as_tmpfs};
+use mount_tests::{Daemon, fails, same_as_tmpfs, same_whoever_decides};
 use rustix::fs::{
     XattrFlags, chmod, lgetxattr, listxattr, llistxattr, lremovexattr, lsetxattr, removexattr,
     setxattr,
@@ -129,7 +129,7 @@ fn each_namespace_on_each_kind() {
 
 #[test]
 fn ordinary_users_change_only_what_they_may() {
-    same_as_tmpfs(|root| {
+    same_whoever_decides(|root| {
         let file = root.join("file");
         std::fs::write(&file, "").unwrap();
         set(&file, "user.x", b"root's").unwrap();
@@ -144,6 +144,29 @@ fn ordinary_users_change_only_what_they_may() {
                     set(&file, "trusted.y", b"user's"),
                     list(&file).contains("user.x"),
                 )
+            })
+        })
+    });
+}
+
+#[test]
+fn a_sticky_directory_keeps_its_attributes_to_its_owner() {
+    same_whoever_decides(|root| {
+        [0o777, 0o1777, 0o1755, 0o755].map(|mode| {
+            let dir = root.join(format!("{mode:o}"));
+            std::fs::create_dir(&dir).unwrap();
+            rustix::fs::chown(&dir, Some(rustix::fs::Uid::from_raw(1000)), None).unwrap();
+            chmod(&dir, mode.into()).unwrap();
+            [0, 1000, 1001].map(|uid| {
+                as_user(uid, uid, &[], || {
+                    (
+                        set(&dir, "user.x", b"value"),
+                        get(&dir, "user.x"),
+                        lremovexattr(&dir, "user.x"),
+                        set(&dir, "security.x", b"value"),
+                        lremovexattr(&dir, "trusted.x"),
+                    )
+                })
             })
         })
     });

@@ -248,24 +248,34 @@ fn differences<'a>(left: &'a Tree, right: &'a Tree) -> Vec<(&'a Path, [Option<&'
     both.filter(|(_, [left, right])| left != right).collect()
 }
 
-#[test]
-fn random_calls_are_refused_as_on_tmpfs() {
-    let tmpfs = Tmpfs::new();
-    let others = [
-        ("the kernel decides", Daemon::start()),
-        ("norefs decides", Daemon::deciding()),
-        ("norefs decides, no cache", Daemon::deciding_without_cache()),
-    ];
-    let mut refused = 0;
-    for round in 0..rounds() {
+/// tmpfs, and what is compared with it.
+struct Mounts {
+    tmpfs: Tmpfs,
+    others: [(&'static str, Daemon); 3],
+}
+
+impl Mounts {
+    fn new() -> Mounts {
+        Mounts {
+            tmpfs: Tmpfs::new(),
+            others: [
+                ("the kernel decides", Daemon::start()),
+                ("norefs decides", Daemon::deciding()),
+                ("norefs decides, no cache", Daemon::deciding_without_cache()),
+            ],
+        }
+    }
+
+    /// Makes the tree of one round and random calls in it, and says how many were refused.
+    fn try_round(&self, round: u64) -> usize {
         let at = |root: &Path| root.join(round.to_string());
-        let roots = std::iter::once(&*tmpfs).chain(others.iter().map(|(_, daemon)| daemon.root()));
-        for root in roots {
+        let roots = self.others.iter().map(|(_, daemon)| daemon.root());
+        for root in roots.chain([&*self.tmpfs]) {
             std::fs::create_dir(at(root)).unwrap();
             populate(&at(root), &mut Dice::new(round));
         }
         let mut dice = Dice::new(1000 + round);
-        let mut told = Vec::new();
+        let (mut refused, mut told) = (0, Vec::new());
         for _ in 0..CALLS {
             let (user, path, call) = (dice.choose(&USERS), dice.choose(&PATHS), call(&mut dice));
             let (uid, gid, groups) = user;
@@ -273,18 +283,31 @@ fn random_calls_are_refused_as_on_tmpfs() {
                 let root = at(root);
                 as_user(uid, gid, groups, || perform(call, &root, &root.join(path)))
             };
-            let expected = ask(&tmpfs);
+            let expected = ask(&self.tmpfs);
             refused += usize::from(matches!(expected, Err(Errno::ACCESS | Errno::PERM)));
             told.push(format!("{uid} {path} {call:?}: {expected:?}"));
-            for (who, daemon) in &others {
+            for (who, daemon) in &self.others {
                 let got = ask(daemon.root());
                 let told = told.join("\n");
                 let history = || format!("round {round}:\n{told}\nbut where {who}: {got:?}");
                 assert!(agrees(call, expected, got), "{}", history());
-                let trees = [&tmpfs, daemon.root()].map(|root| tree(&at(root)));
+                let trees = [&self.tmpfs, daemon.root()].map(|root| tree(&at(root)));
                 let differ = differences(&trees[0], &trees[1]);
                 assert!(differ.is_empty(), "{}\n{differ:#?}", history());
             }
+        }
+        refused
+    }
+}
+
+#[test]
+fn random_calls_are_refused_as_on_tmpfs() {
+    let (mut refused, mut round) = (0, 0);
+    while round < rounds() {
+        let mounts = Mounts::new();
+        for _ in 0..ROUNDS {
+            refused += mounts.try_round(round);
+            round += 1;
         }
     }
     assert!(refused > 200, "only {refused} calls were refused");

@@ -62,7 +62,8 @@ impl InProcess {
             threads: Some(8),
             ..options.clone()
         };
-        let fs = Arc::new(Fs::new(config, attr).with_permissions(permissions));
+        let fs = Fs::new(config, attr).with_permissions(permissions);
+        let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
         InProcess {
             _watchdog: Watchdog::new(&root),
             handle: mount(fs, &root, &options).expect("mounting: the tests must run as root"),

@@ -22,6 +22,7 @@ const ROOT: Caller = Caller {
     uid: 0,
     gid: 0,
     pid: 0,
+    umask: 0,
 };
 
 /// The tree's seam is one for the whole process: each test has it, and so the process, for itself.

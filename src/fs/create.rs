@@ -8,8 +8,8 @@ const TARGET_FREE: usize = 128;
 
 impl Fs {
     /// A new file that is neither directory nor symbolic link. `mode` carries the type, none
-    /// standing for a regular file, and permissions with the umask already applied; `rdev` counts
-    /// for devices alone. Raises nlookup by one.
+    /// standing for a regular file, and the most permissions it may have: the caller's umask, or the list its directory
+    /// hands down, takes from them. `rdev` counts for devices alone. Raises nlookup by one.
     ///
     /// # Errors
     /// EEXIST, ENOENT for a removed parent, ENOTDIR, EINVAL for another type or a name that cannot
@@ -44,8 +44,8 @@ impl Fs {
         )
     }
 
-    /// A new directory. It inherits set-group-id and the group of a parent that has it. Raises
-    /// nlookup by one.
+    /// A new directory. It inherits set-group-id and the group of a parent that has it, and the list that the parent
+    /// hands down. Raises nlookup by one.
     ///
     /// # Errors
     /// As [`Fs::mknod`], and EMLINK.
@@ -99,12 +99,12 @@ impl Fs {
     /// A new regular file without a name, as `O_TMPFILE` wants. `mode` is as for [`Fs::mknod`]. [`Fs::link`] may name
     /// it; without a name it ends when the kernel forgets it. Raises nlookup by one.
     ///
-    /// The directory decides the group alone and may have been removed. The kernel takes it for changed.
+    /// The directory decides group and permissions alone and may have been removed. The kernel takes it for changed.
     ///
     /// # Errors
     /// EINVAL for another type, ENOTDIR, ENOSPC, EROFS, EACCES, ESTALE.
     pub fn tmpfile(&self, caller: &Caller, dir: NodeId, mode: u32) -> Result<Committed<Entry>> {
-        let max_inodes = self.writable()?.max_inodes;
+        let (max_inodes, max_bytes) = self.writable_limits()?;
         if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
             return Err(Errno::INVAL);
         }
@@ -113,10 +113,14 @@ impl Fs {
         if dir.kind() != Kind::Directory {
             return Err(Errno::NOTDIR);
         }
-        let new = NewInode::plain(Attr {
+        let mut attr = Attr {
             perm: permissions(mode),
             ..born(caller, &dir, Time::now())
-        });
+        };
+        let new = NewInode {
+            ext: self.inherit(caller, &dir, &mut attr, max_bytes)?,
+            ..NewInode::plain(attr)
+        };
         let inode = {
             let _room = self.room_for_inode(max_inodes)?;
             self.tree.create_nameless(new)?
@@ -156,21 +160,18 @@ impl Fs {
         describe: impl FnOnce(Attr) -> Attr,
         target: Option<&[u8]>,
     ) -> Result<Committed<Entry>> {
-        let (max_inodes, max_bytes) = {
-            let config = self.writable()?;
-            (config.max_inodes, config.max_bytes)
-        };
+        let (max_inodes, max_bytes) = self.writable_limits()?;
         self.may_name(caller, parent)?;
         let parent = self.get(parent)?;
         let now = Time::now();
-        let new = NewInode {
-            attr: describe(born(caller, &parent, now)),
-            target,
-            ext: target
-                .filter(|target| target.len() > TARGET_FREE)
-                .map(|target| Node::charged(&self.ledger, target.len() as u64, max_bytes))
-                .transpose()?,
+        let mut attr = describe(born(caller, &parent, now));
+        let ext = match target {
+            Some(target) if target.len() > TARGET_FREE => {
+                Some(Node::charged(&self.ledger, target.len() as u64, max_bytes)?)
+            }
+            _ => self.inherit(caller, &parent, &mut attr, max_bytes)?,
         };
+        let new = NewInode { attr, target, ext };
         let inode = {
             let _room = self.room_for_inode(max_inodes)?;
             self.tree.create(&parent, name, new, Some(now))?

@@ -323,6 +323,7 @@ mod tests {
                             b"user.x",
                             b"value",
                             0,
+                            false,
                         ));
                         bed.remove(&name);
                     }

@@ -18,7 +18,8 @@ pub struct Loaded<'a> {
     pub attr: Attr,
     /// The target of a symbolic link.
     pub target: Option<&'a [u8]>,
-    /// Extended attributes. Names outside `user.`, `trusted.` and `security.` are left out.
+    /// Extended attributes. Names outside `user.`, `trusted.` and `security.` are left out, but for access control lists
+    /// if the filesystem keeps them. What such a list says counts, whatever the mode.
     pub xattrs: Vec<Xattr>,
     /// The content of a regular file. Without it, and without a seed, the file is one hole.
     pub backing: Option<Box<dyn Backing>>,
@@ -46,8 +47,8 @@ impl Filling<'_> {
     /// A new inode, whose attributes stay.
     ///
     /// # Errors
-    /// EEXIST, EINVAL, ENAMETOOLONG, ENOSPC beyond the limits.
-    pub fn add(&mut self, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
+    /// EEXIST, EINVAL, ENAMETOOLONG, ENOSPC beyond the limits; for an access control list those of [`Fs::setxattr`].
+    pub fn add(&mut self, name: &[u8], mut new: Loaded<'_>) -> Result<NodeId> {
         self.check_room()?;
         let content = new.attr.kind == Kind::Regular && new.attr.size > 0;
         let mut seed = new
@@ -59,13 +60,16 @@ impl Filling<'_> {
             .filter(|_| content)
             .map(|source| Node::backed(&self.fs.ledger, source, size));
         if !new.xattrs.is_empty() {
-            self.fs.note_labels(&new.xattrs);
-            let xattrs = Xattrs::loaded(new.xattrs, &self.fs.ledger, self.config.max_bytes)?;
+            let xattrs = self
+                .fs
+                .load_xattrs(new.xattrs, &mut new.attr, self.config.max_bytes)?;
             let node = || match seed.take() {
                 Some(seed) => self.fs.grown(seed, size),
                 None => Node::new(&self.fs.ledger),
             };
-            *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
+            if !xattrs.is_empty() {
+                *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
+            }
         }
         let inode = NewInode {
             attr: new.attr,
@@ -142,10 +146,26 @@ impl Fs {
         self.fill(parent, 1)?.link(id, name)
     }
 
+    /// Those of `pairs` that are kept, for an inode with `attr`, whose mode becomes what its list says.
+    fn load_xattrs(&self, pairs: Vec<Xattr>, attr: &mut Attr, max: u64) -> Result<Xattrs> {
+        let mut xattrs = Xattrs::new(&self.ledger);
+        for (name, value) in pairs {
+            match self.acl_of_name(&name) {
+                Some(which) => self.load_acl(&mut xattrs, which, &value, attr, max)?,
+                None => xattrs.load(&name, &value, max)?,
+            }
+            self.note_label(&name);
+        }
+        Ok(xattrs)
+    }
+
     /// The root's own attributes, whose kind stays a directory, and extended attributes; those are
     /// left out if they do not fit.
     pub fn load_root(&self, attr: Attr, xattrs: Vec<Xattr>) {
         let root = self.tree.root();
+        let max = self.config.load().max_bytes;
+        let mut attr = attr;
+        let xattrs = self.load_xattrs(xattrs, &mut attr, max);
         let mut done = root.update(|root| {
             *root = Attr {
                 kind: root.kind,
@@ -154,13 +174,10 @@ impl Fs {
             };
             Ok(())
         });
-        if !xattrs.is_empty() {
-            self.note_labels(&xattrs);
-            let max = self.config.load().max_bytes;
-            match Xattrs::loaded(xattrs, &self.ledger, max) {
-                Ok(xattrs) => *self.node(&root).xattrs.write() = Some(Box::new(xattrs)),
-                Err(errno) => done = Err(errno),
-            }
+        match xattrs {
+            Ok(xattrs) if xattrs.is_empty() => {}
+            Ok(xattrs) => *self.node(&root).xattrs.write() = Some(Box::new(xattrs)),
+            Err(errno) => done = Err(errno),
         }
         if let Err(errno) = done {
             tracing::warn!(%errno, "the root was not loaded as described");
@@ -375,7 +392,7 @@ mod tests {
         assert_eq!(bed.fs.lseek(sought, 0, libc::SEEK_HOLE), Ok(6));
         let named = seeded(&bed, b"named", vec![]);
         bed.fs
-            .setxattr(&ROOT, named, b"user.a", b"1", 0)
+            .setxattr(&ROOT, named, b"user.a", b"1", 0, false)
             .unwrap()
             .deliver(drop);
         assert_eq!(bed.read(named, 0, 9), b"12-345");

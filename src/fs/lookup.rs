@@ -66,7 +66,10 @@ impl Fs {
                 return Err(Errno::ROFS);
             }
         }
-        self.check(caller, id, asked)
+        match self.check(caller, id, asked) {
+            Err(Errno::ACCESS) if self.keeps_acls() => self.access_by_acl(caller, id, asked),
+            answer => answer,
+        }
     }
 }
 
@@ -116,6 +119,7 @@ mod tests {
             uid: 7,
             gid: 7,
             pid: 0,
+            umask: 0,
         };
         assert_eq!(bed.fs.access(&USER, file, 6), Ok(()));
         assert_eq!(bed.fs.access(&group, file, 4), Ok(()));

@@ -3,10 +3,10 @@
 //! a request, calls one function of [`Fs`] and encodes the answer.
 //!
 //! # Who checks what
-//! The kernel applies the umask and strips set-group-id from new files. Permissions, the sticky bit,
-//! the rules of chmod and chown are checked by the kernel too (`default_permissions`), or by `Fs`, as
-//! [`Permissions`] says. `Fs` decides what remains: ownership in set-group-id directories, times,
-//! sizes, limits. [`Fs::access`] answers as access(2) does, whoever checks.
+//! The kernel strips set-group-id from new files. Permissions, by access control lists too, the sticky bit, the rules of
+//! chmod and chown are checked by the kernel as well (`default_permissions`), or, without lists, by `Fs`, as
+//! [`Permissions`] says. `Fs` decides what remains: ownership in set-group-id directories, permissions of new inodes,
+//! lists and modes that fit, times, sizes, limits. [`Fs::access`] answers as access(2) does, whoever checks.
 //!
 //! # Times
 //! atime changes by [`Fs::setattr`] alone, as on a filesystem mounted `noatime`. A change of
@@ -30,14 +30,15 @@
 //!
 //! let config = Config { ttl: Duration::MAX, max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
 //! let fs = Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()));
-//! let caller = Caller { uid: 1000, gid: 1000, pid: 0 };
+//! let caller = Caller { uid: 1000, gid: 1000, pid: 0, umask: 0o022 };
 //!
-//! let entry = fs.mknod(&caller, NodeId::ROOT, b"greeting", 0o644, 0)?.deliver(|_stale| {});
+//! let entry = fs.mknod(&caller, NodeId::ROOT, b"greeting", 0o666, 0)?.deliver(|_stale| {});
 //! fs.write(&caller, entry.id, 0, b"hello", false)?;
 //! assert_eq!(fs.getattr(entry.id)?.size, 5);
 //! # Ok::<(), norefs::tree::Errno>(())
 //! ```
 
+mod acl;
 mod copy;
 mod create;
 mod data;
@@ -56,6 +57,7 @@ mod testing;
 mod unlink;
 mod xattr;
 
+pub use acl::{Acl, Who};
 pub use data::Backing;
 pub use limits::{Config, StatFs};
 pub use load::{Filling, Loaded, Origin};
@@ -76,6 +78,8 @@ pub struct Fs {
     tree: Tree<Node>,
     config: ArcSwap<Config>,
     permissions: Permissions,
+    /// Inodes may have access control lists.
+    acls: bool,
     ledger: Arc<Ledger>,
     removals: Removals,
     /// Some inode has, or had, a [`LABEL`](xattr::LABEL).
@@ -95,6 +99,7 @@ impl Fs {
             tree: Tree::with_extension(Attr { nlink, ..root }),
             config: ArcSwap::from_pointee(config),
             permissions: Permissions::default(),
+            acls: false,
             ledger: Arc::default(),
             removals: Removals::new(),
             labelled: AtomicBool::new(false),
@@ -114,6 +119,18 @@ impl Fs {
     /// Who decides about permissions.
     pub fn permissions(&self) -> Permissions {
         self.permissions
+    }
+
+    /// The same with access control lists, which whoever checks permissions has to know of: without this they are
+    /// refused. To be called before anything is loaded.
+    pub fn with_acls(mut self) -> Fs {
+        self.acls = true;
+        self
+    }
+
+    /// Whether inodes may have access control lists.
+    pub fn keeps_acls(&self) -> bool {
+        self.acls
     }
 
     /// The configuration in force.
@@ -144,6 +161,12 @@ impl Fs {
             return Err(Errno::ROFS);
         }
         Ok(config)
+    }
+
+    /// The most inodes and bytes, if changes are allowed; EROFS.
+    fn writable_limits(&self) -> Result<(u64, u64)> {
+        let config = self.writable()?;
+        Ok((config.max_inodes, config.max_bytes))
     }
 
     fn node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> &'a Node {
@@ -222,7 +245,7 @@ mod tests {
         assert_eq!(fs.write(c, file, 0, b"x", false).err(), rofs);
         assert_eq!(fs.fallocate(c, file, 0, 1, 0).err(), rofs);
         assert_eq!(fs.copy_range(c, file, 0, file, 9, 1).err(), rofs);
-        assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0).err(), rofs);
+        assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0, false).err(), rofs);
         assert_eq!(fs.removexattr(c, file, b"user.a").err(), rofs);
         assert_eq!(fs.open(c, file, libc::O_RDWR).err(), rofs);
         assert_eq!(fs.access(c, file, 2).err(), rofs);

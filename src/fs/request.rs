@@ -12,6 +12,9 @@ pub struct Caller {
     pub gid: u32,
     /// Thread id in the daemon's pid namespace, 0 if it cannot be seen from there.
     pub pid: u32,
+    /// Permissions its new inodes do not get, unless their directory has a list of its own to begin with
+    /// ([`Acl::DEFAULT`](super::Acl::DEFAULT)). Where the kernel took them away already this changes nothing.
+    pub umask: u32,
 }
 
 /// A change that is committed, and the inodes of which the kernel now caches old attributes.

@@ -95,6 +95,9 @@ fn apply(
     let loss = takes_privileges(change, caller, inode.attr().uid)
         .then(|| Loss::begin(inode, caller, privileged))
         .flatten();
+    // A list says the same as the mode does.
+    let listed = change.perm.and(inode.ext().made());
+    let mut xattrs = listed.map(|node| node.xattrs.write());
     let ((), attr) = inode.update(|attr| {
         let now = Time::now();
         also(attr);
@@ -103,6 +106,9 @@ fn apply(
         }
         if let Some(perm) = change.perm {
             attr.perm = perm & 0o7777;
+            if let Some(xattrs) = xattrs.as_mut().and_then(|xattrs| xattrs.as_mut()) {
+                xattrs.acls_mut().set_mode(perm);
+            }
         }
         attr.uid = change.uid.unwrap_or(attr.uid);
         attr.gid = change.gid.unwrap_or(attr.gid);
@@ -170,6 +176,7 @@ mod tests {
             uid: 77,
             gid: 77,
             pid: 0,
+            umask: 0,
         };
         let nothing = bed.fs.setattr(&stranger, file, &SetAttr::default());
         assert_eq!(stale(nothing).0, before);
@@ -197,7 +204,7 @@ mod tests {
         };
         mode(file, 0o6755);
         bed.fs
-            .setxattr(&ROOT, file, Xattrs::CAPABILITY, b"cap", 0)
+            .setxattr(&ROOT, file, Xattrs::CAPABILITY, b"cap", 0, false)
             .unwrap()
             .deliver(drop);
         let attr = set(&bed, file, chown).unwrap();

@@ -8,11 +8,13 @@ pub(super) const ROOT: Caller = Caller {
     uid: 0,
     gid: 0,
     pid: 0,
+    umask: 0,
 };
 pub(super) const USER: Caller = Caller {
     uid: 1000,
     gid: 100,
     pid: 0,
+    umask: 0,
 };
 
 pub(super) fn config() -> Config {
@@ -44,6 +46,14 @@ impl Bed {
         let root = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
         Bed {
             fs: Fs::new(config, root),
+        }
+    }
+
+    /// One that keeps access control lists.
+    pub(super) fn with_acls(config: Config) -> Bed {
+        let bed = Bed::with(config);
+        Bed {
+            fs: bed.fs.with_acls(),
         }
     }
 

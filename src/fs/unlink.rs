@@ -57,17 +57,21 @@ impl Fs {
             RENAME_EXCHANGE if !leaves => RenameMode::Exchange,
             _ => return Err(Errno::INVAL),
         };
-        let max_inodes = self.writable()?.max_inodes;
+        let (max_inodes, max_bytes) = self.writable_limits()?;
         let (old, new) = (self.get(from.0)?, self.get(to.0)?);
         let (old_name, new_name, now) = ((&old, from.1), (&new, to.1), Time::now());
         self.may_rename(caller, old_name, new_name, mode == RenameMode::Exchange)?;
         let done = if leaves {
-            let whiteout = NewInode::plain(Attr {
+            let mut attr = Attr {
                 kind: Kind::CharDevice,
                 perm: 0,
                 nlink: 1,
                 ..born(caller, &old, now)
-            });
+            };
+            let whiteout = NewInode {
+                ext: self.inherit(caller, &old, &mut attr, max_bytes)?,
+                ..NewInode::plain(attr)
+            };
             let _room = self.room_for_inode(max_inodes)?;
             self.tree
                 .rename_leaving(old_name, new_name, mode, whiteout, now)?

@@ -1,9 +1,11 @@
 //! Extended attributes: `user.`, `trusted.` and `security.` names.
 //!
-//! POSIX ACLs are not kept, so `system.` names are answered EOPNOTSUPP, as are all others. That
-//! `user.` belongs to regular files and directories, and `trusted.` and `security.` to the privileged, is checked
-//! by the kernel (`xattr_permission`, `cap_inode_setxattr`); listing hides `trusted.` from others here.
+//! The two `system.` names that stand for access control lists mean something only where those are kept
+//! ([`Fs::with_acls`]), and go to [`acl`](super::acl); all other names are answered EOPNOTSUPP. That `user.` belongs to
+//! regular files and directories, and `trusted.` and `security.` to the privileged, is checked by the kernel
+//! (`xattr_permission`, `cap_inode_setxattr`); listing hides `trusted.` from others here.
 
+use super::acl::{Acl, Acls, Which};
 use super::limits::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Errno, InodeRef, NodeId, Result, Time};
@@ -22,9 +24,11 @@ const TRUSTED: &[u8] = b"trusted.";
 /// The name and the value of an extended attribute.
 pub type Xattr = (Box<[u8]>, Box<[u8]>);
 
-/// The extended attributes of one inode, sorted by name.
+/// The extended attributes of one inode.
 pub(super) struct Xattrs {
+    /// Sorted by name.
     entries: Vec<Xattr>,
+    acls: Acls,
     charge: Charge,
 }
 
@@ -32,22 +36,46 @@ impl Xattrs {
     /// The file capabilities, which go with a change of owner or content.
     pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
-    fn new(ledger: &Arc<Ledger>) -> Xattrs {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Xattrs {
         Xattrs {
             entries: Vec::new(),
+            acls: Acls::default(),
             charge: Charge::new(ledger),
         }
     }
 
-    /// Those of `pairs` whose names are served; ENOSPC.
-    pub(super) fn loaded(pairs: Vec<Xattr>, ledger: &Arc<Ledger>, max: u64) -> Result<Xattrs> {
-        let mut xattrs = Xattrs::new(ledger);
-        for (name, value) in pairs {
-            if check_namespace(&name).is_ok() {
-                xattrs.set(&name, &value, 0, max)?;
+    pub(super) fn acls(&self) -> &Acls {
+        &self.acls
+    }
+
+    pub(super) fn acls_mut(&mut self) -> &mut Acls {
+        &mut self.acls
+    }
+
+    /// Keeps `acl`, or no list, instead of what list there was; ENOSPC.
+    pub(super) fn put_acl(&mut self, which: Which, acl: Option<Acl>, max: u64) -> Result<()> {
+        if let Some(acl) = &acl {
+            let named = self.acls.get(which).is_some();
+            if !named && self.list_len() + which.name().len() + 1 > XATTR_SIZE_MAX {
+                return Err(Errno::NOSPC);
             }
+            self.charge.take(Acls::cost(acl), max)?;
         }
-        Ok(xattrs)
+        if let Some(old) = self.acls.replace(which, acl) {
+            self.charge.give(Acls::cost(&old));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list_len() == 0
+    }
+
+    /// The names as they are listed: those of lists first.
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let kept = |which: Which| self.acls.get(which).map(|_| which.name());
+        let acls = Which::ALL.into_iter().filter_map(kept);
+        acls.chain(self.entries.iter().map(|(name, _)| &**name))
     }
 
     fn position(&self, name: &[u8]) -> std::result::Result<usize, usize> {
@@ -86,6 +114,14 @@ impl Xattrs {
         }
     }
 
+    /// As [`set`](Xattrs::set), of names that are served; others are left out.
+    pub(super) fn load(&mut self, name: &[u8], value: &[u8], max: u64) -> Result<()> {
+        match check_namespace(name) {
+            Ok(()) => self.set(name, value, 0, max),
+            Err(_) => Ok(()),
+        }
+    }
+
     pub(super) fn remove(&mut self, name: &[u8]) -> Result<()> {
         let at = self.position(name).map_err(|_| Errno::NODATA)?;
         let pair = self.entries.remove(at);
@@ -94,12 +130,12 @@ impl Xattrs {
     }
 
     fn list_len(&self) -> usize {
-        self.entries.iter().map(|(name, _)| name.len() + 1).sum()
+        self.names().map(|name| name.len() + 1).sum()
     }
 }
 
 /// What keeping an attribute takes beside name and value: two pointers with lengths, two allocations.
-const OVERHEAD: usize = 64;
+pub(super) const OVERHEAD: usize = 64;
 
 fn cost((name, value): &Xattr) -> u64 {
     (OVERHEAD + name.len() + value.len()) as u64
@@ -134,10 +170,14 @@ impl Fs {
     /// Sets an extended attribute. `flags`: `XATTR_CREATE` (1) only a new one, `XATTR_REPLACE` (2)
     /// only an old one.
     ///
+    /// An access control list, for which `flags` do not count, changes the mode as well; one that says no more than the
+    /// mode, or nothing, is not kept. With `kill_sgid`, which counts for [`Acl::ACCESS`] alone, it also takes
+    /// set-group-id away: the caller is not in the group and lacks `CAP_FSETID`.
+    ///
     /// # Errors
-    /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, ENOSPC if the names together would pass 64
-    /// KiB or memory is used up, EOPNOTSUPP, EINVAL, ERANGE for a name over 255 bytes, EROFS,
-    /// EACCES, EPERM, ESTALE.
+    /// EEXIST, ENODATA, E2BIG for a value over 64 KiB, or a list over 4096 bytes, ENOSPC if the names together would pass
+    /// 64 KiB or memory is used up, EOPNOTSUPP, EINVAL, ERANGE for a name over 255 bytes, EACCES, also for a default list
+    /// of anything but a directory, EPERM, EROFS, ESTALE.
     pub fn setxattr(
         &self,
         caller: &Caller,
@@ -145,7 +185,11 @@ impl Fs {
         name: &[u8],
         value: &[u8],
         flags: i32,
+        kill_sgid: bool,
     ) -> Result<Committed<()>> {
+        if let Some(which) = self.acl_of_name(name) {
+            return self.set_acl(caller, id, which, value, kill_sgid);
+        }
         let max = self.writable()?.max_bytes;
         check_namespace(name)?;
         self.may_change_xattr(caller, id, name)?;
@@ -172,11 +216,6 @@ impl Fs {
         }
     }
 
-    /// Remembers that there are labels, if one is among `xattrs`.
-    pub(super) fn note_labels(&self, xattrs: &[Xattr]) {
-        xattrs.iter().for_each(|(name, _)| self.note_label(name));
-    }
-
     /// The value of an extended attribute.
     ///
     /// `security.selinux` is EOPNOTSUPP as long as nothing has one: `ls -l` then asks once and not for
@@ -185,6 +224,9 @@ impl Fs {
     /// # Errors
     /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, ENOSPC if no memory is left for the copy, EACCES, ESTALE.
     pub fn getxattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+        if let Some(which) = self.acl_of_name(name) {
+            return self.get_acl(id, which);
+        }
         check_namespace(name)?;
         self.may_read_xattr(caller, id, name)?;
         if name == LABEL && !self.labelled.load(Relaxed) {
@@ -210,7 +252,7 @@ impl Fs {
             return Ok(names);
         };
         if let Some(xattrs) = node.xattrs.read().as_ref() {
-            for (name, _) in &xattrs.entries {
+            for name in xattrs.names() {
                 if caller.uid == 0 || !name.starts_with(TRUSTED) {
                     names.extend_from_slice(name);
                     names.push(0);
@@ -220,11 +262,15 @@ impl Fs {
         Ok(names)
     }
 
-    /// Removes an extended attribute.
+    /// Removes an extended attribute. Of an access control list only the mode remains, with the mask as the group's
+    /// bits.
     ///
     /// # Errors
-    /// ENODATA, EOPNOTSUPP, EINVAL, ERANGE, EROFS, EACCES, EPERM, ESTALE.
+    /// ENODATA, but not for an access control list; EOPNOTSUPP, EINVAL, ERANGE, EROFS, EACCES, EPERM, ESTALE.
     pub fn removexattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<Committed<()>> {
+        if let Some(which) = self.acl_of_name(name) {
+            return self.remove_acl(caller, id, which);
+        }
         self.writable()?;
         check_namespace(name)?;
         self.may_change_xattr(caller, id, name)?;
@@ -256,7 +302,7 @@ mod tests {
 
     fn set(bed: &Bed, id: NodeId, name: &[u8], value: &[u8], flags: i32) -> Result<()> {
         bed.fs
-            .setxattr(&ROOT, id, name, value, flags)
+            .setxattr(&ROOT, id, name, value, flags, false)
             .map(|done| done.deliver(drop))
     }
 
@@ -265,7 +311,7 @@ mod tests {
         let bed = Bed::new();
         let (file, other) = (bed.file("f"), bed.file("g"));
         assert_eq!(bed.fs.getxattr(&USER, file, LABEL), Err(Errno::OPNOTSUPP));
-        stale(bed.fs.setxattr(&USER, file, LABEL, b"label", 0));
+        stale(bed.fs.setxattr(&USER, file, LABEL, b"label", 0, false));
         assert_eq!(bed.fs.getxattr(&USER, file, LABEL).unwrap(), b"label");
         assert_eq!(bed.fs.getxattr(&USER, other, LABEL), Err(Errno::NODATA));
     }
@@ -304,7 +350,7 @@ mod tests {
         assert_eq!(bed.fs.listxattr(&USER, file).unwrap(), b"");
         assert_eq!(bed.fs.getxattr(&USER, file, b"user.b"), Err(Errno::NODATA));
         let before = bed.age(file);
-        let ((), told) = stale(bed.fs.setxattr(&USER, file, b"user.b", b"two", 0));
+        let ((), told) = stale(bed.fs.setxattr(&USER, file, b"user.b", b"two", 0, false));
         assert_eq!(told, [file]);
         let after = bed.attr(file);
         assert!(after.ctime > before.ctime && after.mtime == before.mtime);

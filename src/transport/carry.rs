@@ -104,7 +104,7 @@ pub(crate) fn start(
         queue_depth: extent.map_or(0, |extent| extent.depth),
         max_io: u32::try_from(agreed.payload).unwrap_or(u32::MAX),
     };
-    let device = device::start(serve.clone(), channel, agreed.payload, readers, end)?;
+    let device = device::start(serve.clone(), channel, agreed, readers, end)?;
     let rings = rings.map(|(rings, _)| rings);
     watch.send((device, rings)).unwrap_or_default();
     Ok(Carried { carriage, serving })

@@ -14,7 +14,8 @@ use crate::transport::aside::Aside;
 use crate::transport::channel::{Channel, Received};
 use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::lost::{self, EndConnection};
-use crate::transport::wire::{self, ARGS_ROOM, InHeader};
+use crate::transport::negotiate::Agreed;
+use crate::transport::wire::{ARGS_ROOM, Dialect, InHeader};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
 use eagerness::Eagerness;
@@ -42,7 +43,7 @@ pub(crate) fn readers(asked: Option<usize>) -> usize {
 pub(crate) fn start(
     serve: Arc<dyn Serve>,
     channel: Arc<Channel>,
-    payload: usize,
+    agreed: Agreed,
     readers: usize,
     end: &EndConnection,
 ) -> io::Result<Readers> {
@@ -50,7 +51,7 @@ pub(crate) fn start(
         serve,
         channel,
         alone: false,
-        payload,
+        agreed,
         spare: Arc::default(),
         threads: Aside::default(),
         aside: WaitGroup::new(),
@@ -108,7 +109,7 @@ struct Reader {
     channel: Arc<Channel>,
     /// Nobody else reads from the channel.
     alone: bool,
-    payload: usize,
+    agreed: Agreed,
     spare: Arc<Mutex<Vec<Letter>>>,
     threads: Aside,
     /// Shared with everything that is put aside.
@@ -127,7 +128,7 @@ impl Reader {
             serve: self.serve.clone(),
             channel,
             alone,
-            payload: self.payload,
+            agreed: self.agreed,
             spare: self.spare.clone(),
             threads: self.threads.clone(),
             aside: self.aside.clone(),
@@ -159,7 +160,7 @@ impl Reader {
 
     fn letter(&self) -> Letter {
         let spare = self.spare.lock().pop();
-        spare.unwrap_or_else(|| Letter::new(self.payload))
+        spare.unwrap_or_else(|| Letter::new(self.agreed))
     }
 
     /// Has a request answered by a thread that may be kept.
@@ -180,6 +181,7 @@ impl Reader {
 /// A buffer with a request in it.
 struct Letter {
     bytes: Box<[u8]>,
+    dialect: Dialect,
     length: usize,
 }
 
@@ -192,10 +194,11 @@ enum Kept {
 }
 
 impl Letter {
-    /// Room for a request or a reply with `payload` bytes.
-    fn new(payload: usize) -> Letter {
+    /// Room for a request or a reply.
+    fn new(agreed: Agreed) -> Letter {
         Letter {
-            bytes: vec![0; HEADER + ARGS_ROOM + payload].into_boxed_slice(),
+            bytes: vec![0; HEADER + ARGS_ROOM + agreed.payload].into_boxed_slice(),
+            dialect: agreed.dialect,
             length: 0,
         }
     }
@@ -223,7 +226,7 @@ impl Letter {
 
     /// The parts of the request.
     fn open(&mut self, header: InHeader) -> Exchange<'_> {
-        let fixed_end = HEADER + wire::fixed_len(header.opcode);
+        let fixed_end = HEADER + self.dialect.fixed_len(header.opcode);
         let (head, buffer) = self.bytes.split_at_mut(fixed_end);
         Exchange {
             header,

@@ -56,12 +56,13 @@ impl Exchange<'_> {
         NodeId::from_raw(self.header.nodeid)
     }
 
-    /// Who asks.
+    /// Who asks. Only requests that make something tell the umask, each in its arguments.
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             uid: self.header.uid,
             gid: self.header.gid,
             pid: self.header.pid,
+            umask: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is agreed with the kernel when a mount begins. fuser mounts and carries these first words;
 //! everything after them is ours.
 
+use crate::transport::wire::Dialect;
 use crate::transport::{Cache, MAX_IO, Options, Permissions};
 use fuser::{InitFlags, KernelConfig, Request};
 use std::io;
@@ -17,7 +18,7 @@ const SMALLEST_PAYLOAD: u32 = 8192;
 const STACK_DEPTH: u32 = 1;
 
 /// Wanted in every mode. Flags that are not here stay off; writeback cache, automatic data
-/// invalidation, `O_TRUNC` in open and POSIX ACLs would each break a promise the cache rests on.
+/// invalidation and `O_TRUNC` in open would each break a promise the cache rests on.
 const ALWAYS: InitFlags = InitFlags::FUSE_ASYNC_READ
     .union(InitFlags::FUSE_BIG_WRITES)
     .union(InitFlags::FUSE_MAX_PAGES)
@@ -31,6 +32,12 @@ const CACHING: InitFlags = InitFlags::FUSE_CACHE_SYMLINKS;
 /// Wanted where it keeps names.
 const NAMES: InitFlags = InitFlags::FUSE_DO_READDIRPLUS.union(InitFlags::FUSE_READDIRPLUS_AUTO);
 
+/// Wanted for access control lists: the kernel checks by them, leaves the umask to whoever knows the directory's list,
+/// and tells who loses set-group-id with a change.
+const LISTS: InitFlags = InitFlags::FUSE_POSIX_ACL
+    .union(InitFlags::FUSE_DONT_MASK)
+    .union(InitFlags::FUSE_SETXATTR_EXT);
+
 /// What was agreed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Agreed {
@@ -40,10 +47,14 @@ pub(crate) struct Agreed {
     pub(crate) zero_message_opendir: bool,
     /// The kernel reads files by itself that it is told of when they are opened.
     pub(crate) passthrough: bool,
+    /// The kernel checks permissions by access control lists.
+    pub(crate) acl: bool,
     /// Requests come through rings, once they are registered.
     pub(crate) ring: bool,
     /// Most bytes that follow the fixed part of a request or a reply.
     pub(crate) payload: usize,
+    /// What requests look like.
+    pub(crate) dialect: Dialect,
 }
 
 /// The most bytes of one read or write that `options` allow.
@@ -63,6 +74,7 @@ pub(crate) struct Negotiator {
     permissions: Permissions,
     ring: bool,
     passthrough: bool,
+    acl: bool,
     max_io: u32,
     payload: usize,
     agreed: Arc<OnceLock<Agreed>>,
@@ -82,6 +94,7 @@ impl Negotiator {
             permissions,
             ring,
             passthrough: options.passthrough,
+            acl: options.acl,
             max_io: max_io(options),
             payload: payload(options),
             agreed: Arc::clone(&agreed),
@@ -100,15 +113,19 @@ impl fuser::Filesystem for Negotiator {
         wanted.set(NAMES, unasked);
         wanted.set(InitFlags::FUSE_OVER_IO_URING, self.ring);
         wanted.set(InitFlags::FUSE_PASSTHROUGH, self.passthrough);
+        wanted.set(LISTS, self.acl);
         ask(config, wanted, self.max_io);
         let offered = |flag| config.capabilities().contains(flag);
+        let acl = self.acl && offered(LISTS);
         let passthrough = self.passthrough && offered(InitFlags::FUSE_PASSTHROUGH);
         self.agreed.get_or_init(|| Agreed {
             zero_message_open: unasked && !passthrough && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
             zero_message_opendir: unasked && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
             passthrough,
+            acl,
             ring: self.ring && offered(InitFlags::FUSE_OVER_IO_URING),
             payload: self.payload,
+            dialect: Dialect { setxattr_ext: acl },
         });
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! A small filesystem that is asked without a kernel: for the tests of the codec and for fuzzing.
 
-use crate::fs::{Backing, Config, Fs, Loaded};
+use crate::fs::{Acl, Backing, Caller, Config, Fs, Loaded};
 use crate::transport::dispatch::dispatch;
 use crate::transport::exchange::{Answer, Exchange, Patience};
 use crate::transport::negotiate::Agreed;
 use crate::transport::serve::Shared;
-use crate::transport::wire::{self, ARGS_ROOM, Dirent, EntryOut, InHeader};
+use crate::transport::wire::{self, ARGS_ROOM, Dialect, Dirent, EntryOut, InHeader};
 use crate::transport::{Cache, Options, Permissions};
 use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
 use std::collections::BTreeMap;
@@ -71,10 +71,15 @@ pub(crate) struct Offline {
 
 impl Offline {
     pub(crate) fn new(cache: Cache) -> Offline {
-        Offline::deciding(cache, Permissions::Kernel)
+        Offline::with(cache, Permissions::Kernel, false)
     }
 
     pub(crate) fn deciding(cache: Cache, permissions: Permissions) -> Offline {
+        Offline::with(cache, permissions, false)
+    }
+
+    /// With access control lists, and so with longer arguments of SETXATTR, if `acl`.
+    pub(crate) fn with(cache: Cache, permissions: Permissions, acl: bool) -> Offline {
         let config = Config {
             ttl: cache.ttl(),
             max_bytes: 1 << 20,
@@ -83,7 +88,10 @@ impl Offline {
         };
         let now = Time::now();
         let attr = |kind, perm| Attr::new(kind, perm, 0, 0, now);
-        let fs = Fs::new(config, attr(Kind::Directory, 0o777)).with_permissions(permissions);
+        let mut fs = Fs::new(config, attr(Kind::Directory, 0o777)).with_permissions(permissions);
+        if acl {
+            fs = fs.with_acls();
+        }
         let slow = Loaded {
             attr: Attr {
                 nlink: 1,
@@ -101,11 +109,14 @@ impl Offline {
             zero_message_open: unasked,
             zero_message_opendir: unasked,
             passthrough: false,
+            acl,
             ring: false,
             payload: PAYLOAD,
+            dialect: Dialect { setxattr_ext: acl },
         };
         let options = Options {
             cache,
+            acl,
             ..Options::default()
         };
         Offline {
@@ -214,6 +225,7 @@ impl Offline {
             let attr = fs.getattr(id).expect("reachable");
             assert!(attr.kind == Kind::Directory || attr.nlink == count);
             assert!(attr.kind != Kind::Directory || count == 1);
+            check_acl(fs, id, &attr);
         }
         assert_eq!(
             fs.tree().inodes(),
@@ -221,6 +233,23 @@ impl Offline {
             "what cannot be reached is gone"
         );
     }
+}
+
+/// Whether an inode's list, if it has one, says what its mode shows, and more.
+fn check_acl(fs: &Fs, id: NodeId, attr: &Attr) {
+    let asks = Caller {
+        uid: 0,
+        gid: 0,
+        pid: 0,
+        umask: 0,
+    };
+    let value = fs.getxattr(&asks, id, Acl::ACCESS);
+    assert_eq!(value.is_ok(), attr.acl);
+    if let Ok(value) = value {
+        let acl = Acl::parse(&value).expect("a list").expect("entries");
+        assert!(!acl.is_mode() && acl.mode() == attr.perm & 0o777);
+    }
+    assert!(fs.getxattr(&asks, id, Acl::DEFAULT).is_err() || attr.kind == Kind::Directory);
 }
 
 /// The inodes an answer tells the kernel of.
@@ -282,8 +311,9 @@ impl<'a> Bytes<'a> {
 /// data are, and then its bytes.
 pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
-    let cache = [Cache::Forever, Cache::None][usize::from(input.byte() & 1)];
-    let mut offline = Offline::new(cache);
+    let first = input.byte();
+    let cache = [Cache::Forever, Cache::None][usize::from(first & 1)];
+    let mut offline = Offline::with(cache, Bytes::flag(first, 1));
     for unique in 1.. {
         if input.0.is_empty() {
             break;
@@ -293,12 +323,38 @@ pub fn run(input: &[u8]) {
     offline.check();
 }
 
+const SETXATTR: u32 = 21;
+/// Those that take the name of an extended attribute: SETXATTR, GETXATTR, REMOVEXATTR.
+const XATTRS: [u32; 3] = [SETXATTR, 22, 24];
+
+const XATTR_NAMES: [&[u8]; 4] = [b"user.a", b"security.capability", Acl::ACCESS, Acl::DEFAULT];
+
+/// An access control list of any permissions for few users, or almost one.
+fn list_value(input: &mut Bytes<'_>) -> Vec<u8> {
+    let mut value = vec![2, 0, 0, 0];
+    let tags = input.byte();
+    for tag in [1, 2, 2, 4, 8, 16, 32] {
+        // Base entries are left out seldom.
+        let wanted = match tag {
+            2 | 8 | 16 => tags & tag != 0,
+            _ => tags & 0xe5 != 0xe5,
+        };
+        if wanted {
+            let (bits, id) = (input.byte(), input.byte());
+            let bits = if bits < 0xf0 { bits & 7 } else { bits };
+            value.extend_from_slice(&[tag, 0, bits, 0, id % 3, 0, 0, 0]);
+        }
+    }
+    value
+}
+
 fn ask_one(offline: &mut Offline, input: &mut Bytes<'_>, unique: u64) {
     let (opcode, bits, which) = (input.byte(), input.byte(), input.byte());
     let opcode = u32::from(opcode % 64);
     let known = offline.known();
     let known = |index: u8| known[usize::from(index) % known.len()];
-    let mut args = vec![0; wire::fixed_len(opcode)];
+    let dialect = offline.shared.agreed.dialect;
+    let mut args = vec![0; dialect.fixed_len(opcode)];
     let sent = input.take(args.len());
     args[..sent.len()].copy_from_slice(sent);
     if Bytes::flag(bits, 0) {
@@ -319,6 +375,15 @@ fn ask_one(offline: &mut Offline, input: &mut Bytes<'_>, unique: u64) {
     let length = usize::from(input.byte());
     match Bytes::flag(bits, 3) {
         true => rest.extend_from_slice(input.take(length)),
+        false if XATTRS.contains(&opcode) => {
+            rest.extend_from_slice(XATTR_NAMES[usize::from(input.byte() % 4)]);
+            rest.push(0);
+            if let (SETXATTR, Some(size)) = (opcode, args.get_mut(..4)) {
+                let value = list_value(input);
+                size.copy_from_slice(&(value.len() as u32).to_ne_bytes());
+                rest.extend_from_slice(&value);
+            }
+        }
         // One or two names of few letters.
         false => {
             for letter in input.take(1 + length % 2) {

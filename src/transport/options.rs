@@ -178,6 +178,10 @@ pub struct Options {
     /// Extended attributes can be read and set. Without, the kernel asks for none, which it otherwise
     /// does before it writes to a file, or cuts it, that it knows little of.
     pub xattr: bool,
+    /// Inodes may have POSIX access control lists, by which the kernel checks permissions and new inodes get theirs
+    /// (`FUSE_POSIX_ACL`). Linux 5.13; needs `xattr`, [`Permissions::Kernel`], and a filesystem that keeps them
+    /// ([`Fs::with_acls`](crate::fs::Fs::with_acls)).
+    pub acl: bool,
     /// `statx` tells the time of birth. The first one of a file that asks for it costs a request, even
     /// where everything else is known from a listing.
     pub btime: bool,
@@ -201,6 +205,7 @@ impl Default for Options {
             dev: false,
             noexec: false,
             xattr: true,
+            acl: false,
             btime: true,
             passthrough: false,
         }

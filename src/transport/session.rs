@@ -52,6 +52,9 @@ pub enum MountError {
     /// Opening a device asks the filesystem nothing, so it could not decide who may.
     #[error("device files cannot work where the filesystem decides about permissions")]
     Devices,
+    /// The kernel does not check by access control lists, or something else forbids them.
+    #[error("access control lists cannot be had: {0}")]
+    Acl(&'static str),
     /// The mount was made but could not be served, and was taken away again.
     #[error("cannot serve the mount at {}", .0.display())]
     Serve(PathBuf, #[source] io::Error),
@@ -96,6 +99,7 @@ pub fn mount(
     if options.dev && fs.permissions() == Permissions::Daemon {
         return Err(MountError::Devices);
     }
+    check_acl(&fs, options).map_err(MountError::Acl)?;
     let mount_point = prepare(mount_point)?;
     open_device().map_err(MountError::Device)?;
     let (connection, device) = connect(mount_point.clone(), options, fs.permissions())?;
@@ -115,6 +119,19 @@ pub fn mount(
         carriage: carried.carriage,
         session: Mutex::new(Some(carried.serving)),
     })
+}
+
+/// Why there cannot be access control lists, or must be, if so.
+fn check_acl(fs: &Fs, options: &Options) -> Result<(), &'static str> {
+    match (options.acl, fs.keeps_acls()) {
+        (true, false) => Err("the filesystem keeps none"),
+        (false, true) => Err("the filesystem keeps them, and nobody would check by them"),
+        (true, true) if !options.xattr => Err("extended attributes are off"),
+        (true, true) if options.permissions != Permissions::Kernel => {
+            Err("only the kernel checks by them")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A mount that nobody serves yet.
@@ -146,12 +163,20 @@ pub(crate) fn connect(
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
     let channel = Arc::new(Channel::take_over(session));
-    if options.passthrough
+    let refused = if options.passthrough
         && let Err(reason) = passthrough::check(&channel, agreed)
     {
+        Some(MountError::Passthrough(reason))
+    } else if options.acl && !agreed.acl {
+        let reason = "the kernel does not check by them, which takes Linux 5.13";
+        Some(MountError::Acl(reason))
+    } else {
+        None
+    };
+    if let Some(refused) = refused {
         drop(channel);
         remove_dead(&mount_point).map_err(unserved)?;
-        return Err(MountError::Passthrough(reason));
+        return Err(refused);
     }
     let connection = Connection {
         mount_point,

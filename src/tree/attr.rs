@@ -96,6 +96,9 @@ pub struct Attr {
     pub kind: Kind,
     /// The permission bits with set-user-id, set-group-id and sticky: `0o7777` at most.
     pub perm: u16,
+    /// An access control list, which is kept elsewhere, decides who but the owner may do what. The bits of `perm` for the
+    /// group and the others then tell no more than what may be at most.
+    pub acl: bool,
     /// The number of names `stat` reports. For a tree loaded from a directory this counts names
     /// outside the tree too; how many names lead here inside the tree is kept apart.
     pub nlink: u32,
@@ -125,6 +128,7 @@ impl Default for Attr {
         Attr {
             kind: Kind::Regular,
             perm: 0,
+            acl: false,
             nlink: 0,
             uid: 0,
             gid: 0,

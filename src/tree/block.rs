@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! word   high half      low half
-//!  0     generation     S_IFMT and permission bits          the head: all that a walk
+//!  0     generation     acl, S_IFMT and permission bits     the head: all that a walk
 //!  1     uid            gid                                 needs of a directory
 //!  2     nlink          aux (slot in the slab of the kind)
 //!  3     stamp of 0 and 1: grows whenever either changes
@@ -27,6 +27,9 @@ pub(crate) const WORDS: usize = 12;
 pub(crate) const HEAD: usize = 4;
 /// Which word the stamp is.
 pub(crate) const STAMP: usize = 3;
+
+/// In the low half of word 0, above the mode: an access control list decides too.
+const ACL: u32 = 1 << 16;
 
 pub(crate) type Block = SeqBlock<WORDS>;
 
@@ -66,7 +69,13 @@ impl Head {
 
     #[inline(always)]
     pub(crate) fn mode(&self) -> u32 {
-        low(self.words[0])
+        low(self.words[0]) & !ACL
+    }
+
+    /// Whether an access control list decides too.
+    #[inline(always)]
+    pub(crate) fn has_acl(&self) -> bool {
+        low(self.words[0]) & ACL != 0
     }
 
     /// The kind, or `None` if the slot is empty.
@@ -110,8 +119,9 @@ impl Head {
 /// stay, the stamp grows if need be.
 pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
     let head = Head::of(previous);
+    let acl = if attr.acl { ACL } else { 0 };
     let access = [
-        pair(head.generation(), attr.mode()),
+        pair(head.generation(), attr.mode() | acl),
         pair(attr.uid, attr.gid),
     ];
     let same = access == [previous[0], previous[1]];
@@ -161,6 +171,7 @@ pub(crate) fn decode(words: &[u64; WORDS]) -> Attr {
     Attr {
         kind,
         perm: (mode & 0o7777) as u16,
+        acl: mode & ACL != 0,
         nlink: high(words[2]),
         uid: high(words[1]),
         gid: low(words[1]),
@@ -204,7 +215,11 @@ mod tests {
             rdev: 0x0fff_ff42,
             ..attr()
         };
-        for attr in [attr(), device] {
+        let listed = Attr {
+            acl: true,
+            ..attr()
+        };
+        for attr in [attr(), device, listed] {
             assert_eq!(decode(&encode(&attr, &[0; WORDS])), attr);
         }
     }
@@ -224,6 +239,10 @@ mod tests {
             Attr { perm: 0, ..attr() },
             Attr { uid: 1, ..attr() },
             Attr { gid: 1, ..attr() },
+            Attr {
+                acl: true,
+                ..attr()
+            },
         ] {
             assert!(encode(&changed, &first)[STAMP] > first[STAMP]);
         }

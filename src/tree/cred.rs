@@ -45,6 +45,11 @@ impl Mask {
         }
     }
 
+    /// The bits as access(2) has them.
+    pub const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Whether permission bits `allowed` (rwx) grant all of this.
     const fn granted_by(self, allowed: u32) -> bool {
         self.0 as u32 & !allowed == 0
@@ -64,6 +69,8 @@ impl std::ops::BitOr for Mask {
 pub(crate) struct Owner {
     pub(crate) kind: Kind,
     pub(crate) mode: u32,
+    /// An access control list, which is not known here, decides for all but the owner.
+    pub(crate) acl: bool,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
@@ -73,12 +80,14 @@ impl Owner {
         Owner {
             kind: attr.kind,
             mode: attr.mode(),
+            acl: attr.acl,
             uid: attr.uid,
             gid: attr.gid,
         }
     }
 
-    /// Whether `cred` may do `mask`, by the rules of the kernel's `generic_permission` without ACLs.
+    /// Whether `cred` may do `mask`, by the rules of the kernel's `generic_permission`. Where a list decides, nothing is
+    /// allowed to those it decides for.
     #[inline(always)]
     pub(crate) fn allows(&self, cred: &Credential<'_>, mask: Mask) -> bool {
         let in_group = || cred.gid == self.gid || cred.groups.contains(&self.gid);
@@ -101,6 +110,7 @@ impl Owner {
         }
         let shift = match uid == self.uid {
             true => 6,
+            false if self.acl => return mask == Mask::EXISTS,
             false if in_group() => 3,
             false => 0,
         };
@@ -116,6 +126,7 @@ mod tests {
         Owner {
             kind: Kind::Regular,
             mode,
+            acl: false,
             uid: 10,
             gid: 20,
         }
@@ -134,6 +145,24 @@ mod tests {
         assert!(file(0o004).allows(&cred(11, 21, &[3]), read), "others");
         assert!(!file(0o666).allows(&cred(10, 20, &[]), Mask::EXECUTE));
         assert!(file(0).allows(&cred(11, 21, &[]), Mask::EXISTS));
+    }
+
+    #[test]
+    fn where_a_list_decides_only_the_owner_and_the_superuser_are_sure() {
+        let listed = |mode| Owner {
+            acl: true,
+            ..file(mode)
+        };
+        let read = Mask::READ;
+        assert!(listed(0o400).allows(&cred(10, 21, &[]), read));
+        assert!(!listed(0o044).allows(&cred(10, 20, &[]), read));
+        assert!(listed(0).allows(&Credential::ROOT, read));
+        for stranger in [cred(11, 20, &[]), cred(11, 21, &[20]), cred(11, 21, &[])] {
+            assert!(!listed(0o777).allows(&stranger, read));
+            assert!(listed(0o777).allows(&stranger, Mask::EXISTS));
+        }
+        let without_groups = listed(0o777).allows_without_groups(11, 21, read);
+        assert_eq!(without_groups, Some(false), "whatever the groups are");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const ROOT: Caller = Caller {
     uid: 0,
     gid: 0,
     pid: 0,
+    umask: 0,
 };
 
 /// An empty filesystem without limits.
@@ -100,6 +101,7 @@ pub fn attr_of(at: impl AsFd, path: &Path) -> (Attr, u64) {
     let attr = Attr {
         kind,
         perm: stat.stx_mode & 0o7777,
+        acl: false,
         nlink: stat.stx_nlink,
         uid: stat.stx_uid,
         gid: stat.stx_gid,

@@ -57,7 +57,7 @@ fn privileges_go_only_when_told() {
     stale(bed.fs.setattr(&ROOT, file, &suid));
     stale(
         bed.fs
-            .setxattr(&ROOT, file, b"security.capability", b"cap", 0),
+            .setxattr(&ROOT, file, b"security.capability", b"cap", 0, false),
     );
     bed.write(file, 0, b"x");
     assert_eq!(bed.attr(file).perm, 0o6755);

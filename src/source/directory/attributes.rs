@@ -19,6 +19,7 @@ pub(super) fn attr(stat: &Statx) -> Option<Attr> {
     let mut attr = Attr {
         kind,
         perm: stat.stx_mode & 0o7777,
+        acl: false,
         nlink: stat.stx_nlink,
         uid: stat.stx_uid,
         gid: stat.stx_gid,

@@ -1,6 +1,7 @@
 //! Finding, making, moving and removing names.
 
 use super::Call;
+use crate::fs::Caller;
 use crate::transport::exchange::Answer;
 use crate::transport::wire::{
     CreateIn, EntryOut, LinkIn, MkdirIn, MknodIn, OpenOut, Rename2In, RenameIn, negative_entry,
@@ -17,6 +18,14 @@ struct Created {
 }
 
 impl Call<'_, '_> {
+    /// Who makes something.
+    fn maker(&self, umask: u32) -> Caller {
+        Caller {
+            umask,
+            ..self.exchange.caller()
+        }
+    }
+
     pub(super) fn lookup(&mut self) -> Result<Answer> {
         let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
         let found = self.fs().lookup(&caller, self.node(), name)?;
@@ -43,7 +52,7 @@ impl Call<'_, '_> {
 
     pub(super) fn mknod(&mut self) -> Result<Answer> {
         let args: MknodIn = self.exchange.fixed()?;
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.maker(args.umask), self.exchange.name()?);
         let made = self
             .fs()
             .mknod(&caller, self.node(), name, args.mode, args.rdev)?;
@@ -52,7 +61,7 @@ impl Call<'_, '_> {
 
     pub(super) fn mkdir(&mut self) -> Result<Answer> {
         let args: MkdirIn = self.exchange.fixed()?;
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.maker(args.umask), self.exchange.name()?);
         let made = self.fs().mkdir(&caller, self.node(), name, args.mode)?;
         self.made(made)
     }
@@ -72,7 +81,7 @@ impl Call<'_, '_> {
             return Err(Errno::NOSYS);
         }
         let args: CreateIn = self.exchange.fixed()?;
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.maker(args.umask), self.exchange.name()?);
         let mode = libc::S_IFREG | (args.mode & 0o7777);
         let made = self.fs().mknod(&caller, self.node(), name, mode, 0)?;
         let entry = self.shared.deliver(made);
@@ -82,7 +91,7 @@ impl Call<'_, '_> {
     /// The name that comes along is of no meaning.
     pub(super) fn tmpfile(&mut self) -> Result<Answer> {
         let args: CreateIn = self.exchange.fixed()?;
-        let caller = self.exchange.caller();
+        let caller = self.maker(args.umask);
         let made = self.fs().tmpfile(&caller, self.node(), args.mode)?;
         let entry = self.shared.deliver(made);
         self.created(&entry)

@@ -1,6 +1,7 @@
 //! Requests of every kind as the kernel would send them, and as it never would.
 
 mod deciding;
+mod lists;
 mod refusals;
 
 use crate::fs::Config;

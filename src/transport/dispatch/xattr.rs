@@ -2,18 +2,27 @@
 
 use super::Call;
 use crate::transport::exchange::Answer;
-use crate::transport::wire::{GetxattrIn, SetxattrIn};
+use crate::transport::wire::{GetxattrIn, SETXATTR_ACL_KILL_SGID, SetxattrExtIn, SetxattrIn};
 use crate::tree::Result;
 
 impl Call<'_, '_> {
     pub(super) fn setxattr(&self) -> Result<Answer> {
         let args: SetxattrIn = self.exchange.fixed()?;
+        let kill_sgid = self.kills_sgid()?;
         let (name, value) = self.exchange.name_and_value(args.size)?;
         let (caller, flags) = (self.exchange.caller(), args.flags.cast_signed());
         let done = self
             .fs()
-            .setxattr(&caller, self.node(), name, value, flags)?;
+            .setxattr(&caller, self.node(), name, value, flags, kill_sgid)?;
         self.changed(done)
+    }
+
+    fn kills_sgid(&self) -> Result<bool> {
+        if !self.shared.agreed.dialect.setxattr_ext {
+            return Ok(false);
+        }
+        let args: SetxattrExtIn = self.exchange.fixed()?;
+        Ok(args.setxattr_flags & SETXATTR_ACL_KILL_SGID != 0)
     }
 
     pub(super) fn getxattr(&mut self) -> Result<Answer> {

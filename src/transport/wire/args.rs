@@ -24,13 +24,13 @@ args! {
         atimensec: u32, mtimensec: u32, ctimensec: u32,
         mode: u32, _unused4: u32, uid: u32, gid: u32, _unused5: u32,
     }
-    MknodIn { mode: u32, rdev: u32, _umask: u32, _padding: u32 }
-    MkdirIn { mode: u32, _umask: u32 }
+    MknodIn { mode: u32, rdev: u32, umask: u32, _padding: u32 }
+    MkdirIn { mode: u32, umask: u32 }
     RenameIn { newdir: u64 }
     Rename2In { newdir: u64, flags: u32, _padding: u32 }
     LinkIn { oldnodeid: u64 }
     OpenIn { flags: u32, open_flags: u32 }
-    CreateIn { _flags: u32, mode: u32, _umask: u32, _open_flags: u32 }
+    CreateIn { _flags: u32, mode: u32, umask: u32, _open_flags: u32 }
     ReadIn {
         _fh: u64, offset: u64, size: u32, _read_flags: u32, _lock_owner: u64, _flags: u32, _padding: u32,
     }
@@ -41,6 +41,7 @@ args! {
     FlushIn { _fh: u64, _unused: u32, _padding: u32, _lock_owner: u64 }
     FsyncIn { _fh: u64, _fsync_flags: u32, _padding: u32 }
     SetxattrIn { size: u32, flags: u32 }
+    SetxattrExtIn { size: u32, flags: u32, setxattr_flags: u32, _padding: u32 }
     GetxattrIn { size: u32, _padding: u32 }
     LkIn { _fh: u64, _owner: u64, _start: u64, _end: u64, _type: u32, _pid: u32, _lk_flags: u32, _padding: u32 }
     AccessIn { mask: u32, _padding: u32 }
@@ -74,6 +75,9 @@ pub(crate) mod fattr {
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+/// In [`SetxattrExtIn::setxattr_flags`]: the caller, who sets an access control list, is not in the file's group and
+/// lacks `CAP_FSETID`.
+pub(crate) const SETXATTR_ACL_KILL_SGID: u32 = 1 << 0;
 /// In [`OpenIn::open_flags`]: the caller, who cuts the file, lacks `CAP_FSETID`.
 pub(crate) const OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// In [`WriteIn::write_flags`]: the caller lacks `CAP_FSETID`.

@@ -110,11 +110,25 @@ opcodes! {
     CopyFileRange64 = 53, CopyFileRange, CopyFileRangeIn;
 }
 
-/// How many bytes of arguments of fixed size a request has. None for one that is not known: all that
-/// follows its header is then taken for the rest.
-pub(crate) fn fixed_len(opcode: u32) -> usize {
-    Opcode::from_raw(opcode).map_or(0, Opcode::args_len)
+/// What of the protocol is as it is because it was negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    /// The arguments of SETXATTR are [`SetxattrExtIn`] (`FUSE_SETXATTR_EXT`).
+    pub(crate) setxattr_ext: bool,
 }
+
+impl Dialect {
+    /// How many bytes of arguments of fixed size a request has. None for one that is not known: all that
+    /// follows its header is then taken for the rest.
+    pub(crate) fn fixed_len(self, opcode: u32) -> usize {
+        match Opcode::from_raw(opcode) {
+            Some(Opcode::Setxattr) if self.setxattr_ext => size_of::<SetxattrExtIn>(),
+            known => known.map_or(0, Opcode::args_len),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<SetxattrExtIn>() < ARGS_ROOM);
 
 /// What a request is counted as.
 pub(crate) fn kind(opcode: u32) -> Kind {
@@ -157,5 +171,20 @@ mod tests {
         for (opcode, length) in lengths {
             assert_eq!(opcode.args_len(), length, "{opcode:?}");
         }
+    }
+
+    #[test]
+    fn one_request_has_longer_arguments_if_that_was_negotiated() {
+        let [short, long] = [false, true].map(|setxattr_ext| Dialect { setxattr_ext });
+        for &(opcode, raw) in Opcode::ALL {
+            let longer = if opcode == Opcode::Setxattr { 8 } else { 0 };
+            assert_eq!(short.fixed_len(raw), opcode.args_len());
+            assert_eq!(
+                long.fixed_len(raw),
+                opcode.args_len() + longer,
+                "{opcode:?}"
+            );
+        }
+        assert_eq!(long.fixed_len(26), 0, "INIT");
     }
 }

@@ -231,6 +231,7 @@ pub(super) fn owner(head: &Head) -> Owner {
             Kind::Regular
         },
         mode: head.mode(),
+        acl: head.has_acl(),
         uid: head.uid(),
         gid: head.gid(),
     }

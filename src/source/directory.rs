@@ -40,7 +40,8 @@ use std::time::Instant;
 /// Loads all metadata of the directory `dir` into `fs`, whose tree must still be empty.
 ///
 /// Modes, owners, times, link counts, sizes and block counts, device numbers, link targets and
-/// extended attributes become what the source shows, the root's own included. File content is not
+/// extended attributes become what the source shows, the root's own included; access control lists
+/// only if `fs` keeps them, else modes are narrowed instead. File content is not
 /// read: reads are served from the source as long as the file is the one that was recorded there,
 /// and fail with `ESTALE` and one log line once it is not. The source is opened for reading only;
 /// access times are left alone where the caller may ask for that, except those of symbolic links,
@@ -73,8 +74,8 @@ pub fn load(
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
-    let xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
-    attr.perm = acl::narrow(attr.perm, &xattrs);
+    let mut xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
+    acl::settle(fs.keeps_acls(), &mut attr, &mut xattrs);
     fs.load_root(attr, xattrs);
     fs.set_origin(root.clone()).map_err(failed)?;
 

@@ -1,42 +1,48 @@
-//! What an access control list leaves of a mode.
+//! What becomes of the access control lists of a source.
 //!
-//! The tree keeps no lists. With a list the group bits of a mode are its mask, an upper bound; taken for
-//! the group's own rights they would allow more than the source does. So the mode is narrowed until nobody
-//! may do more here than there: some whom the list names may do less.
+//! A filesystem that keeps lists takes them as they are. For any other, a mode is narrowed. With a list the group bits of
+//! a mode are its mask, an upper bound; taken for the group's own rights they would allow more than the source does. So
+//! the mode is narrowed until nobody may do more here than there: some whom the list names may do less.
 //!
-//! Source: the kernel's `posix_acl_permission`, and the layout of `system.posix_acl_access`: a version, then
-//! entries of tag, permissions and id, little-endian.
+//! Source: the kernel's `posix_acl_permission`.
 
-use crate::fs::Xattr;
+use super::attributes::XattrList;
+use crate::fs::{Acl, Who};
+use crate::tree::Attr;
 
-const NAME: &[u8] = b"system.posix_acl_access";
-const HEADER: usize = 4;
-const ENTRY: usize = 8;
-
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const GROUP: u16 = 0x08;
-
-/// `perm` narrowed by the list among `xattrs`, if there is one.
-pub(super) fn narrow(perm: u16, xattrs: &[Xattr]) -> u16 {
-    let list = xattrs.iter().find(|(name, _)| &**name == NAME);
-    match list.and_then(|(_, list)| list.get(HEADER..)) {
-        Some(entries) => narrow_by(perm, entries),
-        None => perm,
-    }
+/// Leaves in `xattrs` the lists that are kept, and in `attr` a mode that allows no more than the source does.
+pub(super) fn settle(keeps_acls: bool, attr: &mut Attr, xattrs: &mut XattrList) {
+    xattrs.retain(|(name, value)| match &**name {
+        Acl::ACCESS => match Acl::parse(value) {
+            Ok(Some(acl)) if keeps_acls && acl.size() <= Acl::SIZE_MAX => true,
+            Ok(acl) => {
+                attr.perm = acl.map_or(attr.perm, |acl| narrow(attr.perm, &acl));
+                false
+            }
+            // Whatever it says, it said so of anybody but the owner.
+            Err(_) => {
+                attr.perm &= !0o077;
+                false
+            }
+        },
+        Acl::DEFAULT => keeps_acls && is_kept(value),
+        _ => true,
+    });
 }
 
-fn narrow_by(perm: u16, entries: &[u8]) -> u16 {
-    let half = |entry: &[u8], at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+fn is_kept(value: &[u8]) -> bool {
+    matches!(Acl::parse(value), Ok(Some(acl)) if acl.size() <= Acl::SIZE_MAX)
+}
+
+fn narrow(perm: u16, acl: &Acl) -> u16 {
     // The group bits are the mask already.
     let mask = perm >> 3 & 7;
     let (mut group, mut named) = (7, 7);
-    for entry in entries.chunks_exact(ENTRY) {
-        let bits = half(entry, 2) & 7;
-        match half(entry, 0) {
-            GROUP_OBJ => group = bits,
-            USER | GROUP => named &= bits,
-            _ => {}
+    for (who, bits) in acl.entries() {
+        match who {
+            Who::Group => group = bits,
+            Who::User(_) | Who::NamedGroup(_) => named &= bits,
+            Who::Owner | Who::Mask | Who::Others => {}
         }
     }
     let group = group & mask & named;
@@ -47,19 +53,41 @@ fn narrow_by(perm: u16, entries: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{Kind, Time};
 
     const USER_OBJ: u16 = 0x01;
+    const USER: u16 = 0x02;
+    const GROUP_OBJ: u16 = 0x04;
+    const GROUP: u16 = 0x08;
     const MASK: u16 = 0x10;
     const OTHER: u16 = 0x20;
 
-    fn narrowed(perm: u16, entries: &[(u16, u16)]) -> u16 {
+    fn list(entries: &[(u16, u16)]) -> Vec<u8> {
         let mut list = vec![2, 0, 0, 0];
         for (tag, bits) in entries {
             list.extend(tag.to_le_bytes());
             list.extend(bits.to_le_bytes());
             list.extend(1000u32.to_le_bytes());
         }
-        narrow(perm, &[(NAME.into(), list.into())])
+        list
+    }
+
+    /// The mode, and the names of attributes that are left.
+    fn settled(keeps_acls: bool, perm: u16, pairs: &[(&[u8], &[u8])]) -> (u16, Vec<Vec<u8>>) {
+        let mut attr = Attr::new(Kind::Directory, perm, 0, 0, Time::default());
+        let pairs = pairs.iter();
+        let mut xattrs = pairs
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        settle(keeps_acls, &mut attr, &mut xattrs);
+        let names = xattrs.into_iter().map(|(name, _)| name.into_vec());
+        (attr.perm, names.collect())
+    }
+
+    fn narrowed(perm: u16, entries: &[(u16, u16)]) -> u16 {
+        let (perm, left) = settled(false, perm, &[(Acl::ACCESS, &list(entries))]);
+        assert_eq!(left, [b""; 0], "a list that is not kept is not handed over");
+        perm
     }
 
     #[test]
@@ -88,8 +116,8 @@ mod tests {
         assert_eq!(narrowed(0o664, &entries), 0o600);
         let entries = [
             (USER_OBJ, 6),
-            (GROUP, 6),
             (GROUP_OBJ, 4),
+            (GROUP, 6),
             (MASK, 4),
             (OTHER, 6),
         ];
@@ -97,10 +125,54 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_or_with_rubbish_nothing_is_widened() {
-        assert_eq!(narrow(0o640, &[]), 0o640);
-        for rubbish in [&b""[..], b"\x02", b"\x02\0\0\0", b"\x02\0\0\0\x10\0"] {
-            assert_eq!(narrow(0o640, &[(NAME.into(), rubbish.into())]), 0o640);
+    fn without_a_list_nothing_changes_and_with_rubbish_the_owner_alone_is_sure() {
+        let user: (&[u8], &[u8]) = (b"user.x", b"1");
+        assert_eq!(
+            settled(false, 0o640, &[user]),
+            (0o640, vec![b"user.x".to_vec()])
+        );
+        for keeps in [false, true] {
+            for none in [&b""[..], b"\x02\0\0\0"] {
+                assert_eq!(settled(keeps, 0o640, &[(Acl::ACCESS, none)]).0, 0o640);
+            }
+            for rubbish in [
+                &b"\x02"[..],
+                b"\x02\0\0\0\x10\0",
+                b"\x01\0\0\0",
+                b"\x02\0\0\0\x10\0\x07\0\0\0\0\0",
+            ] {
+                let pairs = [(Acl::ACCESS, rubbish), user, (Acl::DEFAULT, rubbish)];
+                assert_eq!(
+                    settled(keeps, 0o4647, &pairs),
+                    (0o4600, vec![b"user.x".to_vec()])
+                );
+            }
         }
+    }
+
+    #[test]
+    fn lists_that_are_kept_are_left_as_they_are() {
+        let entries = [
+            (USER_OBJ, 6),
+            (USER, 0),
+            (GROUP_OBJ, 6),
+            (MASK, 6),
+            (OTHER, 4),
+        ];
+        let value = list(&entries);
+        let pairs = [(Acl::ACCESS, &value[..]), (Acl::DEFAULT, &value[..])];
+        let both = vec![Acl::ACCESS.to_vec(), Acl::DEFAULT.to_vec()];
+        assert_eq!(settled(true, 0o664, &pairs), (0o664, both));
+        let mut long = vec![(USER_OBJ, 6)];
+        long.resize(509, (USER, 0));
+        long.extend([(GROUP_OBJ, 6), (MASK, 6), (OTHER, 4)]);
+        let value = list(&long);
+        assert_eq!(value.len(), Acl::SIZE_MAX + 4);
+        let pairs = [(Acl::ACCESS, &value[..]), (Acl::DEFAULT, &value[..])];
+        assert_eq!(
+            settled(true, 0o664, &pairs),
+            (0o600, vec![]),
+            "as if none were kept"
+        );
     }
 }

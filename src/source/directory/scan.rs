@@ -234,11 +234,11 @@ impl<'l, 'a> Worker<'l, 'a> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let stat = stat(listing.fd.as_fd(), name, flags)?;
         let mut attr = attributes::attr(&stat).ok_or(Errno::INVAL)?;
-        let (xattrs, missing) = match self.xattrs.of(name) {
+        let (mut xattrs, missing) = match self.xattrs.of(name) {
             Ok(xattrs) => (xattrs, None),
             Err(errno) => (Vec::new(), Some(errno)),
         };
-        attr.perm = acl::narrow(attr.perm, &xattrs);
+        acl::settle(self.load.fs.keeps_acls(), &mut attr, &mut xattrs);
         let target = match attr.kind {
             Kind::Symlink => self.read_target(listing, name)?,
             _ => 0..0,

@@ -28,6 +28,8 @@ Mount options:
   suid, dev            set-user-id bits and device files work (root only)
   allow_other          other users may enter [default for root]
   noxattr              no extended attributes: saves a request before the first write to a file
+  acl                  POSIX access control lists, also those of the source (Linux 5.13); without
+                       (noacl, the default) they are refused
   nobtime              no time of birth: saves programs that ask for it (cargo, fd and others
                        written in Rust) one request for each file they look at first
   passthrough          the kernel reads the source's files by itself: pays for large ones, costs two
@@ -103,6 +105,7 @@ pub fn run(args: Args) -> Outcome {
         noexec: asked.noexec,
         btime: !asked.no_btime,
         xattr: !asked.no_xattr,
+        acl: asked.acl,
         passthrough: asked.passthrough,
         allow_other: asked.allow_other || geteuid().is_root(),
         ..args.serving.options()
@@ -130,6 +133,7 @@ fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Fail
         return Err(Failure::usage(reason));
     }
     check_passthrough(asked, source)?;
+    check_acl(asked)?;
     let of_root = asked.mode.is_some() || asked.uid.is_some() || asked.gid.is_some();
     if of_root && source.is_some() {
         let reason = "mount options mode, uid and gid are for a mount without a source";
@@ -152,6 +156,16 @@ fn check_passthrough(asked: &MountOptions, source: Option<&Path>) -> Result<(), 
         _ => return Ok(()),
     };
     Err(Failure::usage(format!("mount option passthrough {reason}")))
+}
+
+/// Lists come as extended attributes, and the kernel checks by them.
+fn check_acl(asked: &MountOptions) -> Result<(), Failure> {
+    let reason = match asked {
+        MountOptions { acl: false, .. } => return Ok(()),
+        MountOptions { no_xattr: true, .. } => "needs xattr: lists are extended attributes",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("mount option acl {reason}")))
 }
 
 fn check_apart(source: &Path, mountpoint: &Path) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ pub struct MountOptions {
     pub noexec: bool,
     pub no_btime: bool,
     pub no_xattr: bool,
+    pub acl: bool,
     pub passthrough: bool,
     pub allow_other: bool,
     /// Bytes of file data; `u64::MAX`: no limit.
@@ -64,6 +65,8 @@ impl MountOptions {
             "btime" => self.no_btime = false,
             "noxattr" => self.no_xattr = true,
             "xattr" => self.no_xattr = false,
+            "acl" => self.acl = true,
+            "noacl" => self.acl = false,
             "passthrough" => self.passthrough = true,
             "allow_other" => self.allow_other = true,
             _ => return is_ignored(name),
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list = "ro,suid,dev,noexec,nobtime,noxattr,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+        let list = "ro,suid,dev,noexec,nobtime,noxattr,acl,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
              transport=ring,permissions=daemon";
         let expected = MountOptions {
             read_only: true,
@@ -197,6 +200,7 @@ mod tests {
             noexec: true,
             no_btime: true,
             no_xattr: true,
+            acl: true,
             passthrough: true,
             allow_other: true,
             size: Some(2 << 30),
@@ -214,7 +218,7 @@ mod tests {
     #[test]
     fn the_last_of_two_opposites_counts() {
         let options = parse(
-            "ro,noexec,nobtime,btime,noxattr,xattr,suid,dev,rw,exec,nosuid,nodev,size=1,size=2",
+            "ro,noexec,nobtime,btime,noxattr,xattr,acl,noacl,suid,dev,rw,exec,nosuid,nodev,size=1,size=2",
         )
         .unwrap();
         let expected = MountOptions {

@@ -60,7 +60,8 @@ pub fn build(
         max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
         read_only: options.read_only,
     };
-    let fs = Arc::new(Fs::new(config, root(options)).with_permissions(options.permissions));
+    let fs = Fs::new(config, root(options)).with_permissions(options.permissions);
+    let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
     if let Some(dir) = from {
         let how = LoadOptions {
             strict: load.strict,

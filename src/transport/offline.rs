@@ -313,7 +313,7 @@ pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let first = input.byte();
     let cache = [Cache::Forever, Cache::None][usize::from(first & 1)];
-    let mut offline = Offline::with(cache, Bytes::flag(first, 1));
+    let mut offline = Offline::with(cache, Permissions::Kernel, Bytes::flag(first, 1));
     for unique in 1.. {
         if input.0.is_empty() {
             break;

@@ -26,7 +26,7 @@ const LIST: [u8; 44] = {
 };
 
 fn with_lists() -> Offline {
-    Offline::with(Cache::Forever, true)
+    Offline::with(Cache::Forever, Permissions::Kernel, true)
 }
 
 fn setting(setxattr_flags: u32) -> SetxattrExtIn {
@@ -84,7 +84,7 @@ fn the_lengths_of_arguments_are_not_mixed_up() {
 
 #[test]
 fn whoever_makes_something_tells_the_umask() {
-    let o = &mut Offline::with(Cache::None, true);
+    let o = &mut Offline::with(Cache::None, Permissions::Kernel, true);
     let made = |o: &mut Offline, name: &[u8]| {
         let mknod =
             args(|args: &mut MknodIn| (args.mode, args.umask) = (libc::S_IFREG | 0o666, 0o027));

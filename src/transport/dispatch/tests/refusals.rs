@@ -116,7 +116,7 @@ proptest! {
         let fixed = Dialect { setxattr_ext: acl }.fixed_len(opcode);
         let args = [args, vec![0; fixed]].concat()[..fixed].to_vec();
         let answers = [Layout::Device, Layout::Ring].map(|layout| {
-            let mut offline = Offline::with(Cache::None, acl);
+            let mut offline = Offline::with(Cache::None, Permissions::Kernel, acl);
             let mut asked = asked((Lookup, ROOT, &args, &rest));
             (asked.header.opcode, asked.layout) = (opcode, layout);
             let answer = offline.ask(&asked);

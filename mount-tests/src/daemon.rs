@@ -98,6 +98,11 @@ impl Daemon {
         Daemon::or_tmpfs("allow_other")
     }
 
+    /// Mounts an empty tree, open to all users, with more mount options.
+    pub fn start_with(options: &str) -> Daemon {
+        Daemon::or_tmpfs(&format!("allow_other,{options}"))
+    }
+
     /// Mounts an empty tree of which the kernel caches nothing.
     pub fn without_cache() -> Daemon {
         Daemon::or_tmpfs("allow_other,cache=none")

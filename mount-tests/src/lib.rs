@@ -17,6 +17,7 @@
 //! `DIFFERENTIAL_STEPS=1000000 cargo test -p mount-tests --test differential -- --nocapture` compares norefs with tmpfs
 //! for that many random steps instead of for some seconds.
 
+pub mod acl;
 mod background;
 mod daemon;
 mod dice;
@@ -35,4 +36,4 @@ pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, is_mounted, wait_until};
 pub use in_process::InProcess;
 pub use load::Load;
-pub use posix::{fails, same_as_tmpfs, same_whoever_decides};
+pub use posix::{fails, same_as_tmpfs, same_as_tmpfs_with, same_whoever_decides};

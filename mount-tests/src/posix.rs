@@ -42,31 +42,28 @@ pub fn fails(errno: Errno, call: impl Outcome) {
 /// tmpfs, and expects the same report of them.
 #[track_caller]
 pub fn same_as_tmpfs<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
-    same(steps, [Daemon::start, Daemon::without_cache]);
+    same_as_tmpfs_with("", steps);
+}
+
+/// As [`same_as_tmpfs`], with more mount options.
+#[track_caller]
+pub fn same_as_tmpfs_with<T: PartialEq + Debug>(options: &str, steps: impl Fn(&Path) -> T) {
+    same(steps, &[options]);
 }
 
 /// As [`same_as_tmpfs`], also where norefs decides about permissions.
 #[track_caller]
 pub fn same_whoever_decides<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T) {
-    same(
-        steps,
-        [
-            Daemon::start,
-            Daemon::without_cache,
-            Daemon::deciding,
-            Daemon::deciding_without_cache,
-        ],
-    );
+    same(steps, &["", "permissions=daemon"]);
 }
 
 #[track_caller]
-fn same<T: PartialEq + Debug, const N: usize>(
-    steps: impl Fn(&Path) -> T,
-    mounts: [fn() -> Daemon; N],
-) {
+fn same<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T, options: &[&str]) {
     let expected = steps(&Tmpfs::new());
-    for mount in mounts {
-        let daemon = mount();
+    let uncached = |options: &&str| format!("{options},cache=none");
+    let uncached: Vec<String> = options.iter().map(uncached).collect();
+    for options in options.iter().copied().chain(uncached.iter().map(String::as_str)) {
+        let daemon = Daemon::start_with(options);
         let report = steps(daemon.root());
         if report != expected {
             show_difference(&format!("{report:#?}"), &format!("{expected:#?}"));
@@ -105,6 +102,21 @@ pub fn as_user<T: Send>(uid: u32, gid: u32, groups: &[u32], work: impl FnOnce() 
             Ok(value) => value,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    })
+}
+
+/// As [`as_user`], for a user with a umask. Only the calling thread's umask and directory are changed.
+pub fn as_user_with_umask<T: Send>(
+    umask: u32,
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    as_user(uid, gid, groups, || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("every thread may");
+        rustix::process::umask(umask.into());
+        work()
     })
 }
 

@@ -163,6 +163,9 @@ fn check_acl(asked: &MountOptions) -> Result<(), Failure> {
     let reason = match asked {
         MountOptions { acl: false, .. } => return Ok(()),
         MountOptions { no_xattr: true, .. } => "needs xattr: lists are extended attributes",
+        _ if asked.permissions == Permissions::Daemon => {
+            "needs permissions=kernel: nobody else checks by lists"
+        }
         _ => return Ok(()),
     };
     Err(Failure::usage(format!("mount option acl {reason}")))

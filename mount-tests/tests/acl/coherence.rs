@@ -132,6 +132,15 @@ fn a_change_overtaking_the_question_for_a_list_leaves_the_new_list() {
     }
 }
 
+/// Says that it is over, also when an expectation failed.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn whoever_is_locked_out_stays_out_while_others_ask_all_the_time() {
     let mount = Daemon::start_with("acl");
@@ -152,6 +161,7 @@ fn whoever_is_locked_out_stays_out_while_others_ask_all_the_time() {
                 }
             });
         }
+        let _ended = Ended(&done);
         for round in 0..200 {
             set(&file, ACCESS, OPEN).unwrap();
             assert_eq!(reads(&file), Ok(()), "round {round}");
@@ -163,7 +173,6 @@ fn whoever_is_locked_out_stays_out_while_others_ask_all_the_time() {
             assert_eq!(reads(&file), Err(Errno::ACCESS), "round {round}");
             assert_eq!(seen(&file).mode & 0o007, 0);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 

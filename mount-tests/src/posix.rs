@@ -62,7 +62,11 @@ fn same<T: PartialEq + Debug>(steps: impl Fn(&Path) -> T, options: &[&str]) {
     let expected = steps(&Tmpfs::new());
     let uncached = |options: &&str| format!("{options},cache=none");
     let uncached: Vec<String> = options.iter().map(uncached).collect();
-    for options in options.iter().copied().chain(uncached.iter().map(String::as_str)) {
+    for options in options
+        .iter()
+        .copied()
+        .chain(uncached.iter().map(String::as_str))
+    {
         let daemon = Daemon::start_with(options);
         let report = steps(daemon.root());
         if report != expected {

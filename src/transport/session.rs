@@ -127,7 +127,7 @@ fn check_acl(fs: &Fs, options: &Options) -> Result<(), &'static str> {
         (true, false) => Err("the filesystem keeps none"),
         (false, true) => Err("the filesystem keeps them, and nobody would check by them"),
         (true, true) if !options.xattr => Err("extended attributes are off"),
-        (true, true) if options.permissions != Permissions::Kernel => {
+        (true, true) if fs.permissions() != Permissions::Kernel => {
             Err("only the kernel checks by them")
         }
         _ => Ok(()),

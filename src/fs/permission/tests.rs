@@ -7,7 +7,7 @@ const NOT_YOURS: Option<Errno> = Some(Errno::PERM);
 const OTHER: Caller = Caller {
     uid: 2000,
     gid: 200,
-    pid: 0,
+    ..USER
 };
 const SAME_GROUP: Caller = Caller { uid: 3000, ..USER };
 const PAST: SetTime = SetTime::At(Time { sec: 1, nsec: 0 });
@@ -54,7 +54,7 @@ fn nothing_is_decided_where_the_kernel_does() {
         ..SetAttr::default()
     };
     assert_eq!(stale(fs.setattr(c, inside, &change)).0.perm, 0o6777);
-    stale(fs.setxattr(c, inside, b"user.a", b"", 0));
+    stale(fs.setxattr(c, inside, b"user.a", b"", 0, false));
     assert!(fs.getxattr(c, inside, b"user.a").is_ok());
     stale(fs.link(c, inside, closed, b"g"));
     stale(fs.rename(c, (closed, b"g"), (closed, b"h"), 0));
@@ -371,7 +371,7 @@ fn attributes_of_users_are_guarded_by_the_mode() {
     let bed = deciding();
     let id = file(&bed, bed.root(), "f", 0o604);
     let fs = &bed.fs;
-    let set = |c: &Caller, id, name: &[u8]| fs.setxattr(c, id, name, b"v", 0).err();
+    let set = |c: &Caller, id, name: &[u8]| fs.setxattr(c, id, name, b"v", 0, false).err();
     assert_eq!(set(&OTHER, id, b"user.a"), NO);
     assert_eq!(fs.removexattr(&OTHER, id, b"user.a").err(), NO);
     assert_eq!(set(&USER, id, b"user.a"), None);

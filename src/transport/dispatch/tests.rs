@@ -9,7 +9,7 @@ use crate::transport::exchange::{Answer, Patience, Serve};
 use crate::transport::offline::{self, Asked, Layout, Offline, PAYLOAD, SLOW, SLOW_CONTENT};
 use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{self, *};
-use crate::transport::{Cache, RequestKind};
+use crate::transport::{Cache, Permissions, RequestKind};
 use crate::tree::{Errno, Time};
 use Opcode::*;
 use proptest::prelude::*;

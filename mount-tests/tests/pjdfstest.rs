@@ -1,11 +1,9 @@
 //! The public suite pjdfstest: each of its tests that passes on tmpfs passes on norefs.
 
-use mount_tests::{Daemon, Scratch, Tmpfs, suites, transport};
+use mount_tests::{Daemon, Scratch, Tmpfs, installed, suites, transport};
 use std::collections::BTreeMap;
-use std::fs::{Permissions, set_permissions, write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const VERSION: &str = "0.2.2";
 
@@ -49,11 +47,6 @@ impl Suite {
             scratch: Scratch::new(),
         };
         suite.scratch.dir("elsewhere");
-        // mount(8) hands a remount of FUSE to a helper that knows nothing of remounts.
-        let mount = suite.scratch.dir("bin").join("mount");
-        let script = "#!/bin/sh\nPATH=${PATH#*:}\nexec mount --internal-only \"$@\"\n";
-        write(&mount, script).unwrap();
-        set_permissions(mount, Permissions::from_mode(0o755)).unwrap();
         suite
     }
 
@@ -68,15 +61,12 @@ impl Suite {
     fn run(&self, root: &Path, remount: bool, patterns: &[&str]) -> Verdicts {
         let settings = self.scratch.join("settings.toml");
         write(&settings, SETTINGS.replace("REMOUNT", &remount.to_string())).unwrap();
-        let path = std::env::var("PATH").unwrap();
-        let bin = self.scratch.join("bin");
-        let run = Command::new(&self.program)
+        let run = installed(&["norefs"], &self.scratch)
+            .arg(&self.program)
             .args(["-c".as_ref(), settings.as_os_str()])
             .args(["-s".as_ref(), self.scratch.join("elsewhere").as_os_str()])
             .args(["-p".as_ref(), root.as_os_str()])
             .args(patterns)
-            .env("PATH", format!("{}:{path}", bin.display()))
-            .env("LIBMOUNT_FORCE_MOUNT2", "always")
             .env("NO_COLOR", "1")
             .env("RUST_BACKTRACE", "0")
             .output()

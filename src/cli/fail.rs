@@ -7,6 +7,9 @@ use std::process::ExitCode;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+/// What mount(8) exits with in these cases.
+const MOUNT_USAGE: u8 = 1;
+const MOUNT_FAILED: u8 = 32;
 
 /// What went wrong, and the status to exit with.
 #[derive(Debug)]
@@ -26,6 +29,15 @@ impl Failure {
             status,
             reason: reason.to_string(),
         }
+    }
+
+    /// The same with the exit status of mount(8).
+    pub fn of_helper(self) -> Failure {
+        let status = match self.status {
+            USAGE => MOUNT_USAGE,
+            _ => MOUNT_FAILED,
+        };
+        Failure { status, ..self }
     }
 
     pub fn print(self) -> ExitCode {

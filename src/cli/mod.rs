@@ -3,11 +3,14 @@
 mod bench;
 mod completions;
 mod fail;
+mod helper;
 mod man;
 mod mount;
 mod mount_options;
 mod private;
 mod progress;
+mod quantity;
+mod remount;
 mod report;
 mod run;
 mod serve;
@@ -18,6 +21,7 @@ mod umount;
 
 use clap::{Parser, Subcommand};
 use fail::Failure;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -26,6 +30,7 @@ const AFTERWARDS: &str = "\
 Examples:
   norefs run --from . -- git status    a directory, in memory, for one command
   norefs mount /mnt/scratch            an empty tree, until `norefs umount /mnt/scratch`
+  norefs SOURCE MOUNTPOINT -o LIST     what mount(8) calls for the type fuse.norefs
 
 Environment:
   NOREFS_LOG  what is logged: error, warn (default), info, debug, trace, or a list of directives
@@ -58,7 +63,18 @@ enum Verb {
 }
 
 pub fn main() -> ExitCode {
-    let outcome = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let outcome = match helper::is_called(&arguments) {
+        true => helper::Args::try_parse_from(arguments)
+            .inspect(|_| log())
+            .map_or_else(helper::on_parse, helper::run),
+        false => run(Cli::try_parse_from(arguments)),
+    };
+    outcome.unwrap_or_else(|failure| failure.print())
+}
+
+fn run(parsed: Result<Cli, clap::Error>) -> Outcome {
+    match parsed {
         Ok(cli) => {
             log();
             match cli.verb {
@@ -73,8 +89,7 @@ pub fn main() -> ExitCode {
             }
         }
         Err(error) => fail::on_parse(error),
-    };
-    outcome.unwrap_or_else(|failure| failure.print())
+    }
 }
 
 /// Log lines go to stderr; `NOREFS_LOG` says which.

@@ -4,7 +4,7 @@ use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{Outcome, serve};
+use super::{Outcome, helper, remount, serve};
 use anyhow::{Context, anyhow, bail};
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
 use rustix::process::geteuid;
@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Weak};
@@ -21,8 +22,9 @@ const READY: &str = "ready";
 
 const MOUNT_OPTIONS: &str = "\
 Mount options:
-  size=N, nr_inodes=N  limits, with k, m, g, t, of memory in % (size only), 0 for none
+  size=N, nr_inodes=N  limits, with k, m, g, t, p, e, of memory in % (size only), 0 for none
                        [default: half of memory, and an inode for each 256 bytes of that]
+  nr_blocks=N          size in pages
   mode=, uid=, gid=    of the root of a tree without a source [default: 0755, the caller]
   ro, noexec           no changes; no programs
   suid, dev            set-user-id bits and device files work (root only)
@@ -38,6 +40,8 @@ Mount options:
                        and each open costs a request, and some holes are left (docs/LIMITS.md)
                        [default: kernel]
   cache=, transport=   as --cache and --transport
+  fsname=NAME          the source that the mount table shows
+  remount              change the live mount: ro, suid, dev, noexec, size, nr_blocks, nr_inodes
 Those of mount(8) and fstab(5) that mean nothing here are accepted.";
 
 /// Mount a tree and return when it is ready
@@ -69,6 +73,19 @@ pub struct Args {
 }
 
 impl Args {
+    /// What is left to mount(8) for its helper to say besides mount options.
+    pub fn of_helper(source: Option<PathBuf>, mountpoint: PathBuf, serve: bool) -> Args {
+        Args {
+            paths: source.into_iter().chain([mountpoint]).collect(),
+            options: Vec::new(),
+            foreground: false,
+            log_file: None,
+            serve,
+            load: LoadArgs::default(),
+            serving: ServeArgs::default(),
+        }
+    }
+
     fn source(&self) -> Option<&Path> {
         match self.paths.as_slice() {
             [source, _] => Some(source),
@@ -83,6 +100,14 @@ impl Args {
 
 pub fn run(args: Args) -> Outcome {
     let asked = MountOptions::parse(&args.options, tree::memory())?;
+    if asked.remount {
+        return remount::run(args.mountpoint(), &asked);
+    }
+    start(args, asked)
+}
+
+/// Mounts as `asked`, whatever the options in `args` are.
+pub fn start(args: Args, asked: MountOptions) -> Outcome {
     check_options(&asked, args.source())?;
     let mountpoint = session::prepare(args.mountpoint())?;
     let source = args.source().map(checked_source).transpose()?;
@@ -95,10 +120,26 @@ pub fn run(args: Args) -> Outcome {
     let log = args.log_file.as_deref().map(open_log).transpose()?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
     let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
-    let options = Options {
-        source_name: serve::source_name(source.as_deref()),
-        cache,
-        transport: asked.transport.unwrap_or(args.serving.transport),
+    let options = options(&args.serving, &asked, source.as_deref());
+    // Until now a signal ends us; from here on it ends the mount first.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let handle = Arc::new(transport::mount(fs, &mountpoint, &options)?);
+    end_on_signal(signals, Arc::downgrade(&handle));
+    let server = serve::answer_questions(&handle, options, asked.fixed);
+    if args.serve {
+        settle_in_background(log)?;
+    }
+    handle.wait()?;
+    drop(server);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How the mount is to behave.
+pub fn options(serving: &ServeArgs, asked: &MountOptions, source: Option<&Path>) -> Options {
+    Options {
+        source_name: serve::source_name(source, asked),
+        cache: asked.cache.unwrap_or(serving.cache),
+        transport: asked.transport.unwrap_or(serving.transport),
         read_only: asked.read_only,
         suid: asked.suid,
         dev: asked.dev,
@@ -108,22 +149,12 @@ pub fn run(args: Args) -> Outcome {
         acl: asked.acl,
         passthrough: asked.passthrough,
         allow_other: asked.allow_other || geteuid().is_root(),
-        ..args.serving.options()
-    };
-    // Until now a signal ends us; from here on it ends the mount first.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let handle = Arc::new(transport::mount(fs, &mountpoint, &options)?);
-    end_on_signal(signals, Arc::downgrade(&handle));
-    let server = serve::answer_questions(&handle, options.source_name);
-    if args.serve {
-        settle_in_background(log)?;
+        ..serving.options()
     }
-    handle.wait()?;
-    drop(server);
-    Ok(ExitCode::SUCCESS)
 }
 
-fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
+/// Refuses options that do not go together, or not with this source or user.
+pub fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
     if (asked.suid || asked.dev) && !geteuid().is_root() {
         return Err(Failure::usage("mount options suid and dev are for root"));
     }
@@ -185,10 +216,13 @@ fn check_apart(source: &Path, mountpoint: &Path) -> anyhow::Result<()> {
 /// Runs this command again as the process that serves, and waits until it is ready or has failed.
 /// What it has to say until then goes to our stderr.
 fn serve_in_background() -> Outcome {
-    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    arguments.insert(1, "--serve".into());
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // Behind what says how we were called: the name of a helper, or a verb or source.
+    let called = if helper::is_named(&arguments) { 1 } else { 2 };
+    arguments.insert(called, "--serve".into());
     let mut child = Command::new("/proc/self/exe")
-        .args(arguments)
+        .arg0(&arguments[0])
+        .args(&arguments[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

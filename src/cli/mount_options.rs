@@ -1,6 +1,7 @@
 //! The `-o` list of a mount.
 
 use super::fail::Failure;
+use super::quantity;
 use norefs::transport::{Cache, Permissions, Transport};
 
 /// What `-o` asks for; `None` where it says nothing.
@@ -24,30 +25,75 @@ pub struct MountOptions {
     pub cache: Option<Cache>,
     pub transport: Option<Transport>,
     pub permissions: Permissions,
+    /// The source that the mount table shows.
+    pub fsname: Option<String>,
+    /// A live mount is to be changed.
+    pub remount: bool,
+    /// What cannot be changed of a live mount, as it was given.
+    pub fixed: Vec<String>,
+    /// The last option that means something to mount(8) and fstab(5) alone.
+    pub for_mount8: Option<String>,
+    /// Unknown options are dropped.
+    pub sloppy: bool,
 }
 
 impl MountOptions {
     /// Reads comma lists in order; a later option overrides an earlier one. `memory`: bytes a
     /// percentage is of.
     pub fn parse(lists: &[String], memory: u64) -> Result<MountOptions, Failure> {
-        let mut options = MountOptions::default();
+        MountOptions::default().then(lists, memory)
+    }
+
+    /// As [`MountOptions::parse`], where these options are in force before.
+    pub fn then(mut self, lists: &[String], memory: u64) -> Result<MountOptions, Failure> {
         for option in lists.iter().flat_map(|list| list.split(',')) {
             if !option.is_empty() {
-                options.apply(option, memory)?;
+                self.apply(option, memory)?;
             }
         }
-        Ok(options)
+        Ok(self)
     }
 
     fn apply(&mut self, option: &str, memory: u64) -> Result<(), Failure> {
-        match option.split_once('=') {
-            Some((name, value)) => self.set(name, value, memory).map_err(|expected| {
-                Failure::usage(format!("option {name}: `{value}` is not {expected}"))
-            })?,
-            None => self.switch(option),
+        let (name, known) = match option.split_once('=') {
+            Some((name, value)) => {
+                let known = self.set(name, value, memory).map_err(|expected| {
+                    Failure::usage(format!("option {name}: `{value}` is not {expected}"))
+                })?;
+                (name, known)
+            }
+            None => (option, self.switch(option)),
+        };
+        match known {
+            true => self.sort(name, option),
+            false if is_for_mount8(name) => self.for_mount8 = Some(option.to_owned()),
+            false if is_ignored(name) || self.sloppy => {}
+            false => return Err(Failure::usage(format!("unknown mount option `{option}`"))),
         }
-        .then_some(())
-        .ok_or_else(|| Failure::usage(format!("unknown mount option `{option}`")))
+        Ok(())
+    }
+
+    /// Keeps what a live mount cannot change.
+    fn sort(&mut self, name: &str, option: &str) {
+        const CHANGEABLE: &[&str] = &[
+            "ro",
+            "rw",
+            "suid",
+            "nosuid",
+            "dev",
+            "nodev",
+            "exec",
+            "noexec",
+            "size",
+            "nr_blocks",
+            "nr_inodes",
+            "remount",
+        ];
+        // tmpfs reads these on a remount and does nothing about them.
+        const OF_ROOT: &[&str] = &["mode", "uid", "gid"];
+        if !CHANGEABLE.contains(&name) && !OF_ROOT.contains(&name) {
+            self.fixed.push(option.to_owned());
+        }
     }
 
     /// False if there is no such option.
@@ -69,7 +115,8 @@ impl MountOptions {
             "noacl" => self.acl = false,
             "passthrough" => self.passthrough = true,
             "allow_other" => self.allow_other = true,
-            _ => return is_ignored(name),
+            "remount" => self.remount = true,
+            _ => return false,
         }
         true
     }
@@ -78,20 +125,24 @@ impl MountOptions {
     fn set(&mut self, name: &str, value: &str, memory: u64) -> Result<bool, &'static str> {
         match name {
             "size" => {
-                let size = parse_size(value, memory);
+                let size = quantity::size(value, memory);
                 self.size = Some(size.ok_or("a size such as 512m, 4g or 50%")?);
             }
+            "nr_blocks" => {
+                let size = quantity::blocks(value);
+                self.size = Some(size.ok_or("a number of pages such as 1000 or 10k")?);
+            }
             "nr_inodes" => {
-                let inodes = parse_count(value);
+                let inodes = quantity::inodes(value);
                 self.inodes = Some(inodes.ok_or("a number such as 1000000 or 10m")?);
             }
             "mode" => {
-                let mode = u16::from_str_radix(value, 8).ok();
-                let mode = mode.filter(|mode| *mode <= 0o7777);
+                let mode = quantity::mode(value);
                 self.mode = Some(mode.ok_or("an octal mode such as 0755")?);
             }
-            "uid" => self.uid = Some(parse_id(value).ok_or("a numeric user id")?),
-            "gid" => self.gid = Some(parse_id(value).ok_or("a numeric group id")?),
+            "uid" => self.uid = Some(quantity::id(value).ok_or("a numeric user id")?),
+            "gid" => self.gid = Some(quantity::id(value).ok_or("a numeric group id")?),
+            "fsname" => self.fsname = Some(value.to_owned()),
             "cache" => {
                 let cache = value.parse().map_err(|_| "forever, none or a duration")?;
                 self.cache = Some(cache);
@@ -107,26 +158,24 @@ impl MountOptions {
                     _ => return Err("kernel or daemon"),
                 };
             }
-            _ => return Ok(is_ignored(name)),
+            _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-/// Options that mean something to mount(8) and fstab alone, or nothing in memory.
+/// Options that mean something to mount(8) and fstab(5) alone.
+fn is_for_mount8(name: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail",
+        "_netdev", "comment",
+    ];
+    WORDS.contains(&name) || name.starts_with("x-")
+}
+
+/// Options that mean nothing in memory, and those the kernel shows of every FUSE mount, which a remount brings along.
 fn is_ignored(name: &str) -> bool {
     const WORDS: &[&str] = &[
-        "defaults",
-        "auto",
-        "noauto",
-        "user",
-        "nouser",
-        "users",
-        "owner",
-        "group",
-        "nofail",
-        "_netdev",
-        "comment",
         "sync",
         "async",
         "dirsync",
@@ -136,46 +185,12 @@ fn is_ignored(name: &str) -> bool {
         "diratime",
         "lazytime",
         "nolazytime",
+        "user_id",
+        "group_id",
+        "default_permissions",
+        "max_read",
     ];
-    WORDS.contains(&name) || name.starts_with("x-") || name.ends_with("atime")
-}
-
-/// `None` if `text` is no size; 0 means no limit, as tmpfs has it.
-pub fn parse_size(text: &str, memory: u64) -> Option<u64> {
-    let bytes = match text.strip_suffix('%') {
-        Some(percent) => {
-            let share = u128::from(memory) * u128::from(percent.parse::<u64>().ok()?) / 100;
-            u64::try_from(share).ok()?
-        }
-        None => parse_count(text)?,
-    };
-    Some(unlimited_if_zero(bytes))
-}
-
-/// `None` if `text` is no number with an optional suffix k, m, g or t for powers of 1024; 0 means no limit.
-pub fn parse_count(text: &str) -> Option<u64> {
-    let shift = match text.bytes().last()?.to_ascii_lowercase() {
-        b'k' => 10,
-        b'm' => 20,
-        b'g' => 30,
-        b't' => 40,
-        _ => 0,
-    };
-    let digits = &text[..text.len() - usize::from(shift > 0)];
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    Some(unlimited_if_zero(number.checked_mul(1 << shift)?))
-}
-
-/// A user or group id. The largest number of 32 bits is none: to the kernel it means "leave it alone".
-fn parse_id(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|id| *id != u32::MAX)
-}
-
-fn unlimited_if_zero(number: u64) -> u64 {
-    if number == 0 { u64::MAX } else { number }
+    WORDS.contains(&name) || name.ends_with("atime")
 }
 
 #[cfg(test)]
@@ -211,6 +226,19 @@ mod tests {
             cache: Some(Cache::For(Duration::from_secs(1))),
             transport: Some(Transport::Ring),
             permissions: Permissions::Daemon,
+            fixed: [
+                "nobtime",
+                "noxattr",
+                "acl",
+                "passthrough",
+                "allow_other",
+                "cache=1s",
+                "transport=ring",
+                "permissions=daemon",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..MountOptions::default()
         };
         assert_eq!(parse(list).unwrap(), expected);
     }
@@ -218,32 +246,53 @@ mod tests {
     #[test]
     fn the_last_of_two_opposites_counts() {
         let options = parse(
-            "ro,noexec,nobtime,btime,noxattr,xattr,acl,noacl,suid,dev,rw,exec,nosuid,nodev,size=1,size=2",
+            "ro,noexec,nobtime,btime,noxattr,xattr,acl,noacl,suid,dev,rw,exec,nosuid,nodev,size=1,size=2,nr_blocks=2",
         )
         .unwrap();
         let expected = MountOptions {
-            size: Some(2),
+            size: Some(8192),
+            fixed: ["nobtime", "btime", "noxattr", "xattr", "acl", "noacl"]
+                .map(str::to_owned)
+                .to_vec(),
             ..MountOptions::default()
         };
         assert_eq!(options, expected);
     }
 
     #[test]
-    fn options_of_mount_and_fstab_are_dropped() {
-        let list = "defaults,auto,noauto,user,user=x,users,nofail,_netdev,x-systemd.automount,\
-                    x-gvfs-name=a=b,comment=c,noatime,relatime,strictatime,,";
-        assert_eq!(parse(list).unwrap(), MountOptions::default());
+    fn options_after_others_change_what_was_in_force() {
+        let before = MountOptions {
+            suid: true,
+            dev: true,
+            ..MountOptions::default()
+        };
+        let options = before.then(&["nosuid,remount".to_owned()], MEMORY).unwrap();
+        assert_eq!(
+            (options.suid, options.dev, options.remount),
+            (false, true, true)
+        );
     }
 
     #[test]
-    fn sizes_are_read_in_all_units() {
-        let size = |text: &str| parse_size(text, MEMORY);
-        assert_eq!(size("4096"), Some(4096));
-        assert_eq!(size("1K"), Some(1 << 10));
-        assert_eq!(size("3m"), Some(3 << 20));
-        assert_eq!(size("1t"), Some(1 << 40));
-        assert_eq!(size("25%"), Some(2 << 30));
-        assert_eq!(size("0"), Some(u64::MAX));
+    fn options_of_mount_and_fstab_are_dropped() {
+        let list = "defaults,auto,noauto,user,user=x,users,nofail,_netdev,x-systemd.automount,\
+                    comment=c,x-gvfs-name=a=b,noatime,relatime,strictatime,user_id=0,default_permissions,,";
+        let expected = MountOptions {
+            for_mount8: Some("x-gvfs-name=a=b".to_owned()),
+            ..MountOptions::default()
+        };
+        assert_eq!(parse(list).unwrap(), expected);
+    }
+
+    #[test]
+    fn unknown_options_are_dropped_if_asked() {
+        let sloppy = MountOptions {
+            sloppy: true,
+            ..MountOptions::default()
+        };
+        let list = |list: &str| sloppy.clone().then(&[list.to_owned()], MEMORY);
+        assert_eq!(list("wobble,wobble=5").unwrap(), sloppy);
+        assert!(list("size=x").is_err());
     }
 
     #[test]
@@ -259,9 +308,10 @@ mod tests {
             "size=%",
             "size=99999999999999999999",
             "size=99999999999t",
+            "nr_blocks=5%",
             "nr_inodes=5%",
             "mode=8",
-            "mode=10000",
+            "mode=u+x",
             "uid=root",
             "gid=-1",
             "uid=4294967295",

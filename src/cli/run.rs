@@ -5,10 +5,10 @@ use super::mount_options::MountOptions;
 use super::private::{self, Private};
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{Outcome, report, serve};
+use super::{Outcome, mount, report, serve};
 use anyhow::Context;
 use norefs::control;
-use norefs::transport::{self, MountHandle, Options};
+use norefs::transport::{self, MountHandle};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -30,6 +30,9 @@ pub struct Args {
     /// The directory to load (an empty tree without one)
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
+    /// Mount options, separated by commas: those of `norefs mount`
+    #[arg(short = 'o', value_name = "LIST")]
+    options: Vec<String>,
     /// Do not print the counters at the end
     #[arg(long)]
     no_report: bool,
@@ -44,23 +47,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let source = args.from.as_deref().map(checked_source).transpose()?;
-    let nothing_asked = MountOptions::default();
-    let fs = tree::build(
-        source.as_deref(),
-        &args.load,
-        &nothing_asked,
-        args.serving.cache,
-    )?;
-    let options = Options {
-        source_name: serve::source_name(source.as_deref()),
-        ..args.serving.options()
-    };
+    let asked = MountOptions::parse(&args.options, tree::memory())?;
+    check(&asked, source.as_deref())?;
+    let cache = asked.cache.unwrap_or(args.serving.cache);
+    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
     // Until now a signal ends us; from here on it is for the command, and what we make is taken away.
     let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
     let private = Private::new().context("cannot make a private directory")?;
     let handle = transport::mount(fs, &private.mount_point(), &options)?;
-    let server = serve::answer_questions(&handle, options.source_name);
+    let server = serve::answer_questions(&handle, options, asked.fixed);
     let started = Instant::now();
     let ended = run_command(&args.command, handle.mountpoint(), signals);
     let elapsed = started.elapsed();
@@ -74,6 +71,18 @@ pub fn run(args: Args) -> Outcome {
         text.lines().for_each(say);
     }
     ended.map(|status| ExitCode::from(exit_code(status)))
+}
+
+/// Refuses what only makes sense where a mount point is chosen and the mount outlives the command.
+fn check(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
+    if asked.remount {
+        return Err(Failure::usage("mount option remount is for a live mount"));
+    }
+    if let Some(option) = &asked.for_mount8 {
+        let reason = format!("mount option {option} is for mount(8) and fstab(5)");
+        return Err(Failure::usage(reason));
+    }
+    mount::check_options(asked, source)
 }
 
 /// Unmounts; what the command left running loses the mount.

@@ -1,15 +1,18 @@
 //! What `run` and `mount` have in common while a mount is served.
 
-use super::mount_options::parse_count;
+use super::mount_options::MountOptions;
+use super::quantity;
 use norefs::control::{self, Asked, Change, Server, Stats};
 use norefs::fs::Config;
 use norefs::transport::{
     Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
 };
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PAGE: u32 = 4096;
+/// How long to wait for removed files to be forgotten before looking again.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// How requests are answered.
 #[derive(clap::Args)]
@@ -48,7 +51,7 @@ impl ServeArgs {
 }
 
 fn max_io(text: &str) -> Result<u32, String> {
-    let bytes = parse_count(text).and_then(|bytes| u32::try_from(bytes).ok());
+    let bytes = quantity::count(text).and_then(|bytes| u32::try_from(bytes).ok());
     bytes
         .filter(|bytes| (PAGE..=MAX_IO).contains(bytes) && bytes % PAGE == 0)
         .ok_or_else(|| "expected whole pages from 4k to 1m".to_owned())
@@ -61,9 +64,22 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Where the tree came from, as reports show it.
-pub fn source_name(from: Option<&Path>) -> String {
-    from.map_or_else(|| "norefs".to_owned(), |dir| dir.display().to_string())
+impl Default for ServeArgs {
+    fn default() -> ServeArgs {
+        ServeArgs {
+            cache: Cache::Forever,
+            transport: Transport::Auto,
+            threads: None,
+            queue_depth: QUEUE_DEPTH,
+            max_io: MAX_IO,
+        }
+    }
+}
+
+/// Where the tree came from, as the mount table and reports show it.
+pub fn source_name(from: Option<&Path>, asked: &MountOptions) -> String {
+    let from = || from.map_or_else(|| "norefs".to_owned(), |dir| dir.display().to_string());
+    asked.fsname.clone().unwrap_or_else(from)
 }
 
 /// A mount as its control socket sees it.
@@ -71,6 +87,7 @@ struct Served {
     counters: MountCounters,
     mountpoint: String,
     source: String,
+    options: Vec<String>,
     since: Instant,
 }
 
@@ -84,6 +101,7 @@ impl Asked for Served {
             pid: std::process::id(),
             mountpoint: self.mountpoint.clone(),
             source: self.source.clone(),
+            options: self.options.clone(),
             transport: carriage.transport.to_string(),
             threads: carriage.threads as u64,
             queues: carriage.queues as u64,
@@ -106,23 +124,37 @@ impl Asked for Served {
         }
         let fs = self.counters.fs();
         let now = fs.config();
-        fs.set_config(Config {
+        let wanted = Config {
             max_bytes: change.max_bytes.unwrap_or(now.max_bytes),
             max_inodes: change.max_inodes.unwrap_or(now.max_inodes),
             read_only: change.read_only.unwrap_or(now.read_only),
             ttl: now.ttl,
-        });
-        Ok(())
+        };
+        let asked = Instant::now();
+        loop {
+            match fs.reconfigure(wanted.clone()) {
+                Err(_) if fs.room_may_come(asked) => std::thread::sleep(MOMENT),
+                result => return result.map_err(|in_use| in_use.to_string()),
+            }
+        }
     }
 }
 
-/// Lets `norefs stats` and `norefs set` ask this mount. A mount that cannot be asked is served all
-/// the same.
-pub fn answer_questions(handle: &MountHandle, source: String) -> Option<Server> {
+/// Lets `norefs stats` and `norefs set` ask this mount, made with `options`; `fixed` are those that cannot be changed, as they
+/// were asked for. A mount that cannot be asked is served all the same.
+pub fn answer_questions(
+    handle: &MountHandle,
+    options: Options,
+    mut fixed: Vec<String>,
+) -> Option<Server> {
+    if options.allow_other {
+        fixed.push("allow_other".to_owned());
+    }
     let served = Served {
         counters: handle.counters(),
         mountpoint: handle.mountpoint().display().to_string(),
-        source,
+        source: options.source_name,
+        options: fixed,
         since: Instant::now(),
     };
     match Server::start(handle.device(), served) {

@@ -1,8 +1,7 @@
 //! `norefs set`
 
-use super::mount_options::{parse_count, parse_size};
 use super::stats::mount_at;
-use super::{Outcome, tree};
+use super::{Outcome, quantity, tree};
 use anyhow::Context;
 use norefs::control::{self, Change};
 use std::path::PathBuf;
@@ -29,11 +28,11 @@ pub struct Args {
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
-    parse_size(text, tree::memory()).ok_or("expected a size such as 512m, 4g or 50%")
+    quantity::size(text, tree::memory()).ok_or("expected a size such as 512m, 4g or 50%")
 }
 
 fn count(text: &str) -> Result<u64, &'static str> {
-    parse_count(text).ok_or("expected a number such as 1000000 or 10m")
+    quantity::inodes(text).ok_or("expected a number such as 1000000 or 10m")
 }
 
 pub fn run(args: Args) -> Outcome {

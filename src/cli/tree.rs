@@ -16,7 +16,7 @@ const ROOT_MODE: u16 = 0o755;
 const BYTES_PER_INODE: u64 = 256;
 
 /// How a source is read.
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Loading")]
 pub struct LoadArgs {
     /// Fail if any entry of the source cannot be read

@@ -55,6 +55,9 @@ pub struct Stats {
     pub mountpoint: String,
     /// Where the tree came from, or `norefs`.
     pub source: String,
+    /// Mount options that were asked for and cannot be changed while it is served.
+    #[serde(default)]
+    pub options: Vec<String>,
     /// How requests travel: `ring` or `device`.
     pub transport: String,
     /// Threads that take requests.

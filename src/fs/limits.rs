@@ -16,16 +16,28 @@ use std::time::{Duration, Instant};
 pub struct Config {
     /// How long the kernel may keep names and attributes. [`Duration::ZERO`]: every call asks.
     pub ttl: Duration,
-    /// Bytes of file data and extended attributes held in memory at most. Source-backed content
-    /// counts once it is copied.
+    /// Bytes of file data and extended attributes held in memory at most, `u64::MAX` for no limit. Source-backed
+    /// content counts once it is copied.
     pub max_bytes: u64,
-    /// Inodes held at most, the root included. Each further name of an inode counts as one more.
+    /// Inodes held at most, the root included, `u64::MAX` for no limit. Each further name of an inode counts as one
+    /// more.
     pub max_inodes: u64,
     /// Refuse every change with EROFS.
     pub read_only: bool,
 }
 
-/// What `statfs` reports.
+/// Why limits were not lowered: more is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InUse {
+    /// That many bytes.
+    #[error("{0} bytes are in use")]
+    Bytes(u64),
+    /// That many inodes.
+    #[error("{0} inodes are in use")]
+    Inodes(u64),
+}
+
+/// What `statfs` reports. Where there is no limit the numbers are 0, as on tmpfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatFs {
     /// Bytes of one block.
@@ -160,18 +172,37 @@ impl Fs {
         asked.elapsed() < PARTING && self.removals.recent()
     }
 
-    /// True numbers: blocks of memory by `max_bytes`, inodes by `max_inodes`.
+    /// Blocks of memory by `max_bytes`, inodes by `max_inodes`.
     pub fn statfs(&self) -> StatFs {
         let config = self.config.load();
         let block = u64::from(BLOCK_SIZE);
+        let (bytes, bytes_free) = total_and_free(config.max_bytes, self.ledger.used());
+        let (files, files_free) = total_and_free(config.max_inodes, self.inodes_charged());
         StatFs {
             block_size: BLOCK_SIZE,
-            blocks: config.max_bytes / block,
-            blocks_free: config.max_bytes.saturating_sub(self.ledger.used()) / block,
-            files: config.max_inodes,
-            files_free: config.max_inodes.saturating_sub(self.inodes_charged()),
+            blocks: bytes / block,
+            blocks_free: bytes_free / block,
+            files,
+            files_free,
             name_max: NAME_MAX as u32,
         }
+    }
+
+    /// Replaces the configuration, unless it lowers a limit below what is in use.
+    ///
+    /// # Errors
+    /// What is in use; nothing changed then.
+    pub fn reconfigure(&self, config: Config) -> std::result::Result<(), InUse> {
+        let now = self.config.load();
+        let (bytes, inodes) = (self.ledger.used(), self.inodes_charged());
+        if config.max_bytes < now.max_bytes.min(bytes) {
+            return Err(InUse::Bytes(bytes));
+        }
+        if config.max_inodes < now.max_inodes.min(inodes) {
+            return Err(InUse::Inodes(inodes));
+        }
+        self.set_config(config);
+        Ok(())
     }
 
     /// Further names count as inodes do: they hold memory that nothing else would limit.
@@ -217,6 +248,14 @@ impl Fs {
     pub(super) fn last_room(&self, max_inodes: u64) -> Result<()> {
         let fits = self.inodes_charged() < max_inodes;
         fits.then_some(()).ok_or(Errno::NOSPC)
+    }
+}
+
+/// What `statfs` tells of a limit and what is used of it.
+fn total_and_free(max: u64, used: u64) -> (u64, u64) {
+    match max {
+        u64::MAX => (0, 0),
+        max => (max, max.saturating_sub(used)),
     }
 }
 
@@ -267,6 +306,43 @@ mod tests {
         bed.write(file, 0, &[1; 8192]);
         let used = bed.fs.statfs();
         assert_eq!((used.blocks_free, used.files_free), (254, 8));
+    }
+
+    #[test]
+    fn statfs_shows_no_limit_as_zero() {
+        let bed = Bed::with(Config {
+            max_bytes: u64::MAX,
+            max_inodes: u64::MAX,
+            ..testing::config()
+        });
+        let all = bed.fs.statfs();
+        assert_eq!((all.blocks, all.blocks_free), (0, 0));
+        assert_eq!((all.files, all.files_free), (0, 0));
+    }
+
+    #[test]
+    fn no_limit_is_lowered_below_what_is_in_use() {
+        let bed = Bed::new();
+        let file = bed.file("f");
+        bed.write(file, 0, &[1; 8192]);
+        let limits = |max_bytes, max_inodes| {
+            bed.fs.reconfigure(Config {
+                max_bytes,
+                max_inodes,
+                ..testing::config()
+            })
+        };
+        assert_eq!(limits(8191, 9), Err(InUse::Bytes(8192)));
+        assert_eq!(limits(9000, 1), Err(InUse::Inodes(2)));
+        assert_eq!(bed.fs.statfs().files, testing::config().max_inodes);
+        assert_eq!(limits(8192, 2), Ok(()));
+        bed.fs.set_config(Config {
+            max_bytes: 5,
+            ..testing::config()
+        });
+        assert_eq!(limits(5, 2), Ok(()), "not lowered");
+        assert_eq!(limits(4, 2), Err(InUse::Bytes(8192)));
+        assert_eq!(limits(7, u64::MAX), Ok(()), "raised");
     }
 
     #[test]

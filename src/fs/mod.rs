@@ -59,7 +59,7 @@ mod xattr;
 
 pub use acl::{Acl, Who};
 pub use data::Backing;
-pub use limits::{Config, StatFs};
+pub use limits::{Config, InUse, StatFs};
 pub use load::{Filling, Loaded, Origin};
 pub use node::Node;
 pub use permission::Permissions;
@@ -139,7 +139,7 @@ impl Fs {
     }
 
     /// Replaces the configuration; requests already begun end under the old one. Limits below what
-    /// is held free nothing.
+    /// is held free nothing; [`Fs::reconfigure`] refuses them.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
     }

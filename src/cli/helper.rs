@@ -1,0 +1,137 @@
+//! What mount(8) calls for the type `fuse.norefs`: `mount.fuse.norefs`, or through `mount.fuse3`
+//! `norefs SOURCE MOUNTPOINT -o LIST`. See mount(8), "External helpers".
+//!
+//! For the type `norefs` it calls `mount.norefs`, but only from fstab(5): `mount -t norefs` means all types but `refs`.
+
+use super::fail::{self, Failure};
+use super::mount_options::MountOptions;
+use super::tree::{self, checked_source};
+use super::{Cli, Outcome, mount, remount};
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use rustix::process::geteuid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What a source is called that is no directory: the tree is empty.
+const NO_SOURCE: [&str; 2] = ["none", "norefs"];
+
+const AFTERWARDS: &str = "\
+mount(8) calls this for the type fuse.norefs if /sbin/mount.fuse.norefs is a symbolic link to norefs. Without one, and with norefs
+in a directory such as /usr/local/bin, the mount.fuse3 of libfuse does so, which keeps -s, -f and -N to itself. Lines of /etc/fstab:
+
+  none      /mnt/scratch  fuse.norefs  size=1g,mode=1777  0 0
+  /usr/src  /mnt/src      fuse.norefs  ro                 0 0
+
+The mount options are those of `norefs mount`; suid and dev are the default for root, as with any type. Of a live mount
+`-o remount` changes ro, suid, dev and exec, size, nr_blocks and nr_inodes.
+
+Exit status: 0, 1 for a command line that makes no sense, 32 for a failure.";
+
+/// Mount a tree, or change a live mount, for mount(8)
+#[derive(Parser)]
+#[command(name = "mount.fuse.norefs", version, after_help = AFTERWARDS)]
+pub struct Args {
+    /// The directory to load; `none` or `norefs`: an empty tree
+    source: PathBuf,
+    /// Where to mount
+    mountpoint: PathBuf,
+    /// Mount options, separated by commas
+    #[arg(short = 'o', value_name = "LIST")]
+    options: Vec<String>,
+    /// Drop mount options that are not known
+    #[arg(short)]
+    sloppy: bool,
+    /// Check the command line and do nothing
+    #[arg(short)]
+    fake: bool,
+    /// Nothing (there is no mtab)
+    #[arg(short)]
+    no_mtab: bool,
+    /// Nothing
+    #[arg(short)]
+    verbose: bool,
+    /// Mount in this mount namespace
+    #[arg(short = 'N', value_name = "FILE")]
+    namespace: Option<PathBuf>,
+    /// Nothing (there is one type)
+    #[arg(short = 't', value_name = "TYPE")]
+    fs_type: Option<String>,
+    /// Serve, and say on stdout when the mount is ready
+    #[arg(long, hide = true)]
+    serve: bool,
+}
+
+/// Whether mount(8) has called this program: by the name of a helper, or with a source where a verb would be.
+pub fn is_called(arguments: &[OsString]) -> bool {
+    is_named(arguments) || has_source(arguments)
+}
+
+/// Whether the program is called by the name of a helper.
+pub fn is_named(arguments: &[OsString]) -> bool {
+    let name = arguments
+        .first()
+        .and_then(|name| Path::new(name).file_name());
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"mount."))
+}
+
+/// Whether the first argument is no verb, and more follow: one alone is a mistake in a verb.
+fn has_source(arguments: &[OsString]) -> bool {
+    let [_, first, _, ..] = arguments else {
+        return false;
+    };
+    let mut command = Cli::command();
+    command.build();
+    command.find_subcommand(first).is_none() && !first.as_encoded_bytes().starts_with(b"-")
+}
+
+/// What is printed instead of running.
+pub fn on_parse(error: clap::Error) -> Outcome {
+    fail::on_parse(error).map_err(Failure::of_helper)
+}
+
+pub fn run(args: Args) -> Outcome {
+    run_as_helper(args).map_err(Failure::of_helper)
+}
+
+fn run_as_helper(args: Args) -> Outcome {
+    let root = geteuid().is_root();
+    let before = MountOptions {
+        sloppy: args.sloppy,
+        suid: root,
+        dev: root,
+        ..MountOptions::default()
+    };
+    let mut asked = before.then(&args.options, tree::memory())?;
+    // A serving process has been started in it.
+    if let Some(namespace) = args.namespace.filter(|_| !args.serve) {
+        enter(&namespace)?;
+    }
+    if asked.remount && !args.fake {
+        return remount::run(&args.mountpoint, &asked);
+    }
+    let source = match args.source.to_str().filter(|name| NO_SOURCE.contains(name)) {
+        Some(name) => {
+            asked.fsname.get_or_insert_with(|| name.to_owned());
+            None
+        }
+        None => Some(checked_source(&args.source)?),
+    };
+    if args.fake {
+        return Ok(ExitCode::SUCCESS);
+    }
+    mount::start(
+        mount::Args::of_helper(source, args.mountpoint, args.serve),
+        asked,
+    )
+}
+
+fn enter(namespace: &Path) -> anyhow::Result<()> {
+    let shown = || format!("mount namespace {}", namespace.display());
+    let file = File::open(namespace).with_context(shown)?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Mount)).with_context(shown)
+}

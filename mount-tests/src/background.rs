@@ -23,6 +23,13 @@ impl Background {
         Background::start(transport::asked(), mountpoint, scratch, options)
     }
 
+    /// As [`Background::new`]; what norefs says if it fails.
+    pub fn attempt(options: &[&str]) -> Result<Background, String> {
+        let scratch = Scratch::new();
+        let mountpoint = scratch.dir("mount");
+        Background::mounted(transport::asked(), mountpoint, scratch, options)
+    }
+
     /// As [`Background::new`], at a directory of the caller's.
     pub fn at(mountpoint: PathBuf) -> Background {
         Background::on(transport::asked(), mountpoint)
@@ -39,6 +46,16 @@ impl Background {
         scratch: Scratch,
         options: &[&str],
     ) -> Background {
+        let mounted = Background::mounted(transport, mountpoint, scratch, options);
+        mounted.unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    fn mounted(
+        transport: Transport,
+        mountpoint: PathBuf,
+        scratch: Scratch,
+        options: &[&str],
+    ) -> Result<Background, String> {
         let background = Background {
             mountpoint,
             scratch,
@@ -47,8 +64,10 @@ impl Background {
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = background.norefs("mount", &arguments);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        background
+        match output.status.success() {
+            true => Ok(background),
+            false => Err(text(&output.stderr)),
+        }
     }
 
     /// Runs another verb on this mount.

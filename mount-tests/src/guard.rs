@@ -1,6 +1,8 @@
 //! Directories that clean up after themselves, and the watchdog that turns a hang into a failure.
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::ffi::CString;
 use std::fs::Permissions;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
@@ -46,6 +48,8 @@ impl Deref for Scratch {
     }
 }
 
+const ROOT_ALONE: &str = "mounting a tmpfs: the tests must run as root";
+
 /// A tmpfs of its own: what norefs is compared with.
 pub struct Tmpfs {
     root: PathBuf,
@@ -55,16 +59,29 @@ pub struct Tmpfs {
 impl Tmpfs {
     /// Mounts one whose root has mode 0755, as the root of an empty norefs has.
     pub fn new() -> Tmpfs {
+        Tmpfs::with("mode=755").expect(ROOT_ALONE)
+    }
+
+    /// Mounts one with these options, if tmpfs takes them.
+    pub fn with(options: &str) -> Result<Tmpfs, Errno> {
         let scratch = Scratch::new();
-        let mut tmpfs = Tmpfs::at(scratch.dir("tmpfs"));
-        tmpfs.scratch = Some(scratch);
-        tmpfs
+        let root = scratch.dir("tmpfs");
+        mount(
+            "tmpfs",
+            &root,
+            "tmpfs",
+            MountFlags::empty(),
+            &*CString::new(options).unwrap(),
+        )?;
+        Ok(Tmpfs {
+            root,
+            scratch: Some(scratch),
+        })
     }
 
     /// Mounts one at `root`.
     pub fn at(root: PathBuf) -> Tmpfs {
-        mount("tmpfs", &root, "tmpfs", MountFlags::empty(), c"mode=755")
-            .expect("mounting a tmpfs: the tests must run as root");
+        mount("tmpfs", &root, "tmpfs", MountFlags::empty(), c"mode=755").expect(ROOT_ALONE);
         Tmpfs {
             root,
             scratch: None,

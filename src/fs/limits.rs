@@ -3,9 +3,13 @@
 //! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
 //! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
 //! [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
+//!
+//! What grows, content, attributes and inodes, stops growing while the system still has [`HEADROOM`]. So the small
+//! allocations that no call can refuse find memory, and a shortage is ENOSPC and not the end of the process.
 
 use super::{Fs, Node};
 use crate::tree::{Errno, InodeRef, NAME_MAX, Result};
+use memmap2::MmapMut;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -94,13 +98,39 @@ impl Removals {
     }
 }
 
+/// Memory that has to be there before anything grows by another [`STRIDE`], bytes. All allocations that come with that growth
+/// or with requests under way fit into it many times.
+const HEADROOM: usize = 16 << 20;
+const STRIDE: u64 = 1 << 20;
+/// What an inode or a further name is reckoned with in a stride, more than it takes.
+const INODE_BYTES: u64 = 1024;
+
 /// Bytes in use by one filesystem.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(AtomicU64);
+pub(super) struct Ledger {
+    used: AtomicU64,
+    /// Growth since the headroom was last found to be there.
+    stride: AtomicU64,
+}
 
 impl Ledger {
     pub(super) fn used(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.used.load(Relaxed)
+    }
+
+    /// Whether the system has the memory for growing by `bytes`. The headroom is asked for and given back untouched.
+    fn may_grow(&self, bytes: u64) -> bool {
+        let bytes = bytes.min(STRIDE);
+        if self.stride.fetch_add(bytes, Relaxed).saturating_add(bytes) < STRIDE {
+            return true;
+        }
+        // Asked for first as a map: a large piece that the allocator gets and gives back makes it keep more.
+        let there = MmapMut::map_anon(HEADROOM).is_ok()
+            || Vec::<u8>::new().try_reserve_exact(HEADROOM).is_ok();
+        if there {
+            self.stride.store(0, Relaxed);
+        }
+        there
     }
 }
 
@@ -127,10 +157,13 @@ impl Charge {
         &self.ledger
     }
 
-    /// Takes `bytes`, or nothing and ENOSPC if they do not fit below `max`.
+    /// Takes `bytes`, or nothing and ENOSPC if they do not fit below `max` or memory is short.
     pub(super) fn take(&mut self, bytes: u64, max: u64) -> Result<()> {
+        if !self.ledger.may_grow(bytes) {
+            return Err(Errno::NOSPC);
+        }
         self.ledger
-            .0
+            .used
             .fetch_update(Relaxed, Relaxed, |used| {
                 used.checked_add(bytes).filter(|&sum| sum <= max)
             })
@@ -139,12 +172,15 @@ impl Charge {
         Ok(())
     }
 
-    /// Takes as many of `bytes` as fit below `max` and says how many.
+    /// Takes as many of `bytes` as fit below `max` and says how many; none if memory is short.
     pub(super) fn take_up_to(&mut self, bytes: u64, max: u64) -> u64 {
+        if !self.ledger.may_grow(bytes) {
+            return 0;
+        }
         let grant = |used: u64| bytes.min(max.saturating_sub(used));
         let before = self
             .ledger
-            .0
+            .used
             .fetch_update(Relaxed, Relaxed, |used| Some(used + grant(used)));
         let granted = grant(before.unwrap_or(max));
         self.bytes += granted;
@@ -154,7 +190,7 @@ impl Charge {
     pub(super) fn give(&mut self, bytes: u64) {
         debug_assert!(bytes <= self.bytes);
         self.bytes -= bytes;
-        self.ledger.0.fetch_sub(bytes, Relaxed);
+        self.ledger.used.fetch_sub(bytes, Relaxed);
     }
 }
 
@@ -229,6 +265,9 @@ impl Fs {
         max_inodes: u64,
         needed: impl FnOnce() -> bool,
     ) -> Result<Option<MutexGuard<'_, ()>>> {
+        if !self.ledger.may_grow(INODE_BYTES) {
+            return Err(Errno::NOSPC);
+        }
         let guard = self.room_for(1, max_inodes);
         if guard.is_some() && needed() {
             self.last_room(max_inodes)?;

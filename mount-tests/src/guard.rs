@@ -1,7 +1,7 @@
 //! Directories that clean up after themselves, and the watchdog that turns a hang into a failure.
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::ffi::CString;
 use std::fs::Permissions;
 use std::ops::Deref;
@@ -121,6 +121,12 @@ pub fn is_mounted(mountpoint: &Path) -> bool {
         .unwrap()
         .lines()
         .any(|line| line.split(' ').nth(4) == Some(mountpoint))
+}
+
+/// Makes the kernel forget every name and inode of the filesystem mounted at `mountpoint` that nobody uses: a remount
+/// does (`reconfigure_super`).
+pub fn forget(mountpoint: &Path) {
+    mount_remount(mountpoint, MountFlags::empty(), c"").expect("remounting");
 }
 
 /// Waits until `condition` holds; whether it came to hold within a minute.

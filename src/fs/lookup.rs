@@ -8,11 +8,12 @@ const W_OK: u32 = libc::W_OK as u32;
 impl Fs {
     /// The child `name` of `parent`; raises its nlookup by one. `None`: there is no such name.
     ///
-    /// `"."` and `".."` are answered too, of any directory still known and to anybody, as file handles need it: who
-    /// may use those has been checked.
+    /// `"."` and `".."` are answered too, and to anybody, as file handles need it (who may use those has been checked), and `"."`
+    /// of any kind of inode. Whoever asks for `"."` holds nothing but a number, so an inode without a name, which ends once it
+    /// is forgotten, is gone for it.
     ///
     /// # Errors
-    /// ENOTDIR, ENAMETOOLONG, EACCES, ESTALE for an unknown parent.
+    /// ENOTDIR, ENAMETOOLONG, EACCES, ESTALE for an unknown parent; for `".."` ENOENT if the directory was removed.
     pub fn lookup(&self, caller: &Caller, parent: NodeId, name: &[u8]) -> Result<Option<Entry>> {
         if !matches!(name, b"." | b"..") {
             self.may(caller, parent, Mask::EXECUTE)?;
@@ -21,6 +22,8 @@ impl Fs {
         let mut inode = self.get(parent)?;
         if name == b".." {
             inode = self.tree.parent(&inode)?;
+        } else if inode.links() == 0 {
+            return Err(Errno::STALE);
         }
         inode.raise_lookup()?;
         Ok(Some(Entry {
@@ -103,6 +106,11 @@ mod tests {
         let top = bed.fs.lookup(&USER, bed.root(), b"..").unwrap().unwrap();
         assert_eq!((dot.id, up.id, top.id), (a, bed.root(), bed.root()));
         bed.fs.rmdir(&USER, bed.root(), b"a").unwrap().deliver(drop);
+        let gone = |name| bed.fs.lookup(&USER, a, name).err();
+        assert_eq!(
+            (gone(b"."), gone(b"..")),
+            (Some(Errno::STALE), Some(Errno::NOENT))
+        );
         bed.fs.forget(a, 1);
         assert_eq!(bed.fs.getattr(a).unwrap().nlink, 0);
         bed.fs.forget(a, 1);

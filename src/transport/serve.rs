@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) xattr: bool,
     /// Whether the time of birth is told.
     pub(crate) btime: bool,
+    /// Tells file handles of this mount from those of others.
+    generation: u32,
     pub(crate) agreed: Agreed,
     pub(crate) tally: Tally,
     pub(crate) invalidator: Invalidator,
@@ -58,6 +60,7 @@ impl Shared {
             name_ttl,
             xattr: options.xattr,
             btime: options.btime,
+            generation: fastrand::u32(1..),
             agreed,
             tally: Tally::default(),
             invalidator: Invalidator::default(),
@@ -68,9 +71,9 @@ impl Shared {
         }
     }
 
-    /// How a name that was found or made is told.
+    /// What the kernel is told of a name that leads somewhere.
     pub(crate) fn entry(&self, entry: &Entry) -> EntryOut {
-        EntryOut::new(entry, self.name_ttl, self.ttl)
+        EntryOut::new(entry, self.name_ttl, self.ttl, self.generation)
     }
 
     /// Lets the filesystem answer. A handler that panics answers EIO.

@@ -68,14 +68,23 @@ pub(crate) struct EntryOut {
 }
 
 impl EntryOut {
+<<<<<<< HEAD
     /// The kernel may keep the name for `name_ttl` and the attributes for `ttl`.
     pub(crate) fn new(entry: &Entry, name_ttl: Duration, ttl: Duration) -> EntryOut {
+=======
+    /// The kernel may keep name and attributes for `ttl`. `mount` is of this mount alone: it becomes the part of a file
+    /// handle by which other mounts, whose node ids are the same, know that it is not theirs.
+    pub(crate) fn new(entry: &Entry, ttl: Duration, mount: u32) -> EntryOut {
+>>>>>>> f0ad9e0 (Find a file again by its handle after the kernel has forgotten it)
         EntryOut {
             attr_valid: ttl.as_secs(),
             attr_valid_nsec: ttl.subsec_nanos(),
             nodeid: entry.id.raw(),
-            // The upper half of the node id is never used twice for one slot.
-            generation: entry.id.raw() >> 32,
+            generation: match entry.id {
+                // As the kernel itself made it (`fuse_get_root_inode`).
+                NodeId::ROOT => 0,
+                _ => u64::from(mount),
+            },
             attr: FuseAttr::new(entry.id, &entry.attr),
             ..negative_entry(name_ttl)
         }
@@ -232,10 +241,14 @@ mod tests {
     #[test]
     fn an_entry_says_what_the_attributes_are_and_for_how_long() {
         let id = NodeId::from_raw(7 << 32 | 9);
+<<<<<<< HEAD
         let out = EntryOut::new(&Entry { id, attr: attr() }, Duration::from_secs(9), TTL);
+=======
+        let out = EntryOut::new(&Entry { id, attr: attr() }, TTL, 5);
+>>>>>>> f0ad9e0 (Find a file again by its handle after the kernel has forgotten it)
         assert_eq!(
             (out.nodeid, out.generation, out.attr.ino),
-            (id.raw(), 7, id.raw())
+            (id.raw(), 5, id.raw())
         );
         assert_eq!((out.entry_valid, out.entry_valid_nsec), (9, 0));
         assert_eq!((out.attr_valid, out.attr_valid_nsec), (2, 500_000_000));
@@ -250,6 +263,15 @@ mod tests {
         assert_eq!(bytes[40..48], id.raw().to_ne_bytes());
         assert_eq!(bytes[48..56], (5u64 << 32).to_ne_bytes());
         assert_eq!(bytes[100..104], 0o021640u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn the_root_is_of_the_generation_the_kernel_made_it_of() {
+        let root = Entry {
+            id: NodeId::ROOT,
+            attr: attr(),
+        };
+        assert_eq!(EntryOut::new(&root, TTL, 5).generation, 0);
     }
 
     #[test]

@@ -24,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setfattr", "attr"),
     ("stress-ng", "stress-ng"),
     ("tar", "tar"),
+    ("unshare", "util-linux"),
 ];
 
 /// Whether a program that `.ci/run` does not install is there. A test of it says so and passes if

@@ -9,6 +9,7 @@ use super::tree::{self, checked_source};
 use super::{Cli, Outcome, mount, remount};
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
+use norefs::transport::Permissions;
 use rustix::process::geteuid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::OsString;
@@ -107,6 +108,8 @@ fn run_as_helper(args: Args) -> Outcome {
         ..MountOptions::default()
     };
     let mut asked = before.then(&args.options, tree::memory())?;
+    // It is the default, and mount.fuse3 adds it: nobody may have asked for it.
+    asked.dev &= asked.permissions == Permissions::Kernel;
     // A serving process has been started in it.
     if let Some(namespace) = args.namespace.filter(|_| !args.serve) {
         enter(&namespace)?;

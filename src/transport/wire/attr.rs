@@ -68,14 +68,9 @@ pub(crate) struct EntryOut {
 }
 
 impl EntryOut {
-<<<<<<< HEAD
-    /// The kernel may keep the name for `name_ttl` and the attributes for `ttl`.
-    pub(crate) fn new(entry: &Entry, name_ttl: Duration, ttl: Duration) -> EntryOut {
-=======
-    /// The kernel may keep name and attributes for `ttl`. `mount` is of this mount alone: it becomes the part of a file
-    /// handle by which other mounts, whose node ids are the same, know that it is not theirs.
-    pub(crate) fn new(entry: &Entry, ttl: Duration, mount: u32) -> EntryOut {
->>>>>>> f0ad9e0 (Find a file again by its handle after the kernel has forgotten it)
+    /// The kernel may keep the name for `name_ttl` and the attributes for `ttl`. `mount` is of this mount alone: it becomes
+    /// the part of a file handle by which other mounts, whose node ids are the same, know that it is not theirs.
+    pub(crate) fn new(entry: &Entry, name_ttl: Duration, ttl: Duration, mount: u32) -> EntryOut {
         EntryOut {
             attr_valid: ttl.as_secs(),
             attr_valid_nsec: ttl.subsec_nanos(),
@@ -241,11 +236,7 @@ mod tests {
     #[test]
     fn an_entry_says_what_the_attributes_are_and_for_how_long() {
         let id = NodeId::from_raw(7 << 32 | 9);
-<<<<<<< HEAD
-        let out = EntryOut::new(&Entry { id, attr: attr() }, Duration::from_secs(9), TTL);
-=======
-        let out = EntryOut::new(&Entry { id, attr: attr() }, TTL, 5);
->>>>>>> f0ad9e0 (Find a file again by its handle after the kernel has forgotten it)
+        let out = EntryOut::new(&Entry { id, attr: attr() }, Duration::from_secs(9), TTL, 5);
         assert_eq!(
             (out.nodeid, out.generation, out.attr.ino),
             (id.raw(), 5, id.raw())
@@ -271,7 +262,7 @@ mod tests {
             id: NodeId::ROOT,
             attr: attr(),
         };
-        assert_eq!(EntryOut::new(&root, TTL, 5).generation, 0);
+        assert_eq!(EntryOut::new(&root, TTL, TTL, 5).generation, 0);
     }
 
     #[test]

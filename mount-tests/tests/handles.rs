@@ -294,7 +294,7 @@ fn forged_handles_lead_nowhere() {
         let handles: Vec<Handle> = paths.iter().map(handle).collect();
         let root = directory(mount.root());
         let mut dice = Dice::new(7);
-        for n in 0..10_000 {
+        for n in 0..4000 {
             if n % 1000 == 0 {
                 forget(mount.root());
             }
@@ -315,7 +315,7 @@ fn handles_are_found_beside_those_who_move_and_remove() {
         let (send, receive) = std::sync::mpsc::sync_channel::<Handle>(64);
         std::thread::scope(|scope| {
             let maker = scope.spawn(|| {
-                for n in 0..2000 {
+                for n in 0..1000 {
                     let (name, other) = (mount.path(n.to_string()), mount.path(format!("dir/{n}")));
                     fs::write(&name, "").unwrap();
                     send.send(handle(&name)).unwrap();

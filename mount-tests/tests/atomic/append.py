@@ -2,7 +2,7 @@
 import os
 import struct
 
-PROCESSES, RECORDS, HEAD = 4, 60, struct.Struct("<BII")
+PROCESSES, RECORDS, HEAD = 4, 40, struct.Struct("<BII")
 
 
 def size(process, record):

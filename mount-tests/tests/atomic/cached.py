@@ -9,7 +9,7 @@ reader = os.open("file", os.O_RDONLY)
 assert os.pwrite(writer, b"a" * SIZE, 0) == SIZE
 child = os.fork()
 if child == 0:
-    for turn in range(400):
+    for turn in range(200):
         assert os.pwrite(writer, b"ba"[turn % 2 : turn % 2 + 1] * SIZE, 0) == SIZE
     os._exit(0)
 while os.waitpid(child, os.WNOHANG)[0] == 0:

@@ -10,7 +10,7 @@ import sys
 
 SIZE, SHIFT = int(sys.argv[1]), int(sys.argv[2])
 FLAGS = os.O_RDWR | os.O_CREAT | (os.O_DIRECT if "direct" in sys.argv else 0)
-WRITERS, ROUNDS = 3, 40
+WRITERS, ROUNDS = 3, 20
 barrier = multiprocessing.get_context("fork").Barrier(WRITERS + 1)
 
 

@@ -15,7 +15,7 @@ assert os.pwritev(writer, [buffers[0]], 0) == SIZE
 reader = os.open("file", os.O_RDONLY | os.O_DIRECT)
 child = os.fork()
 if child == 0:
-    for turn in range(600):
+    for turn in range(300):
         assert os.pwritev(writer, [buffers[turn % 2]], 0) == SIZE
     os._exit(0)
 found = mmap.mmap(-1, SIZE)

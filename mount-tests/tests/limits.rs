@@ -8,7 +8,7 @@ use rustix::fs::{
     fallocate, link, mkdir, mknodat, openat, renameat_with, setxattr, statvfs, symlink,
 };
 use rustix::io::{Errno, Result, pwrite};
-use std::fs::{File, OpenOptions, metadata, read, remove_file, write};
+use std::fs::{File, OpenOptions, read, remove_file, write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 

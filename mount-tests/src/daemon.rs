@@ -1,6 +1,7 @@
 //! The real binary on a real mount.
 
 use crate::guard::{Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_until};
+use crate::report;
 use crate::transport::{self, Transport};
 use norefs::transport::Permissions;
 use serde_json::Value;
@@ -109,7 +110,7 @@ impl Daemon {
     }
 
     fn or_tmpfs(options: &str) -> Daemon {
-        if std::env::var_os("MOUNT_TESTS_ON").is_some_and(|on| on == "tmpfs") {
+        if report::on_tmpfs() {
             return Daemon::tmpfs();
         }
         let permissions = match permissions() {
@@ -158,6 +159,7 @@ impl Daemon {
         arguments: &[S],
         scratch: Scratch,
     ) -> Daemon {
+        report::particular();
         let root = scratch.dir("mount");
         let runtime = scratch.dir("run");
         for dir in [&root, &runtime] {
@@ -225,7 +227,10 @@ impl Daemon {
     pub fn pid(&self) -> rustix::process::Pid {
         match &self.server {
             Some(Server::Norefs(child)) => rustix::process::Pid::from_child(child),
-            _ => panic!("no daemon serves this mount"),
+            _ => {
+                report::particular();
+                panic!("no daemon serves this mount")
+            }
         }
     }
 
@@ -239,6 +244,7 @@ impl Daemon {
 
     /// The counters as `norefs stats --json` shows them.
     pub fn stats(&self) -> Stats {
+        report::particular();
         let ask = || {
             let mut command = norefs();
             command.args(["stats", "--json"]).arg(&self.root);

@@ -1,6 +1,7 @@
 //! A mount served by the test's own process, so that the test reaches the seams and the counters.
 
 use crate::guard::{Scratch, Watchdog};
+use crate::report;
 use crate::transport;
 use norefs::fs::{Config, Fs, Permissions};
 use norefs::transport::seam::Seams;
@@ -45,6 +46,7 @@ impl InProcess {
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing: load the fuse module, or start the container with --device /dev/fuse"
         );
+        report::particular();
         let scratch = Scratch::new();
         let root = scratch.dir("mount");
         let config = Config {

@@ -14,6 +14,9 @@
 //! serves to check the tests: whatever they say of a filesystem that is not particular to norefs
 //! must be true of tmpfs too.
 //!
+//! `cargo run --release -p mount-tests --bin suites` runs all that has to do with both on each and makes the table in
+//! `docs/SEMANTICS.md`.
+//!
 //! `DIFFERENTIAL_STEPS=1000000 cargo test -p mount-tests --test differential -- --nocapture` compares norefs with tmpfs
 //! for that many random steps instead of for some seconds.
 
@@ -26,8 +29,10 @@ mod handle;
 mod in_process;
 mod installed;
 mod load;
+pub mod offered;
 pub mod posix;
 pub mod programs;
+pub mod report;
 pub mod sample;
 pub mod suites;
 pub mod transport;

@@ -1,22 +1,26 @@
 //! Running the programs that people use.
 
-use std::io::ErrorKind;
+use crate::report;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The Debian package that brings each program the tests run.
 const PACKAGES: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("cmp", "diffutils"),
+    ("dbench", "dbench"),
     ("diff", "diffutils"),
     ("fallocate", "util-linux"),
     ("find", "findutils"),
+    ("fio", "fio"),
     ("flock", "util-linux"),
     ("fusermount3", "fuse3"),
     ("getfattr", "attr"),
     ("getfacl", "acl"),
     ("git", "git"),
     ("make", "make"),
+    ("postmark", "postmark"),
     ("python3", "python3"),
     ("rsync", "rsync"),
     ("script", "bsdutils"),
@@ -33,7 +37,7 @@ pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).exists());
     if !found {
-        eprintln!("not tested: {program} is missing");
+        report::skipped(&format!("{program} is missing"));
     }
     found
 }
@@ -52,20 +56,46 @@ pub fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// As [`run`], for a program that is told what to do on its standard input.
+#[track_caller]
+pub fn run_with_input(dir: &Path, program: &str, input: &str) -> String {
+    let mut command = command(dir, program, &[]);
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = started(program, pipes.spawn());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{program}: {}\n{said}",
+        output.status
+    );
+    said
+}
+
 /// Runs `program` in `dir`. It must be installed.
 #[track_caller]
 pub fn attempt(dir: &Path, program: &str, arguments: &[&str]) -> Output {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(dir)
-        .envs([
-            ("LC_ALL", "C"),
-            ("HOME", "/nonexistent"),
-            ("GIT_CONFIG_NOSYSTEM", "1"),
-        ])
-        .output();
-    match output {
-        Ok(output) => output,
+    started(program, command(dir, program, arguments).output())
+}
+
+fn command(dir: &Path, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(dir).envs([
+        ("LC_ALL", "C"),
+        ("HOME", "/nonexistent"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+    ]);
+    command
+}
+
+/// What became of starting `program`, or which package is missing.
+#[track_caller]
+fn started<T>(program: &str, outcome: std::io::Result<T>) -> T {
+    match outcome {
+        Ok(started) => started,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let package = PACKAGES.iter().find(|(name, _)| *name == program);
             let package = package.map_or("coreutils", |(_, package)| package);
@@ -113,8 +143,9 @@ mod tests {
     #[test]
     fn ci_installs_every_package() {
         let ci = include_str!("../../.ci/run");
-        let line = ci.lines().find(|line| line.starts_with("packages=("));
-        let installed: Vec<&str> = line.unwrap().split(&['(', ')', ' ']).collect();
+        let (_, list) = ci.split_once("packages=(").unwrap();
+        let (list, _) = list.split_once(')').unwrap();
+        let installed: Vec<&str> = list.split_whitespace().collect();
         for (program, package) in PACKAGES {
             assert!(installed.contains(package), "{package} brings {program}");
         }

@@ -5,19 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The path of the program of the crate `name`. Built below `place` when it is asked for the first time, which takes the
-/// registry and half a minute.
+/// registry and half a minute; optimized for optimized tests.
 ///
 /// `place` is the `CARGO_TARGET_TMPDIR` of the test.
 pub fn program(place: &str, name: &str, version: &str) -> PathBuf {
     let place = Path::new(place).join("suites");
-    let root = place.join(format!("{name}-{version}"));
+    let profile = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
+    let root = place.join(format!("{name}-{version}-{profile}"));
     let program = root.join("bin").join(name);
     create_dir_all(&place).unwrap();
     let lock = File::create(place.join("lock")).unwrap();
     lock.lock().unwrap();
     if !program.exists() {
         let install = Command::new(env!("CARGO"))
-            .args(["install", "--quiet", "--locked", "--debug", name])
+            .args(["install", "--quiet", "--locked", "--profile", profile, name])
             .args(["--version", &format!("={version}")])
             .args(["--root".as_ref(), root.as_os_str()])
             .args(["--target-dir".as_ref(), place.join("build").as_os_str()])

@@ -1,5 +1,6 @@
 //! Files of a source that the kernel reads by itself.
 
+use mount_tests::offered::passthrough as offered;
 use mount_tests::posix::{as_user, same_trees};
 use mount_tests::programs::attempt;
 use mount_tests::{
@@ -14,7 +15,6 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
 use vmap::Map;
 
 const OPTIONS: &str = "allow_other,ro,passthrough";
@@ -30,26 +30,6 @@ fn mount_with(source: &Path, options: &str) -> Daemon {
 /// Bytes of which no two pages are alike.
 fn bytes(length: u32) -> Vec<u8> {
     (0..length).map(|at| (at / 4093 + at) as u8).collect()
-}
-
-/// Whether this kernel passes files through, and for us.
-fn offered() -> bool {
-    static OFFERED: LazyLock<bool> = LazyLock::new(|| {
-        let scratch = Scratch::new();
-        let mut command = norefs();
-        command.args(["mount", "-o", OPTIONS]);
-        command.args([scratch.dir("source"), scratch.dir("mount")]);
-        let output = command.output().unwrap();
-        let said = text(&output.stderr);
-        let refused = said.contains("files cannot be passed through");
-        assert!(output.status.success() || refused, "{said}");
-        match refused {
-            true => eprintln!("not tested: {said}"),
-            false => unmount(scratch.join("mount"), UnmountFlags::DETACH).unwrap(),
-        }
-        !refused
-    });
-    *OFFERED
 }
 
 fn source() -> Scratch {

@@ -1,6 +1,6 @@
 //! The public suite pjdfstest: each of its tests that passes on tmpfs passes on norefs.
 
-use mount_tests::{Daemon, Scratch, Tmpfs, installed, suites, transport};
+use mount_tests::{Daemon, Scratch, Tmpfs, installed, report, suites, transport};
 use std::collections::BTreeMap;
 use std::fs::write;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,20 @@ fn parse(report: &str) -> Verdicts {
     verdicts
 }
 
+/// Tells how many tests passed, failed and were skipped.
+fn tell(on: &str, verdicts: &Verdicts) {
+    let outcomes = ["ok", "FAILED", "skipped"];
+    report::parts(
+        on,
+        outcomes.map(|outcome| {
+            let with = verdicts
+                .values()
+                .filter(|verdict| verdict.outcome == outcome);
+            with.count() as u64
+        }),
+    );
+}
+
 /// How many tests passed whose name contains `part`.
 fn passed(verdicts: &Verdicts, part: &str) -> usize {
     verdicts
@@ -111,6 +125,7 @@ fn passed(verdicts: &Verdicts, part: &str) -> usize {
 fn what_passes_on_tmpfs_passes() {
     let suite = Suite::new();
     let expected = suite.verdicts(&Tmpfs::new());
+    tell("tmpfs", &expected);
     let (all, read_only) = (passed(&expected, ""), passed(&expected, "erofs"));
     assert!(
         all >= 390 && read_only >= 13,
@@ -126,6 +141,7 @@ fn what_passes_on_tmpfs_passes() {
         let options = format!("allow_other,permissions={decider}");
         let mount = Daemon::on(transport, &["-o", &options]);
         let verdicts = suite.verdicts(mount.root());
+        tell(&transport.to_string(), &verdicts);
         let worse: Vec<_> = expected
             .iter()
             .filter(|(_, verdict)| verdict.outcome == "ok")

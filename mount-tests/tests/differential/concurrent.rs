@@ -2,8 +2,8 @@
 
 use crate::chance;
 use crate::world::{NAME, World};
-use mount_tests::Daemon;
 use mount_tests::posix::{forced, seen};
+use mount_tests::{Daemon, report};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use std::path::Path;
@@ -60,5 +60,6 @@ fn nothing_stays_stale_after_a_storm() {
         paths += check(&daemon.path(NAME));
     }
     drop(worlds);
+    report::operations(&report::target(), (CALLERS * ROUNDS * STEPS) as u64);
     assert!(paths > ROUNDS, "the storms leave nothing");
 }

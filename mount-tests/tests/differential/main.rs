@@ -20,7 +20,7 @@ mod world;
 use crate::call::{BEGINNING, Step, script};
 use crate::look::Seen;
 use crate::world::{Report, World};
-use mount_tests::{Daemon, Tmpfs};
+use mount_tests::{Daemon, Tmpfs, report};
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use rustix::mount::MountFlags;
 use std::cell::RefCell;
@@ -258,6 +258,7 @@ fn random_sequences() {
         total.successes, total.cut
     );
     eprintln!("{kinds} kinds of call and outcome: {:#?}", total.kinds);
+    report::operations(&report::target(), steps as u64);
     assert!(total.successes > steps / 5, "too few calls succeed");
     assert!(kinds > 150, "too few kinds of outcomes are met");
 }

@@ -1,0 +1,170 @@
+//! The suites.
+
+/// Some tests that make a row of the table.
+pub struct Suite {
+    /// The first cell of the row.
+    pub name: &'static str,
+    /// Files below `tests`.
+    pub files: &'static [&'static str],
+    /// Which of their tests; none for all that are not ignored.
+    pub tests: &'static [&'static str],
+    /// Which of their tests make the long form, if it has others.
+    pub long: &'static [&'static str],
+    /// What the environment says in the long form.
+    pub long_environment: &'static [(&'static str, &'static str)],
+    /// Where it can be run.
+    pub places: Places,
+    /// What its cells count.
+    pub counts: Counts,
+}
+
+/// Where a suite can be run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// On tmpfs and on each transport, one after the other.
+    Everywhere,
+    /// On each transport: it compares with tmpfs by itself, or needs a source.
+    Norefs,
+    /// On all at once: it mounts what it needs by itself.
+    AtOnce,
+}
+
+/// What the cells of a suite count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// Its tests.
+    Tests,
+    /// What its tests tell.
+    Told,
+}
+
+const EMPTY: Suite = Suite {
+    name: "",
+    files: &[],
+    tests: &[],
+    long: &[],
+    long_environment: &[],
+    places: Places::Everywhere,
+    counts: Counts::Told,
+};
+
+/// All of them, in the order of the table.
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "pjdfstest",
+        files: &["pjdfstest"],
+        tests: &["what_passes_on_tmpfs_passes"],
+        places: Places::AtOnce,
+        ..EMPTY
+    },
+    Suite {
+        name: "calls, family by family",
+        files: &[
+            "create",
+            "data",
+            "lookup",
+            "overlay",
+            "permissions",
+            "privileges",
+            "readdir",
+            "rename",
+            "setattr",
+            "special",
+            "statx",
+            "stress",
+            "symlink",
+            "tmpfile",
+            "tools",
+            "unlink",
+            "xattr",
+        ],
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+    Suite {
+        name: "random calls beside tmpfs",
+        files: &["differential"],
+        tests: &["random_sequences"],
+        long_environment: &[("DIFFERENTIAL_STEPS", "1000000")],
+        places: Places::Norefs,
+        ..EMPTY
+    },
+    Suite {
+        name: "random calls of several at once",
+        files: &["differential"],
+        tests: &["concurrent::nothing_stays_stale_after_a_storm"],
+        ..EMPTY
+    },
+    Suite {
+        name: "fsx, files in memory",
+        files: &["fsx"],
+        tests: &["a_file_in_memory"],
+        long: &["a_file_in_memory_for_long"],
+        ..EMPTY
+    },
+    Suite {
+        name: "fsx, files of a source",
+        files: &["fsx"],
+        tests: &["a_file_of_a_source"],
+        long: &["a_file_of_a_source_for_long"],
+        places: Places::Norefs,
+        ..EMPTY
+    },
+    Suite {
+        name: "known content, in memory",
+        files: &["known_content"],
+        tests: &["made_on_the_mount"],
+        long: &["made_on_the_mount_for_long"],
+        ..EMPTY
+    },
+    Suite {
+        name: "known content, of a source",
+        files: &["known_content"],
+        tests: &["of_the_source"],
+        long: &["of_the_source_for_long"],
+        places: Places::Norefs,
+        ..EMPTY
+    },
+    Suite {
+        name: "known content, passed through",
+        files: &["known_content"],
+        tests: &["passed_through"],
+        long: &["passed_through_for_long"],
+        places: Places::Norefs,
+        ..EMPTY
+    },
+    Suite {
+        name: "stress-ng",
+        files: &["stressors"],
+        tests: &["names_under_stress", "contents_under_stress"],
+        long: &["each_stressor_by_itself"],
+        ..EMPTY
+    },
+    Suite {
+        name: "fio with verification",
+        files: &["loads"],
+        tests: &["fio_reads_what_it_wrote"],
+        long: &["fio_reads_what_it_wrote_for_long"],
+        ..EMPTY
+    },
+    Suite {
+        name: "dbench",
+        files: &["loads"],
+        tests: &["dbench_goes_through"],
+        long: &["dbench_goes_through_for_long"],
+        ..EMPTY
+    },
+    Suite {
+        name: "postmark",
+        files: &["loads"],
+        tests: &["postmark_counts_what_it_counts_on_tmpfs"],
+        long: &["postmark_counts_what_it_counts_on_tmpfs_for_long"],
+        ..EMPTY
+    },
+    Suite {
+        name: "programs people run",
+        files: &["workloads"],
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+];

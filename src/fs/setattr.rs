@@ -124,6 +124,15 @@ fn apply(
         attr.ctime = change.ctime.unwrap_or(now);
         Ok(())
     })?;
+    if change.perm.is_some()
+        && attr.acl
+        && xattrs.is_none()
+        && let Some(node) = inode.ext().made()
+        && let Some(xattrs) = node.xattrs.write().as_mut()
+    {
+        // The first list was set meanwhile.
+        xattrs.acls_mut().set_mode(inode.attr().perm);
+    }
     Ok(attr)
 }
 

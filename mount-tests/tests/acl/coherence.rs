@@ -101,8 +101,12 @@ fn a_change_overtaking_a_getattr_leaves_the_new_mode() {
     for change in changes {
         let (cached, actual) = race(change, true);
         assert_eq!(cached, actual);
-        let (cached, actual) = race(change, false);
-        assert_ne!(cached, actual, "this race is not forced any more");
+        // On a busy machine the kernel may ask once more by itself.
+        let stale = || {
+            let (cached, actual) = race(change, false);
+            cached != actual
+        };
+        assert!((0..5).any(|_| stale()), "this race is not forced any more");
     }
 }
 

@@ -122,7 +122,7 @@ fn compare(seed: u64, steps: u32) {
         let [on_tmpfs, on_norefs] = [0, 1].map(|side| step(&mut dice[side], &roots[side]));
         succeeded += u32::from(on_tmpfs.1.is_ok());
         told.push(on_tmpfs.clone());
-        let latest = || &told[told.len().saturating_sub(12)..];
+        let latest = || &told[told.len().saturating_sub(BETWEEN_LOOKS as usize)..];
         assert_eq!(
             on_norefs,
             on_tmpfs,

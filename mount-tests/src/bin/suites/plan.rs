@@ -58,6 +58,13 @@ pub const SUITES: &[Suite] = &[
         ..EMPTY
     },
     Suite {
+        name: "pjdfstest, `permissions=daemon`",
+        files: &["pjdfstest"],
+        tests: &["what_passes_on_tmpfs_passes_where_norefs_decides"],
+        places: Places::AtOnce,
+        ..EMPTY
+    },
+    Suite {
         name: "calls, family by family",
         files: &[
             "create",

@@ -146,3 +146,35 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
     }
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(said: [Option<&str>; 3]) -> Vec<String> {
+        let outcome = |said: &str| Outcome::of_libtest("file", said);
+        let results = Results {
+            name: "suite",
+            counts: Counts::Tests,
+            columns: said.map(|said| said.map(outcome)),
+        };
+        results.worse_than_tmpfs()
+    }
+
+    #[test]
+    fn only_what_passes_on_tmpfs_must_pass() {
+        let (good, bad) = ("test a ... ok\n", "test a ... FAILED\n");
+        let none: [&str; 0] = [];
+        assert_eq!(results([Some(good), Some(good), Some(good)]), none);
+        assert_eq!(results([Some(bad), Some(bad), Some(good)]), none);
+        let worse = ["file::a on the device"];
+        assert_eq!(results([Some(good), Some(good), Some(bad)]), worse);
+        assert_eq!(results([None, None, Some(bad)]), worse);
+    }
+
+    #[test]
+    fn a_suite_that_does_not_run_is_told_of() {
+        let said = results([Some("test a ... ok\n"), Some(""), None]);
+        assert_eq!(said, ["suite did not run on the ring"]);
+    }
+}

@@ -185,7 +185,7 @@ impl Fs {
 
     /// Whether the value of an extended attribute may be read; EACCES.
     pub(super) fn may_read_xattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<()> {
-        match is_users(name) {
+        match goes_by_mode(name) {
             true => self.may(caller, id, Mask::READ),
             false => Ok(()),
         }
@@ -193,12 +193,12 @@ impl Fs {
 
     /// Whether an extended attribute may be set or removed: EPERM for a sticky directory of another, EACCES.
     pub(super) fn may_change_xattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<()> {
-        if !self.decides() || !is_users(name) {
+        if !self.decides() || !goes_by_mode(name) {
             return Ok(());
         }
         let attr = self.tree.stat_node(id)?;
         let sticky = attr.kind == Kind::Directory && attr.perm & STICKY != 0;
-        if sticky && !owns(caller, &attr) {
+        if sticky && name.starts_with(b"user.") && !owns(caller, &attr) {
             return Err(Errno::PERM);
         }
         self.may(caller, id, Mask::WRITE)
@@ -232,9 +232,10 @@ fn takes_owner(change: &SetAttr) -> bool {
     owner || (times && !is_touch(change))
 }
 
-/// Whether the mode of a file decides about an extended attribute.
-fn is_users(name: &[u8]) -> bool {
-    name.starts_with(b"user.")
+/// Whether the mode of a file decides about an extended attribute, even about one there cannot be.
+fn goes_by_mode(name: &[u8]) -> bool {
+    let others = [&b"security."[..], b"system.", b"trusted."];
+    !others.iter().any(|namespace| name.starts_with(namespace))
 }
 
 /// Whether strangers' files are not to be linked. They are not if this cannot be told.

@@ -191,8 +191,8 @@ impl Fs {
             return self.set_acl(caller, id, which, value, kill_sgid);
         }
         let max = self.writable()?.max_bytes;
-        check_namespace(name)?;
         self.may_change_xattr(caller, id, name)?;
+        check_namespace(name)?;
         if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
             return Err(Errno::INVAL);
         }
@@ -227,8 +227,8 @@ impl Fs {
         if let Some(which) = self.acl_of_name(name) {
             return self.get_acl(id, which);
         }
-        check_namespace(name)?;
         self.may_read_xattr(caller, id, name)?;
+        check_namespace(name)?;
         if name == LABEL && !self.labelled.load(Relaxed) {
             return Err(Errno::OPNOTSUPP);
         }
@@ -272,8 +272,8 @@ impl Fs {
             return self.remove_acl(caller, id, which);
         }
         self.writable()?;
-        check_namespace(name)?;
         self.may_change_xattr(caller, id, name)?;
+        check_namespace(name)?;
         let inode = self.get(id)?;
         let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);

@@ -377,6 +377,10 @@ fn attributes_of_users_are_guarded_by_the_mode() {
     assert_eq!(set(&USER, id, b"user.a"), None);
     assert_eq!(fs.getxattr(&OTHER, id, b"user.a").unwrap(), b"v");
     assert_eq!(fs.getxattr(&SAME_GROUP, id, b"user.a").err(), NO);
+    for name in [&b"user."[..], b"user.a\0b", b"other.a"] {
+        assert_eq!(set(&OTHER, id, name), NO, "before the name is looked at");
+        assert_eq!(fs.getxattr(&SAME_GROUP, id, name).err(), NO);
+    }
     assert_eq!(
         set(&OTHER, id, b"security.a"),
         None,

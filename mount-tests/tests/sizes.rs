@@ -260,7 +260,23 @@ fn resident(mount: &Daemon) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// The process keeps what the allocator keeps, but it keeps no more for being used again.
+#[test]
+fn memory_of_what_was_removed_goes_back_to_the_system() {
+    let mount = Daemon::with(&["-o", "allow_other"]);
+    let before = resident(&mount);
+    let piece = vec![1; 1 << 20];
+    for n in 0..192 {
+        std::fs::write(mount.path(n.to_string()), &piece).unwrap();
+    }
+    assert!(resident(&mount) - before >= 192 << 20);
+    for n in 0..192 {
+        std::fs::remove_file(mount.path(n.to_string())).unwrap();
+    }
+    let left = || resident(&mount).saturating_sub(before);
+    assert!(wait_until(|| left() < 64 << 20), "{} MiB", left() >> 20);
+}
+
+/// The process may keep some of it, but it keeps no more for being used again.
 #[test]
 fn memory_of_what_is_cut_punched_or_removed_is_used_again() {
     const SIZE: u64 = 64 << 20;

@@ -14,7 +14,7 @@
 
 mod memory;
 
-use super::limits::Ledger;
+use super::ledger::Ledger;
 use crate::tree::{Errno, Result};
 pub(super) use memory::Memory;
 use std::os::fd::OwnedFd;

@@ -2,16 +2,11 @@
 //!
 //! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
 //! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
-//! [`Charge`]; dropping it gives everything back, so freeing an inode needs no bookkeeping.
-//!
-//! What grows, content, attributes and inodes, stops growing while the system still has [`HEADROOM`]. So the small
-//! allocations that no call can refuse find memory, and a shortage is ENOSPC and not the end of the process.
+//! [`Charge`](super::ledger::Charge); dropping it gives everything back, so freeing an inode needs no bookkeeping.
 
 use super::{Fs, Node};
 use crate::tree::{Errno, InodeRef, NAME_MAX, Result};
-use memmap2::MmapMut;
 use parking_lot::MutexGuard;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -98,107 +93,8 @@ impl Removals {
     }
 }
 
-/// Memory that has to be there before anything grows by another [`STRIDE`], bytes. All allocations that come with that growth
-/// or with requests under way fit into it many times.
-const HEADROOM: usize = 16 << 20;
-const STRIDE: u64 = 1 << 20;
-/// What an inode or a further name is reckoned with in a stride, more than it takes.
+/// What an inode or a further name is reckoned with when memory is asked for, more than it takes.
 const INODE_BYTES: u64 = 1024;
-
-/// Bytes in use by one filesystem.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
-    used: AtomicU64,
-    /// Growth since the headroom was last found to be there.
-    stride: AtomicU64,
-}
-
-impl Ledger {
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Relaxed)
-    }
-
-    /// Whether the system has the memory for growing by `bytes`. The headroom is asked for and given back untouched.
-    fn may_grow(&self, bytes: u64) -> bool {
-        let bytes = bytes.min(STRIDE);
-        if self.stride.fetch_add(bytes, Relaxed).saturating_add(bytes) < STRIDE {
-            return true;
-        }
-        // Asked for first as a map: a large piece that the allocator gets and gives back makes it keep more.
-        let there = MmapMut::map_anon(HEADROOM).is_ok()
-            || Vec::<u8>::new().try_reserve_exact(HEADROOM).is_ok();
-        if there {
-            self.stride.store(0, Relaxed);
-        }
-        there
-    }
-}
-
-/// The bytes one owner holds; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Charge {
-    ledger: Arc<Ledger>,
-    bytes: u64,
-}
-
-impl Charge {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Charge {
-        Charge {
-            ledger: Arc::clone(ledger),
-            bytes: 0,
-        }
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
-    }
-
-    /// Takes `bytes`, or nothing and ENOSPC if they do not fit below `max` or memory is short.
-    pub(super) fn take(&mut self, bytes: u64, max: u64) -> Result<()> {
-        if !self.ledger.may_grow(bytes) {
-            return Err(Errno::NOSPC);
-        }
-        self.ledger
-            .used
-            .fetch_update(Relaxed, Relaxed, |used| {
-                used.checked_add(bytes).filter(|&sum| sum <= max)
-            })
-            .map_err(|_| Errno::NOSPC)?;
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    /// Takes as many of `bytes` as fit below `max` and says how many; none if memory is short.
-    pub(super) fn take_up_to(&mut self, bytes: u64, max: u64) -> u64 {
-        if !self.ledger.may_grow(bytes) {
-            return 0;
-        }
-        let grant = |used: u64| bytes.min(max.saturating_sub(used));
-        let before = self
-            .ledger
-            .used
-            .fetch_update(Relaxed, Relaxed, |used| Some(used + grant(used)));
-        let granted = grant(before.unwrap_or(max));
-        self.bytes += granted;
-        granted
-    }
-
-    pub(super) fn give(&mut self, bytes: u64) {
-        debug_assert!(bytes <= self.bytes);
-        self.bytes -= bytes;
-        self.ledger.used.fetch_sub(bytes, Relaxed);
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.give(self.bytes);
-    }
-}
 
 impl Fs {
     /// Whether room may be about to come for who first asked at `asked`: a name was removed a moment ago, and the
@@ -302,34 +198,6 @@ fn total_and_free(max: u64, used: u64) -> (u64, u64) {
 mod tests {
     use super::*;
     use crate::fs::testing::{self, Bed, USER};
-
-    #[test]
-    fn a_charge_is_given_back_when_dropped() {
-        let ledger = Arc::new(Ledger::default());
-        let mut one = Charge::new(&ledger);
-        let mut two = Charge::new(&ledger);
-        one.take(60, 100).unwrap();
-        assert_eq!(two.take(41, 100), Err(Errno::NOSPC));
-        assert_eq!(two.take_up_to(41, 100), 40);
-        assert_eq!(two.take_up_to(1, 100), 0);
-        assert_eq!(ledger.used(), 100);
-        one.give(10);
-        assert_eq!(ledger.used(), 90);
-        drop(one);
-        assert_eq!(ledger.used(), 40);
-        drop(two);
-        assert_eq!(ledger.used(), 0);
-    }
-
-    #[test]
-    fn a_limit_lowered_below_what_is_used_grants_nothing() {
-        let ledger = Arc::new(Ledger::default());
-        let mut charge = Charge::new(&ledger);
-        charge.take(100, 100).unwrap();
-        assert_eq!(charge.take_up_to(1, 50), 0);
-        assert_eq!(charge.take(u64::MAX, u64::MAX), Err(Errno::NOSPC));
-        assert_eq!(charge.bytes(), 100);
-    }
 
     #[test]
     fn statfs_counts_bytes_and_inodes() {

@@ -43,6 +43,7 @@ mod copy;
 mod create;
 mod data;
 mod io;
+mod ledger;
 mod limits;
 mod load;
 mod lookup;
@@ -68,7 +69,8 @@ pub use xattr::Xattr;
 
 use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Result, Tree};
 use arc_swap::ArcSwap;
-use limits::{Ledger, Removals};
+use ledger::Ledger;
+use limits::Removals;
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};

@@ -1,7 +1,7 @@
 //! What the filesystem hangs on a tree's inode.
 
 use super::data::{Backing, Content};
-use super::limits::Ledger;
+use super::ledger::Ledger;
 use super::xattr::Xattrs;
 use crate::tree::Result;
 use parking_lot::RwLock;

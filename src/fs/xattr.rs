@@ -6,7 +6,7 @@
 //! (`xattr_permission`, `cap_inode_setxattr`); listing hides `trusted.` from others here.
 
 use super::acl::{Acl, Acls, Which};
-use super::limits::{Charge, Ledger};
+use super::ledger::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Errno, InodeRef, NodeId, Result, Time};
 use std::sync::Arc;

@@ -13,6 +13,7 @@
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
 //! | [`Stationed`] | a value set once, read under the epoch or by its owner |
+//! | [`give_back_memory`] | no primitive, but a call that is `unsafe` like theirs |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
 
 #![cfg_attr(
@@ -22,6 +23,8 @@
 
 #[cfg(not(loom))]
 mod counters;
+#[cfg(not(loom))]
+mod heap;
 mod lifetime;
 mod primitive;
 mod refword;
@@ -36,6 +39,8 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use counters::Counters;
+#[cfg(not(loom))]
+pub use heap::give_back_memory;
 pub use lifetime::{Lifetime, Verdict};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};

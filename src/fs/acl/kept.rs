@@ -4,7 +4,7 @@
 //! more than the mode is not kept.
 
 use super::Acl;
-use crate::fs::limits::Ledger;
+use crate::fs::ledger::Ledger;
 use crate::fs::privilege::{is_member, supplementary_groups};
 use crate::fs::xattr::{OVERHEAD, Xattrs};
 use crate::fs::{Caller, Committed, Fs, Node};

@@ -1,6 +1,6 @@
 //! Bytes held in memory: chunks with holes between them.
 
-use crate::fs::limits::{Charge, Ledger};
+use crate::fs::ledger::{Charge, Ledger};
 use crate::tree::{Errno, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,0 +1,12 @@
+//! The allocator of the C library keeps what was freed in pieces of less than 128 KiB, for whoever wants memory next. A
+//! filesystem of which much was removed has to say that nobody does.
+
+/// Gives free memory of the whole process back to the system, if the allocator can do that. Takes time in proportion to the free
+/// pieces there are.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: any thread may call it at any time (malloc_trim(3), MT-Safe), and no memory in use is touched.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

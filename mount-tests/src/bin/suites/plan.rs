@@ -10,7 +10,9 @@ pub struct Suite {
     pub tests: &'static [&'static str],
     /// Which of their tests make the long form, if it has others.
     pub long: &'static [&'static str],
-    /// What the environment says in the long form.
+    /// What the environment says.
+    pub environment: &'static [(&'static str, &'static str)],
+    /// What it says besides in the long form.
     pub long_environment: &'static [(&'static str, &'static str)],
     /// Where it can be run.
     pub places: Places,
@@ -43,10 +45,32 @@ const EMPTY: Suite = Suite {
     files: &[],
     tests: &[],
     long: &[],
+    environment: &[],
     long_environment: &[],
     places: Places::Everywhere,
     counts: Counts::Told,
 };
+
+/// Files of tests about families of calls.
+const CALLS: &[&str] = &[
+    "create",
+    "data",
+    "lookup",
+    "overlay",
+    "permissions",
+    "privileges",
+    "readdir",
+    "rename",
+    "setattr",
+    "special",
+    "statx",
+    "stress",
+    "symlink",
+    "tmpfile",
+    "tools",
+    "unlink",
+    "xattr",
+];
 
 /// All of them, in the order of the table.
 pub const SUITES: &[Suite] = &[
@@ -66,25 +90,15 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "calls, family by family",
-        files: &[
-            "create",
-            "data",
-            "lookup",
-            "overlay",
-            "permissions",
-            "privileges",
-            "readdir",
-            "rename",
-            "setattr",
-            "special",
-            "statx",
-            "stress",
-            "symlink",
-            "tmpfile",
-            "tools",
-            "unlink",
-            "xattr",
-        ],
+        files: CALLS,
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+    Suite {
+        name: "calls, `permissions=daemon`",
+        files: CALLS,
+        environment: &[("MOUNT_TESTS_PERMISSIONS", "daemon")],
+        places: Places::Norefs,
         counts: Counts::Tests,
         ..EMPTY
     },

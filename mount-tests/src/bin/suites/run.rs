@@ -129,9 +129,14 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    for variable in ["MOUNT_TESTS_ON", "MOUNT_TESTS_TRANSPORT"] {
+    for variable in [
+        "MOUNT_TESTS_ON",
+        "MOUNT_TESTS_TRANSPORT",
+        "MOUNT_TESTS_PERMISSIONS",
+    ] {
         command.env_remove(variable);
     }
+    command.envs(suite.environment.iter().copied());
     // libtest names the threads of its tests only if there are several.
     command.args(["--test", file, "--", "--format=pretty", "--test-threads=2"]);
     let tests = match long && !suite.long.is_empty() {

@@ -103,6 +103,13 @@ pub const SUITES: &[Suite] = &[
         ..EMPTY
     },
     Suite {
+        name: "access control lists",
+        files: &["acl"],
+        places: Places::Norefs,
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+    Suite {
         name: "random calls beside tmpfs",
         files: &["differential"],
         tests: &["random_sequences"],

@@ -143,8 +143,11 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
         true => suite.long,
         false => suite.tests,
     };
+    if long || !tests.is_empty() {
+        command.arg("--include-ignored");
+    }
     if !tests.is_empty() {
-        command.args(["--include-ignored", "--exact"]).args(tests);
+        command.arg("--exact").args(tests);
     }
     if long {
         command.envs(suite.long_environment.iter().copied());

@@ -110,6 +110,29 @@ pub const SUITES: &[Suite] = &[
         ..EMPTY
     },
     Suite {
+        name: "limits and remounts",
+        files: &["limits", "mount8", "shortage", "size_options"],
+        places: Places::Norefs,
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+    Suite {
+        name: "sizes, depths, handles and concurrence",
+        files: &[
+            "atomic",
+            "corners",
+            "deep",
+            "handles",
+            "huge_source",
+            "large",
+            "sizes",
+            "user_namespaces",
+        ],
+        places: Places::Norefs,
+        counts: Counts::Tests,
+        ..EMPTY
+    },
+    Suite {
         name: "random calls beside tmpfs",
         files: &["differential"],
         tests: &["random_sequences"],

@@ -50,20 +50,8 @@ fn dbench(seconds: u32) {
         let said = run(mount.outside(), "dbench", &arguments);
         let good = !said.contains("ERROR") && said.contains("Throughput");
         assert!(good, "{said}");
-        report::operations(&report::target(), operations_of_dbench(&said));
+        report::parts(&report::target(), [1, 0, 0]);
     }
-}
-
-/// Adds up the table of calls: a name, how often, and two times.
-fn operations_of_dbench(said: &str) -> u64 {
-    let table = said.lines().skip_while(|line| !line.contains("AvgLat"));
-    let counts = table.filter_map(
-        |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [_, count, _, _] => count.parse::<u64>().ok(),
-            _ => None,
-        },
-    );
-    counts.sum()
 }
 
 /// Makes, reads, extends and removes files as a mail server does. Without its times, its report must be that of tmpfs.

@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// How long a test may keep its mount. Far above what any needs.
-const PATIENCE: Duration = Duration::from_secs(200);
+/// How long a test may keep its mount: far above what any needs, but for those that take long, which
+/// `MOUNT_TESTS_PATIENCE` gives as many seconds as they need.
+fn patience() -> Duration {
+    let seconds = std::env::var("MOUNT_TESTS_PATIENCE");
+    Duration::from_secs(seconds.map_or(200, |n| n.parse().expect("a number of seconds")))
+}
 
 /// A temporary directory that every user may enter.
 pub struct Scratch(tempfile::TempDir);
@@ -157,10 +161,10 @@ impl Watchdog {
 }
 
 fn watch(gone: &Receiver<()>, mountpoint: &Path, test: &str) {
-    if gone.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+    if gone.recv_timeout(patience()) == Err(RecvTimeoutError::Timeout) {
         eprintln!("{test} hangs: its mount is taken away");
         force_unmount(mountpoint);
-        if gone.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if gone.recv_timeout(patience()) == Err(RecvTimeoutError::Timeout) {
             eprintln!("{test} still hangs");
             std::process::abort();
         }

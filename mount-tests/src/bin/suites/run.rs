@@ -150,6 +150,7 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
         command.arg("--exact").args(tests);
     }
     if long {
+        command.env("MOUNT_TESTS_PATIENCE", "3600");
         command.envs(suite.long_environment.iter().copied());
     }
     command

@@ -16,6 +16,8 @@ const LEFT: u64 = 64 << 20;
 fn run_out(comes_back: bool, grow: impl Fn(&Path, u64) -> Result<()>) {
     for transport in transport::each() {
         let mut mount = Daemon::on(transport, &["-o", "size=0,nr_inodes=0"]);
+        // Once it can be asked, all that serves has begun.
+        mount.stats();
         let status = std::fs::read_to_string(format!("/proc/{}/statm", mount.pid())).unwrap();
         let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
         let limit = Some(pages * 4096 + LEFT);

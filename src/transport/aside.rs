@@ -1,12 +1,16 @@
 //! Threads for requests that have to wait.
 
 use crate::transport::cpus::stay_on;
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More than this many do not wait at once in threads of their own.
 const MOST: usize = 64;
+
+/// Far more than the stacks of a thread take, bytes.
+const THREAD_BYTES: usize = 16 << 20;
 
 /// Starts a thread for each piece of work that would keep a serving thread waiting. Such work takes
 /// much longer than a thread takes to start, and there is seldom any.
@@ -39,7 +43,7 @@ impl Aside {
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.busy.clone());
-        if others >= MOST {
+        if others >= MOST || !is_room_for_thread() {
             return work();
         }
         // A thread that cannot be started must not take the work with it.
@@ -58,6 +62,12 @@ impl Aside {
             work.into_iter().for_each(|work| work());
         }
     }
+}
+
+/// Whether there is memory for a thread to begin with. One that finds none for its second stack, which it makes by itself, ends the
+/// process.
+fn is_room_for_thread() -> bool {
+    MmapMut::map_anon(THREAD_BYTES).is_ok()
 }
 
 #[cfg(test)]

@@ -125,12 +125,12 @@ fn a_change_overtaking_a_getattr_leaves_the_new_attributes() {
 #[test]
 fn without_notifications_the_old_attributes_would_stay() {
     for case in CASES {
-        let (cached, actual) = race(case, false);
-        assert_ne!(
-            cached, actual,
-            "{}: this race is not forced any more",
-            case.name
-        );
+        // On a busy machine the kernel may drop the old attributes for another reason.
+        let stays = (0..10).any(|_| {
+            let (cached, actual) = race(case, false);
+            cached != actual
+        });
+        assert!(stays, "{}: this race is not forced any more", case.name);
     }
 }
 

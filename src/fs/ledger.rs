@@ -7,17 +7,17 @@ use crate::sync::give_back_memory;
 use crate::tree::{Errno, Result};
 use memmap2::MmapMut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Memory that has to be there before anything grows by another [`STRIDE`], bytes. All allocations that come with that growth
 /// or with requests under way fit into it many times.
 const HEADROOM: usize = 16 << 20;
 const STRIDE: u64 = 1 << 20;
+/// What comes beside each growth at worst: an allocator that has nothing left maps a page for each small piece.
+const BESIDE: u64 = 8 << 10;
 
 /// Less than this is kept for the next who writes, bytes.
 const MUCH: u64 = 32 << 20;
-const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Bytes in use by one filesystem.
 #[derive(Debug, Default)]
@@ -27,8 +27,6 @@ pub(super) struct Ledger {
     stride: AtomicU64,
     /// Shrinking since memory was last given back to the system.
     freed: AtomicU64,
-    /// A thread is about to give it back.
-    giving_back: AtomicBool,
 }
 
 impl Ledger {
@@ -36,37 +34,25 @@ impl Ledger {
         self.used.load(Relaxed)
     }
 
-    /// Notes that `bytes` are free. Once they are much, beside what is still in use, the system gets them back a moment later, when
-    /// others have been added to them: the allocator keeps them otherwise.
-    fn free(self: &Arc<Ledger>, bytes: u64) {
+    /// Notes that `bytes` are free. Once they are much, beside what is still in use, the system gets them back: the
+    /// allocator keeps them otherwise.
+    fn free(&self, bytes: u64) {
         let used = self.used.fetch_sub(bytes, Relaxed) - bytes;
         let freed = self.freed.fetch_add(bytes, Relaxed) + bytes;
-        if freed < MUCH.max(used / 4) || self.giving_back.swap(true, Relaxed) {
-            return;
-        }
-        self.freed.store(0, Relaxed);
-        let ledger = self.clone();
-        let later = move || {
-            std::thread::sleep(A_MOMENT);
+        // Of several who come here at once one is first.
+        if freed >= MUCH.max(used / 4) && self.freed.swap(0, Relaxed) >= MUCH {
             give_back_memory();
-            ledger.giving_back.store(false, Relaxed);
-        };
-        let thread = std::thread::Builder::new().name("norefs-memory".to_owned());
-        if thread.spawn(later).is_err() {
-            // There will be another occasion.
-            self.giving_back.store(false, Relaxed);
         }
     }
 
     /// Whether the system has the memory for growing by `bytes`. The headroom is asked for and given back untouched.
     pub(super) fn may_grow(&self, bytes: u64) -> bool {
-        let bytes = bytes.min(STRIDE);
+        let bytes = bytes.saturating_add(BESIDE).min(STRIDE);
         if self.stride.fetch_add(bytes, Relaxed).saturating_add(bytes) < STRIDE {
             return true;
         }
-        // Asked for first as a map: a large piece that the allocator gets and gives back makes it keep more.
-        let there = MmapMut::map_anon(HEADROOM).is_ok()
-            || Vec::<u8>::new().try_reserve_exact(HEADROOM).is_ok();
+        // As a map, which anybody could have had: what the allocator keeps for this thread it may not have for others.
+        let there = MmapMut::map_anon(HEADROOM).is_ok();
         if there {
             self.stride.store(0, Relaxed);
         }

@@ -163,6 +163,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
         if let Chunks::Many(chunks) = &mut self.chunks {
             let gone = chunks.split_off(&size.div_ceil(CHUNK as u64));
             let freed: usize = gone.values().map(Vec::capacity).sum();
+            drop(gone);
             self.charge.give(freed as u64);
         }
         self.punch(size..(size / CHUNK as u64 + 1).saturating_mul(CHUNK as u64));

@@ -7,6 +7,7 @@ use norefs::transport::Permissions;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -291,13 +292,20 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    /// A panic that is under way goes on, whatever else fails here: a second one would abort the process, and the output
+    /// that was captured would be lost.
     fn drop(&mut self) {
-        let stopped = self.stop();
-        if std::thread::panicking() {
-            eprintln!("log of the daemon:\n{}", self.log());
-        } else if let Err(why) = stopped {
-            panic!("{why}\nlog of the daemon:\n{}", self.log());
+        if !std::thread::panicking() {
+            if let Err(why) = self.stop() {
+                panic!("{why}\nlog of the daemon:\n{}", self.log());
+            }
+            return;
         }
+        // Printing panics if nobody reads any more.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let stopped = self.stop();
+            eprintln!("log of the daemon, {stopped:?}:\n{}", self.log());
+        }));
     }
 }
 

@@ -1,16 +1,19 @@
-//! Calls on the content of open files and directories.
+//! Calls on the content of open files.
 
 use crate::call::{Call, Whence};
 use crate::perform::{Answer, Files, nothing, number};
-use rustix::fs::{self, FallocateFlags, FileType, RawDir, SeekFrom};
-use rustix::io::{Errno, Result};
+use ahash::RandomState;
+use rustix::fs::{self, FallocateFlags, FileType, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags, Result};
 use std::fs::File;
-use std::mem::MaybeUninit;
+use std::io::IoSlice;
 use std::ops::Range;
+use vmap::{Advise, Flush, Map, MapMut};
 
 impl Files {
     /// Makes a call on what is in a slot.
-    pub fn content(&self, call: &Call) -> Answer {
+    #[rustfmt::skip]
+    pub fn content(&mut self, call: &Call) -> Answer {
         match *call {
             Call::Read { slot, len } => {
                 let mut bytes = vec![0; len];
@@ -22,75 +25,86 @@ impl Files {
                 let length = rustix::io::pread(self.slot(slot)?, &mut bytes, offset)?;
                 Ok(digest(&bytes[..length]))
             }
-            Call::Write { slot, len, byte } => {
-                number(rustix::io::write(self.slot(slot)?, &vec![byte; len]))
+            Call::Write { slot, len, byte } => number(rustix::io::write(self.slot(slot)?, &vec![byte; len])),
+            Call::WriteAt { slot, offset, len, byte, flags } => {
+                let (file, bytes) = (self.slot(slot)?, vec![byte; len]);
+                let flags = ReadWriteFlags::from_bits_retain(flags);
+                number(rustix::io::pwritev2(file, &[IoSlice::new(&bytes)], offset, flags))
             }
-            Call::WriteAt {
-                slot,
-                offset,
-                len,
-                byte,
-            } => number(rustix::io::pwrite(
-                self.slot(slot)?,
-                &vec![byte; len],
-                offset,
-            )),
-            Call::Map {
-                slot,
-                offset,
-                len,
-                byte,
-            } => map(self.slot(slot)?, offset, len, byte),
+            Call::Map { slot, offset, len, byte, keep } => self.map(slot, offset..offset + len, byte, keep),
+            Call::ReadMap { slot, offset, len } => {
+                let file = self.slot(slot)?;
+                can_be_mapped(file)?;
+                let mapped: Map = Map::with_options().len(offset + len).map(file).map_err(errno)?;
+                Ok(digest(&mapped[offset..]))
+            }
             Call::Truncate { slot, size } => nothing(fs::ftruncate(self.slot(slot)?, size)),
-            Call::Allocate {
-                slot,
-                mode,
-                offset,
-                len,
-            } => {
+            Call::Allocate { slot, mode, offset, len } => {
                 let mode = FallocateFlags::from_bits_retain(mode);
                 nothing(fs::fallocate(self.slot(slot)?, mode, offset, len))
             }
             Call::Seek { slot, to, whence } => seek(self.slot(slot)?, to, whence),
-            Call::Copy {
-                from,
-                from_offset,
-                to,
-                to_offset,
-                len,
-            } => {
+            Call::Copy { from, from_offset, to, to_offset, len } => {
                 let (mut from_offset, mut to_offset) = (from_offset, to_offset);
                 let (from, to) = (self.slot(from)?, self.slot(to)?);
                 let (source, target) = (Some(&mut from_offset), Some(&mut to_offset));
                 number(fs::copy_file_range(from, source, to, target, len))
             }
-            Call::Sync { slot } => nothing(fs::fsync(self.slot(slot)?)),
-            Call::List { slot, again_from } => list(self.slot(slot)?, again_from),
+            Call::Send { from, mut offset, to, len } => {
+                let (from, to) = (self.slot(from)?, self.slot(to)?);
+                // Pages are on their way while they are overwritten: nothing is promised of that.
+                if fs::fstat(from)?.st_ino == fs::fstat(to)?.st_ino {
+                    return Err(Errno::INVAL);
+                }
+                number(fs::sendfile(to, from, Some(&mut offset), len))
+            }
+            Call::Sync { slot, how } => nothing(match how {
+                0 => fs::fsync(self.slot(slot)?),
+                1 => fs::fdatasync(self.slot(slot)?),
+                _ => fs::syncfs(self.slot(slot)?),
+            }),
             _ => unreachable!("{call:?} touches no content"),
         }
+    }
+
+    /// Writes through a shared map, the one that was kept for the slot if it reaches as far. A map stays what it is when its
+    /// file is cut; what is behind the end of the file must not be touched.
+    fn map(&mut self, slot: usize, range: Range<usize>, byte: u8, keep: bool) -> Answer {
+        let size = fs::fstat(self.slot(slot)?)?.st_size as usize;
+        let kept = self.maps[slot].take();
+        let file = self.slot(slot)?;
+        let reaches = |map: &MapMut| range.end <= map.len().min(size);
+        let mut mapped = match kept.filter(reaches) {
+            Some(map) => map,
+            None => {
+                can_be_mapped(file)?;
+                let mut options = MapMut::with_options();
+                options.write().len(range.end).map(file).map_err(errno)?
+            }
+        };
+        mapped[range].fill(byte);
+        mapped.flush(file, Flush::Sync).map_err(errno)?;
+        // tmpfs leaves the page writable after a flush, so that the next write through the map would move no time.
+        mapped.advise(Advise::WillNotNeed).map_err(errno)?;
+        self.maps[slot] = keep.then_some(mapped);
+        Ok(String::new())
     }
 }
 
 /// Bytes in short: their number, and a sum that tells them apart.
 pub fn digest(bytes: &[u8]) -> String {
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let sum = RandomState::with_seeds(1, 2, 3, 4).hash_one(bytes);
     format!("{} bytes, {sum:x}", bytes.len())
 }
 
-fn map(file: &File, offset: usize, len: usize, byte: u8) -> Answer {
-    if !fs::fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file()) {
-        return Err(Errno::NODEV);
-    }
-    let errno = |error: vmap::Error| {
-        Errno::from_io_error(&std::io::Error::from(error)).unwrap_or(Errno::RANGE)
-    };
-    let mut options = vmap::MapMut::with_options();
-    let mut mapped = options.write().len(offset + len).map(file).map_err(errno)?;
-    mapped[offset..].fill(byte);
-    mapped.flush(file, vmap::Flush::Sync).map_err(errno)?;
-    Ok(String::new())
+/// Mapping what is no file would fail in ways of its own.
+fn can_be_mapped(file: &File) -> Result<()> {
+    let kind = FileType::from_raw_mode(fs::fstat(file)?.st_mode);
+    kind.is_file().then_some(()).ok_or(Errno::NODEV)
+}
+
+fn errno(error: vmap::Error) -> Errno {
+    Errno::from_io_error(&std::io::Error::from(error)).unwrap_or(Errno::RANGE)
 }
 
 /// Positions of data and holes are the filesystem's own choice. What is asked of them is that they are true of the
@@ -127,37 +141,4 @@ fn is_zero(file: &File, range: Range<u64>) -> bool {
         // Not open for reading.
         Err(_) => true,
     }
-}
-
-/// All names, and whether the position after one of them leads to those that came behind it.
-fn list(dir: &File, again_from: usize) -> Answer {
-    fs::seek(dir, SeekFrom::Start(0))?;
-    let all = entries(dir)?;
-    let mut names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    let from = again_from % all.len().max(1);
-    let rest = match all.get(from) {
-        Some((_, position)) => {
-            fs::seek(dir, SeekFrom::Start(*position))?;
-            entries(dir)? == all[from + 1..]
-        }
-        None => true,
-    };
-    Ok(format!("{names:?}, the rest again: {rest}"))
-}
-
-/// Names with their kinds, and the position behind each.
-fn entries(dir: &File) -> Result<Vec<(String, u64)>> {
-    let mut room = [MaybeUninit::uninit(); 1 << 12];
-    let mut listing = RawDir::new(dir, &mut room);
-    let mut all = Vec::new();
-    while let Some(entry) = listing.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        all.push((
-            format!("{name} {:?}", entry.file_type()),
-            entry.next_entry_cookie(),
-        ));
-    }
-    Ok(all)
 }

@@ -1,10 +1,13 @@
 //! The differences that are known and stay, each with the reason. Nothing else may differ.
 //!
 //! What no two filesystems share is left out where it is looked at: inode numbers (only which names lead to the same one
-//! counts), the size of directories, `st_blocks` (but bytes that are not zero take room), positions in listings and of
+//! counts), the size of directories, how much `st_blocks` is (but see [`room`]), positions in listings and of
 //! data and holes (but they must be true), numbers in statfs, access times of reading (both are mounted noatime).
+//!
+//! truncate(2) to the size there is is not made: tmpfs moves no time then (`shmem_setattr`), but what FUSE asks for is what it
+//! asks for with O_TRUNC, which moves them (`fuse_do_setattr` leaves the file away if ATTR_OPEN is set).
 
-use crate::call::{Call, Whence};
+use crate::call::{Call, Step, Whence};
 use crate::look::{Seen, Shown};
 use crate::perform::Answer;
 use rustix::fs::FileType;
@@ -12,6 +15,10 @@ use rustix::io::Errno;
 
 /// Of one call: what was asked, and what tmpfs and norefs answered.
 pub struct Pair<'a> {
+    /// Whether norefs decides about permissions itself.
+    pub deciding: bool,
+    /// The steps of the sequence before it.
+    pub before: &'a [Step],
     pub call: &'a Call,
     pub tmpfs: &'a Answer,
     pub norefs: &'a Answer,
@@ -24,6 +31,7 @@ struct Known {
 
 const ZERO_RANGE: u32 = 0x10;
 const DONT_SYNC: u32 = 0x4000;
+const NOWAIT: u32 = 8;
 
 const KNOWN: &[Known] = &[
     Known {
@@ -31,6 +39,40 @@ const KNOWN: &[Known] = &[
         is: |pair| {
             matches!(pair.call, Call::Allocate { mode, .. } if mode & ZERO_RANGE != 0)
                 && *pair.tmpfs == Err(Errno::OPNOTSUPP)
+        },
+    },
+    Known {
+        why: "a call that is refused anyhow is refused by the kernel for another reason before norefs is asked: may_delete, \
+              lookup_open",
+        is: |pair| {
+            pair.deciding
+                && matches!(*pair.tmpfs, Err(Errno::ACCESS | Errno::PERM))
+                && pair.norefs.is_err()
+        },
+    },
+    Known {
+        why: "the kernel asks nobody about opening a fifo where norefs decides: fuse_permission without default_permissions",
+        is: |pair| {
+            let opened = matches!(pair.norefs, Ok(kind) if kind == "Fifo");
+            pair.deciding && *pair.tmpfs == Err(Errno::ACCESS) && opened
+        },
+    },
+    Known {
+        why: "no LOOKUP comes of a dot, so nobody checks the search of the directory before it: handle_dots, fuse_permission \
+              without default_permissions",
+        is: |pair| {
+            let call = format!("{:?}", pair.call);
+            let dots = call
+                .split(['"', '/'])
+                .any(|name| name == "." || name == "..");
+            pair.deciding && *pair.tmpfs == Err(Errno::ACCESS) && dots
+        },
+    },
+    Known {
+        why: "RWF_NOWAIT: files of FUSE have no FMODE_NOWAIT",
+        is: |pair| {
+            matches!(pair.call, Call::WriteAt { flags, .. } if flags & NOWAIT != 0)
+                && *pair.norefs == Err(Errno::OPNOTSUPP)
         },
     },
     Known {
@@ -68,6 +110,31 @@ const KNOWN: &[Known] = &[
     },
 ];
 
+/// Whether what is left behind may differ although both succeeded, or both failed:
+///
+/// * An allocation for which there is no room has taken set-user-id and set-group-id on FUSE (`fuse_file_fallocate` calls
+///   `file_modified` before it asks).
+/// * Where norefs decides, a change of the owner that it refuses has taken `security.capability` (`fuse_do_setattr` says
+///   `ATTR_FORCE`, so `setattr_prepare` takes it before norefs is asked).
+pub fn ends(pair: &Pair) -> bool {
+    let capability = |step: &Step| {
+        matches!(
+            step.call,
+            Call::Set {
+                name: "security.capability",
+                ..
+            }
+        )
+    };
+    match pair.call {
+        Call::Allocate { .. } => *pair.norefs == Err(Errno::NOSPC),
+        Call::Chown { .. } => {
+            pair.deciding && pair.norefs.is_err() && pair.before.iter().any(capability)
+        }
+        _ => false,
+    }
+}
+
 /// Why the two answers of a call differ, if that is known.
 pub fn why(pair: &Pair) -> Option<&'static str> {
     let known = KNOWN.iter().find(|known| (known.is)(pair));
@@ -76,7 +143,13 @@ pub fn why(pair: &Pair) -> Option<&'static str> {
 
 /// Whether what is seen at one place in both is the same, but for what is known.
 pub fn same(tmpfs: &Seen, norefs: &Seen) -> bool {
-    comparable(tmpfs) == comparable(norefs)
+    comparable(tmpfs) == comparable(norefs) && room(tmpfs, norefs)
+}
+
+/// An empty file takes no room where it takes none on tmpfs. With a size it may: what lies before the bytes written in a
+/// chunk of 64 KiB is kept as zeros.
+fn room(tmpfs: &Seen, norefs: &Seen) -> bool {
+    tmpfs.size > 0 || tmpfs.blocks > 0 || norefs.blocks == 0
 }
 
 /// As [`same`], whatever time moved.
@@ -85,7 +158,7 @@ pub fn same_but_for_times(tmpfs: &Seen, norefs: &Seen) -> bool {
         atime: Shown::Still,
         mtime: Shown::Still,
         ctime: Shown::Still,
-        ..seen.clone()
+        ..comparable(seen)
     };
     timeless(tmpfs) == timeless(norefs)
 }
@@ -93,6 +166,7 @@ pub fn same_but_for_times(tmpfs: &Seen, norefs: &Seen) -> bool {
 /// Inodes of FUSE are `S_NOCMTIME` (`fuse_iget`): what goes through a fifo (`pipe_write`) leaves its times alone.
 fn comparable(seen: &Seen) -> Seen {
     let mut seen = seen.clone();
+    seen.blocks = 0;
     if seen.kind() == FileType::Fifo {
         for time in [&mut seen.mtime, &mut seen.ctime] {
             *time = Shown::Still;

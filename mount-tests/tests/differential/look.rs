@@ -25,6 +25,7 @@ pub struct Seen {
     pub owner: (u32, u32),
     pub size: u64,
     pub device: (u32, u32),
+    pub blocks: u64,
     /// Whether bytes that are not zero take room.
     pub takes_room: bool,
     /// The first of its names or descriptors.
@@ -141,6 +142,10 @@ impl Looker {
                 _ => stat.stx_size,
             },
             device: (stat.stx_rdev_major, stat.stx_rdev_minor),
+            blocks: match kind(stat.stx_mode) {
+                FileType::RegularFile => stat.stx_blocks,
+                _ => 0,
+            },
             takes_room: true,
             first: first.clone(),
             known: before.is_some(),
@@ -201,9 +206,12 @@ fn xattrs(path: &str) -> Result<Vec<String>> {
     let mut pairs = Vec::new();
     for name in names.filter(|name| !name.is_empty()) {
         let mut value = vec![0; 1 << 16];
-        let length = rustix::fs::lgetxattr(path, name, &mut value[..])?;
-        let name = String::from_utf8_lossy(name);
-        pairs.push(format!("{name} = {}", digest(&value[..length])));
+        // The kernel cannot show file capabilities without bytes, which it lets be set.
+        let shown = match rustix::fs::lgetxattr(path, name, &mut value[..]) {
+            Ok(length) => digest(&value[..length]),
+            Err(errno) => errno.to_string(),
+        };
+        pairs.push(format!("{} = {shown}", String::from_utf8_lossy(name)));
     }
     pairs.sort_unstable();
     Ok(pairs)

@@ -1,14 +1,15 @@
 //! Making the calls, and what of an answer must not differ.
 
 use crate::call::{At, By, Call, SLOTS, Stamp};
-use crate::content::digest;
+use crate::listing::{self, Walk};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     self, Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, StatxFlags, Timespec,
-    Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags,
+    Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
 };
 use rustix::io::{Errno, Result};
 use std::fs::File;
+use vmap::MapMut;
 
 /// What a call answered: the part of its result that must not differ, or the errno.
 pub type Answer = Result<String>;
@@ -16,6 +17,9 @@ pub type Answer = Result<String>;
 /// The descriptors of a sequence.
 pub struct Files {
     slots: [Option<File>; SLOTS],
+    /// Maps that were kept, of what is in the same slot.
+    pub maps: [Option<MapMut>; SLOTS],
+    walks: [Walk; SLOTS],
     /// The root of the sequence.
     root: OwnedFd,
     /// `/proc/self/fd`.
@@ -44,6 +48,8 @@ impl Files {
     pub fn new(root: OwnedFd, proc: OwnedFd) -> Files {
         Files {
             slots: Default::default(),
+            maps: Default::default(),
+            walks: Default::default(),
             root,
             proc,
         }
@@ -59,7 +65,9 @@ impl Files {
     /// descriptors instead.
     pub fn enter(&self, call: &Call) -> Result<()> {
         rustix::process::fchdir(match call.place() {
-            Some(At(base, _)) if base > 0 => self.slot(base - 1)?.as_fd(),
+            Some(At(base, path)) if base > 0 && !(path.is_empty() && call.takes_descriptors()) => {
+                self.slot(base - 1)?.as_fd()
+            }
             _ => self.root.as_fd(),
         })
     }
@@ -82,48 +90,54 @@ impl Files {
     }
 
     /// Makes the call.
+    #[rustfmt::skip]
     pub fn perform(&mut self, call: &Call) -> Answer {
+        use Call::*;
         match *call {
-            Call::Open {
-                at,
-                flags,
-                mode,
-                slot,
-            } => self.open_at(at, flags.0, mode.0, slot),
-            Call::Close { slot } => self.slots[slot].take().map(|_| String::new()).ok_or(EMPTY),
-            Call::Umask { mask } => {
-                let before = rustix::process::umask(mode(mask.0));
-                Ok(format!("{:o}", before.bits()))
+            Open { at, flags, mode, slot } => self.open_at(at, flags.0, mode.0, slot),
+            Close { slot } => self.put(slot, None),
+            Duplicate { from, to } => {
+                let same = rustix::io::dup(self.slot(from)?)?;
+                self.put(to, Some(same.into())).or(Ok(String::new()))
             }
-            Call::Read { .. }
-            | Call::ReadAt { .. }
-            | Call::Write { .. }
-            | Call::WriteAt { .. }
-            | Call::Map { .. }
-            | Call::Truncate { .. }
-            | Call::Allocate { .. }
-            | Call::Seek { .. }
-            | Call::Copy { .. }
-            | Call::Sync { .. }
-            | Call::List { .. } => self.content(call),
-            Call::Set { .. } | Call::Get { .. } | Call::Names { .. } | Call::Remove { .. } => {
-                self.xattr(call)
+            Flags { slot, flags } => {
+                let flags = OFlags::from_bits_retain(flags.0);
+                let shown = OFlags::APPEND | OFlags::DIRECT | OFlags::NOATIME | OFlags::RWMODE | OFlags::PATH;
+                fs::fcntl_setfl(self.slot(slot)?, flags | OFlags::NONBLOCK)?;
+                Ok(format!("{:o}", (fs::fcntl_getfl(self.slot(slot)?)? & shown).bits()))
             }
-            Call::Chmod { .. } | Call::Chown { .. } | Call::Times { .. } => self.attributes(call),
-            Call::Stat { .. }
-            | Call::Access { .. }
-            | Call::Readlink { .. }
-            | Call::Space { .. } => question(call),
-            _ => self.names(call),
+            Umask { mask } => Ok(format!("{:o}", rustix::process::umask(mode(mask.0)).bits())),
+            List { slot, again_from } => listing::list(self.slot(slot)?, again_from),
+            Walk { slot, entries } => {
+                let dir = self.slots[slot].as_ref().ok_or(EMPTY)?;
+                self.walks[slot].go_on(dir, entries)
+            }
+            LockFile { .. } | LockRange { .. } => self.locks(call),
+            Read { .. } | ReadAt { .. } | Write { .. } | WriteAt { .. } | Map { .. } | ReadMap { .. } | Truncate { .. }
+            | Allocate { .. } | Seek { .. } | Copy { .. } | Send { .. } | Sync { .. } => self.content(call),
+            Set { .. } | Get { .. } | Names { .. } | Remove { .. } => self.xattr(call),
+            Chmod { .. } | Chown { .. } | Times { .. } | TruncatePath { .. } => self.attributes(call),
+            Stat { .. } | Access { .. } | Readlink { .. } | Space { .. } | Here { .. } => self.question(call),
+            Link { .. } | LinkSlot { .. } | Symlink { .. } | Mkdir { .. } | Mknod { .. } | Unlink { .. }
+            | Rename { .. } => self.names(call),
         }
+    }
+
+    /// Puts something else into a slot.
+    fn put(&mut self, slot: usize, file: Option<File>) -> Answer {
+        self.maps[slot] = None;
+        self.walks[slot] = Walk::default();
+        let before = std::mem::replace(&mut self.slots[slot], file);
+        before.map(|_| String::new()).ok_or(EMPTY)
     }
 
     fn open_at(&mut self, at: At, flags: u32, bits: u32, slot: usize) -> Answer {
         // Nobody is at the other end of a fifo.
         let flags = OFlags::from_bits_retain(flags) | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = fs::open(at.1, flags, mode(bits))?;
-        self.slots[slot] = Some(file.into());
-        Ok(String::new())
+        let kind = FileType::from_raw_mode(fs::fstat(&file)?.st_mode);
+        let _before = self.put(slot, Some(file.into()));
+        Ok(format!("{kind:?}"))
     }
 
     fn names(&self, call: &Call) -> Answer {
@@ -149,7 +163,11 @@ impl Files {
                 at,
                 kind,
                 mode: bits,
-            } => fs::mknodat(CWD, at.1, FileType::from_raw_mode(kind.0), mode(bits.0), 0),
+                device,
+            } => {
+                let kind = FileType::from_raw_mode(kind.0);
+                fs::mknodat(CWD, at.1, kind, mode(bits.0), device)
+            }
             Call::Unlink {
                 at,
                 directory: true,
@@ -172,6 +190,16 @@ impl Files {
                 by: By::Slot,
             } => fs::fchmod(slot(at)?, mode(bits.0)),
             Call::Chmod { at, mode: bits, .. } => fs::chmod(at.1, mode(bits.0)),
+            // To the size there is: see `known.rs`.
+            Call::TruncatePath { at, size }
+                if fs::stat(at.1).is_ok_and(|stat| {
+                    FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == size
+                }) =>
+            {
+                Err(Errno::ALREADY)
+            }
+            Call::TruncatePath { at, size } => nix::unistd::truncate(at.1, size)
+                .map_err(|errno| Errno::from_raw_os_error(errno as i32)),
             Call::Chown { at, uid, gid, by } => {
                 let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
                 match by {
@@ -198,50 +226,51 @@ impl Files {
         })
     }
 
-    fn xattr(&self, call: &Call) -> Answer {
-        let slot = |at: At| self.slot(at.0.saturating_sub(1));
+    fn question(&self, call: &Call) -> Answer {
+        // An empty path with a slot asks for what is open there.
+        let base = |at: At| match at {
+            At(0, _) => Ok(CWD),
+            At(slot, "") => Ok(self.slot(slot - 1)?.as_fd()),
+            _ => Ok(CWD),
+        };
         match *call {
-            Call::Set {
-                at,
-                name,
-                len,
-                flags,
-                by,
-            } => {
-                let (value, flags) = (vec![b'v'; len], XattrFlags::from_bits_retain(flags));
-                nothing(match by {
-                    By::Path => fs::setxattr(at.1, name, &value, flags),
-                    By::Link => fs::lsetxattr(at.1, name, &value, flags),
-                    By::Slot => fs::fsetxattr(slot(at)?, name, &value, flags),
+            Call::Stat { at, flags, birth } => {
+                let flags = AtFlags::from_bits_retain(flags);
+                let asked = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+                let stat = fs::statx(base(at)?, at.1, flags, asked)?;
+                let (uid, gid) = (stat.stx_uid, stat.stx_gid);
+                let given = stat.stx_mask & asked.bits();
+                let shown = format!("{:o} {} {uid} {gid}", stat.stx_mode, stat.stx_nlink);
+                let (birth_time, change) = (stat.stx_btime, stat.stx_ctime);
+                let first =
+                    (birth_time.tv_sec, birth_time.tv_nsec) <= (change.tv_sec, change.tv_nsec);
+                Ok(match birth {
+                    true => format!("{shown} {given:x} {} {first}", stat.stx_blksize),
+                    false => shown,
                 })
             }
-            Call::Get { at, name, room, by } => {
-                let mut value = vec![0; room];
-                let length = match by {
-                    By::Path => fs::getxattr(at.1, name, &mut value[..]),
-                    By::Link => fs::lgetxattr(at.1, name, &mut value[..]),
-                    By::Slot => fs::fgetxattr(slot(at)?, name, &mut value[..]),
-                }?;
-                value.truncate(length);
-                Ok(format!("{length}: {}", digest(&value)))
+            Call::Access { at, mode, flags } => {
+                let (mode, flags) = (
+                    Access::from_bits_retain(mode),
+                    AtFlags::from_bits_retain(flags),
+                );
+                nothing(fs::accessat(base(at)?, at.1, mode, flags))
             }
-            Call::Names { at, by } => {
-                let mut names = vec![0; 1 << 16];
-                let length = match by {
-                    By::Path => fs::listxattr(at.1, &mut names[..]),
-                    By::Link => fs::llistxattr(at.1, &mut names[..]),
-                    By::Slot => fs::flistxattr(slot(at)?, &mut names[..]),
-                }?;
-                let mut names: Vec<_> = names[..length].split(|byte| *byte == 0).collect();
-                names.sort_unstable();
-                Ok(String::from_utf8_lossy(&names.join(&b' ')).into_owned())
+            Call::Readlink { at } => {
+                let target = fs::readlinkat(base(at)?, at.1, [])?;
+                Ok(target.to_string_lossy().into_owned())
             }
-            Call::Remove { at, name, by } => nothing(match by {
-                By::Path => fs::removexattr(at.1, name),
-                By::Link => fs::lremovexattr(at.1, name),
-                By::Slot => fs::fremovexattr(slot(at)?, name),
-            }),
-            _ => unreachable!("{call:?} is not about extended attributes"),
+            Call::Space { at } => {
+                let space = fs::statfs(at.1)?;
+                let (block, fragment) = (space.f_bsize, space.f_frsize);
+                let fits = space.f_bfree <= space.f_blocks && space.f_ffree <= space.f_files;
+                Ok(format!("{} {block} {fragment} {fits}", space.f_namelen))
+            }
+            Call::Here { .. } => {
+                let path = rustix::process::getcwd([])?;
+                Ok(path.to_string_lossy().into_owned())
+            }
+            _ => unreachable!("{call:?} is no question"),
         }
     }
 }
@@ -260,64 +289,4 @@ fn timespec(stamp: Stamp) -> Timespec {
         Stamp::Given(sec, nsec) => (sec, nsec),
     };
     Timespec { tv_sec, tv_nsec }
-}
-
-fn question(call: &Call) -> Answer {
-    match *call {
-        Call::Stat { at, flags } => {
-            let flags = AtFlags::from_bits_retain(flags);
-            let stat = fs::statx(CWD, at.1, flags, StatxFlags::BASIC_STATS)?;
-            let (uid, gid) = (stat.stx_uid, stat.stx_gid);
-            Ok(format!(
-                "{:o} {} {uid} {gid}",
-                stat.stx_mode, stat.stx_nlink
-            ))
-        }
-        Call::Access { at, mode, flags } => {
-            let (mode, flags) = (
-                Access::from_bits_retain(mode),
-                AtFlags::from_bits_retain(flags),
-            );
-            nothing(fs::accessat(CWD, at.1, mode, flags))
-        }
-        Call::Readlink { at } => {
-            let target = fs::readlink(at.1, [])?;
-            Ok(target.to_string_lossy().into_owned())
-        }
-        Call::Space { at } => number(fs::statfs(at.1).map(|space| space.f_namelen)),
-        _ => unreachable!("{call:?} is no question"),
-    }
-}
-
-impl Call {
-    /// The one path of the call; of two, neither.
-    fn place(&self) -> Option<At> {
-        match *self {
-            Call::Chmod { by: By::Slot, .. }
-            | Call::Chown { by: By::Slot, .. }
-            | Call::Times { by: By::Slot, .. }
-            | Call::Set { by: By::Slot, .. }
-            | Call::Get { by: By::Slot, .. }
-            | Call::Names { by: By::Slot, .. }
-            | Call::Remove { by: By::Slot, .. } => None,
-            Call::Open { at, .. }
-            | Call::Symlink { at, .. }
-            | Call::Readlink { at }
-            | Call::Mkdir { at, .. }
-            | Call::Mknod { at, .. }
-            | Call::Unlink { at, .. }
-            | Call::Chmod { at, .. }
-            | Call::Chown { at, .. }
-            | Call::Times { at, .. }
-            | Call::Set { at, .. }
-            | Call::Get { at, .. }
-            | Call::Names { at, .. }
-            | Call::Remove { at, .. }
-            | Call::Stat { at, .. }
-            | Call::Access { at, .. }
-            | Call::Space { at } => Some(at),
-            Call::LinkSlot { to, .. } => Some(to),
-            _ => None,
-        }
-    }
 }

@@ -1,14 +1,37 @@
 //! Sequences that once differed, as short as they could be made.
 
+use crate::call::By::*;
 use crate::call::Call::*;
 use crate::call::{At, Octal, Step};
-use crate::same;
+use crate::compare::same;
 
 #[test]
 #[rustfmt::skip]
 fn a_descriptor_of_a_file_with_privileges_is_handed_on() {
     same(&[
-        Step { user: 0, look: false, call: Open { at: At(0, "b"), flags: Octal(0o102), mode: Octal(0o2775), slot: 0 } },
+        Step { user: 0, look: false, call: Open { at: At(0, "a/c"), flags: Octal(0o102), mode: Octal(0o2775), slot: 0 } },
         Step { user: 1, look: true, call: Write { slot: 0, len: 7, byte: 97 } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn root_changes_the_owner_of_a_file_with_set_group_id_that_no_group_executes() {
+    same(&[
+        Step { user: 0, look: false, call: Umask { mask: Octal(0o77) } },
+        Step { user: 1, look: false, call: Open { at: At(0, "a/c"), flags: Octal(0o102), mode: Octal(0o2775), slot: 0 } },
+        Step { user: 0, look: true, call: Chown { at: At(0, "a/c"), uid: Some(1000), gid: Some(1000), by: Path } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_name_of_no_namespace_needs_permission_first() {
+    same(&[
+        Step { user: 0, look: false, call: Unlink { at: At(0, "b"), directory: false } },
+        Step { user: 0, look: false, call: Mkdir { at: At(0, "b"), mode: Octal(0o600) } },
+        Step { user: 1, look: false, call: Set { at: At(0, "b"), name: "other.a", len: 1, flags: 0, by: Path } },
+        Step { user: 1, look: false, call: Get { at: At(0, "b"), name: "other.a", room: 5, by: Path } },
+        Step { user: 1, look: false, call: Remove { at: At(0, "b"), name: "other.a", by: Path } },
     ]);
 }

@@ -9,7 +9,10 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -19,71 +22,111 @@ pub struct Report {
     pub tree: Option<Result<Tree, String>>,
 }
 
-/// Makes the calls of sequences in one mount.
-pub struct World {
-    jobs: Sender<Job>,
-    reports: Receiver<Report>,
+/// The reports of a sequence, as far as it went.
+#[derive(Default)]
+pub struct Course {
+    pub reports: Vec<Report>,
+    /// Why it ended early, which no call does.
+    pub fault: Option<String>,
 }
 
-enum Job {
-    Begin,
-    Join,
-    Step(Step),
+/// Tells something else than what happened: how a test sees that it would be noticed.
+pub type Lie = fn(&Step, &mut Report);
+
+/// A sequence to be taken.
+pub struct Job {
+    pub steps: Arc<[Step]>,
+    /// Before each step.
+    pub pause: Duration,
+    /// Whether the directory of the sequence is to be made anew, or one that several worlds share.
+    pub anew: bool,
+}
+
+/// Makes the calls of sequences in one mount.
+pub struct World {
+    jobs: Option<Sender<Job>>,
+    courses: Receiver<Course>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl World {
     /// For the mount at `root`.
     pub fn new(root: &Path) -> World {
+        World::lying(root, |_, _| ())
+    }
+
+    /// As [`World::new`], but each report goes through `lie`.
+    pub fn lying(root: &Path, lie: Lie) -> World {
         let open = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap();
         let (mount, proc) = (open(root), open("/proc/self/fd".as_ref()));
-        let (jobs, orders) = channel();
-        let (results, reports) = channel();
-        std::thread::spawn(move || work(&mount, &proc, &orders, &results));
-        World { jobs, reports }
-    }
-
-    /// Leaves what the last sequence made and begins with an empty directory that is open to all.
-    pub fn begin(&self) {
-        self.jobs.send(Job::Begin).expect("the thread lives");
-    }
-
-    /// Begins in the directory that all worlds of the mount share.
-    pub fn join(&self) {
-        self.jobs.send(Job::Join).expect("the thread lives");
-    }
-
-    /// Starts a step.
-    pub fn start(&self, step: Step) {
-        self.jobs.send(Job::Step(step)).expect("the thread lives");
-    }
-
-    /// Waits for the step that was started.
-    pub fn finish(&self) -> Report {
-        self.reports.recv().expect("a step does not panic")
-    }
-}
-
-fn work(mount: &OwnedFd, proc: &OwnedFd, orders: &Receiver<Job>, results: &Sender<Report>) {
-    unshare(CloneFlags::CLONE_FS).expect("only root can have a root of its own");
-    let mut sequence = None;
-    for job in orders {
-        match job {
-            Job::Begin => {
-                drop(sequence.take());
-                clear(mount);
-                sequence = Some((begin(mount, proc), Looker::default()));
-            }
-            Job::Join => sequence = Some((begin(mount, proc), Looker::default())),
-            Job::Step(step) => {
-                let (files, looker) = sequence.as_mut().expect("a sequence has begun");
-                let answer = perform(files, &step);
-                let tree = step.look.then(|| look(files, looker));
-                if results.send(Report { answer, tree }).is_err() {
+        let (jobs, orders) = channel::<Job>();
+        let (results, courses) = channel();
+        let thread = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_FS).expect("only root can have a root of its own");
+            for job in orders {
+                let course = take(&mount, &proc, &job, lie);
+                if results.send(course).is_err() {
                     return;
                 }
             }
+        });
+        World {
+            jobs: Some(jobs),
+            courses,
+            thread: Some(thread),
         }
     }
+
+    /// Starts a sequence.
+    pub fn start(&self, job: Job) {
+        let jobs = self.jobs.as_ref().expect("it is not dropped");
+        jobs.send(job).expect("the thread lives");
+    }
+
+    /// Waits for the sequence that was started.
+    pub fn finish(&self) -> Course {
+        self.courses.recv().expect("the thread lives")
+    }
+}
+
+impl Drop for World {
+    /// Nothing in the mount is open any more after this.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn take(mount: &OwnedFd, proc: &OwnedFd, job: &Job, lie: Lie) -> Course {
+    let mut course = Course::default();
+    let taken = guarded(|| {
+        if job.anew {
+            clear(mount);
+        }
+        let (mut files, mut looker) = (begin(mount, proc), Looker::default());
+        for step in &*job.steps {
+            std::thread::sleep(job.pause);
+            let answer = perform(&mut files, step);
+            let tree = step.look.then(|| look(&files, &mut looker));
+            let mut report = Report { answer, tree };
+            lie(step, &mut report);
+            course.reports.push(report);
+        }
+    });
+    course.fault = taken.err();
+    course
+}
+
+/// The text of a panic instead of the panic.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map_or("a panic".to_owned(), |text| (*text).to_owned()),
+    })
 }
 
 /// The name of the directory of a sequence.
@@ -121,10 +164,7 @@ fn perform(files: &mut Files, step: &Step) -> Answer {
 
 fn look(files: &Files, looker: &mut Looker) -> Result<Tree, String> {
     files.leave();
-    catch_unwind(AssertUnwindSafe(|| looker.look(files))).map_err(|panic| {
-        let text = panic.downcast_ref::<String>();
-        text.map_or("looking panics".to_owned(), String::clone)
-    })
+    guarded(|| looker.look(files))
 }
 
 /// The saved user id stays root's, so that there is a way back; no call looks at it.

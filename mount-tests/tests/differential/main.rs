@@ -28,7 +28,7 @@ use crate::compare::{Rivals, part};
 use crate::counts::Counts;
 use mount_tests::report;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Steps if the environment says nothing.
 const STEPS: usize = 5_000;
@@ -55,6 +55,8 @@ fn variable(name: &str) -> Option<usize> {
 struct Found {
     why: String,
     steps: Vec<Step>,
+    /// Steps of other sequences before it.
+    after: usize,
 }
 
 /// Random sequences of `steps` steps altogether, in what `mount` mounts.
@@ -70,12 +72,18 @@ fn round(seed: usize, steps: usize, mount: impl Fn() -> Rivals) -> Result<Counts
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let (rivals, counts) = (RefCell::new(None), RefCell::new(Counts::default()));
+    // What follows makes it shorter.
+    let differs = Cell::new(false);
     let outcome = TestRunner::new_with_rng(config, rng).run(&chance::steps(LENGTH), |steps| {
         let mut place = rivals.borrow_mut();
-        let compared = place
-            .get_or_insert_with(&mount)
-            .compare(&steps, &mut counts.borrow_mut());
+        let rivals = place.get_or_insert_with(&mount);
+        let mut met = Counts::default();
+        let compared = rivals.compare(&steps, &mut met);
+        if compared.is_ok() && !differs.get() {
+            counts.borrow_mut().add(met);
+        }
         compared.map_err(|difference| {
+            differs.set(true);
             let parted = match difference.broken {
                 true => place.take().map_or(Ok(()), part),
                 false => Ok(()),
@@ -85,13 +93,15 @@ fn round(seed: usize, steps: usize, mount: impl Fn() -> Rivals) -> Result<Counts
         })
     });
     let parted = rivals.into_inner().map_or(Ok(()), part);
+    let counts = counts.into_inner();
+    let after = counts.steps;
     let (why, steps) = match (outcome, parted) {
-        (Ok(()), Ok(())) => return Ok(counts.into_inner()),
+        (Ok(()), Ok(())) => return Ok(counts),
         (Err(TestError::Fail(why, steps)), _) => (why.message().to_owned(), steps),
         (Err(TestError::Abort(why)), _) => (why.message().to_owned(), Vec::new()),
         (Ok(()), Err(why)) => (why, Vec::new()),
     };
-    Err(Found { why, steps })
+    Err(Found { why, steps, after })
 }
 
 #[test]
@@ -104,9 +114,9 @@ fn random_sequences() {
     for seed in seed.. {
         match round(seed, ROUND.min(wanted - total.steps), Rivals::new) {
             Ok(counts) => total.add(counts),
-            Err(Found { why, steps }) => panic!(
+            Err(Found { why, steps, after }) => panic!(
                 "DIFFERENTIAL_SEED={seed}, after {} steps: {why}\n\n{}",
-                total.steps,
+                total.steps + after,
                 script(&steps)
             ),
         }

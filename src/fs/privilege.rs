@@ -4,7 +4,6 @@
 //! capabilities. It clears set-group-id where the group may execute; where it may not, only for a
 //! caller who is not in that group.
 
-use super::xattr::Xattrs;
 use super::{Caller, Node};
 use crate::tree::{Attr, InodeRef, Kind};
 use std::sync::LazyLock;
@@ -37,7 +36,7 @@ impl Loss {
         if let Some(node) = inode.ext().made()
             && let Some(xattrs) = node.xattrs.write().as_deref_mut()
         {
-            let _ = xattrs.remove(Xattrs::CAPABILITY);
+            xattrs.lose_capabilities();
         }
         let attr = inode.attr();
         let matters = attr.perm & (SGID | GROUP_EXEC) == SGID;

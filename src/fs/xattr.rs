@@ -88,6 +88,14 @@ impl Xattrs {
         Some(&self.entries[at].1)
     }
 
+    /// Takes file capabilities away. A value without bytes stays: the kernel would leave it too (`cap_inode_need_killpriv`).
+    pub(super) fn lose_capabilities(&mut self) {
+        let capable = |value: &[u8]| !value.is_empty();
+        if self.get(Xattrs::CAPABILITY).is_some_and(capable) {
+            let _ = self.remove(Xattrs::CAPABILITY);
+        }
+    }
+
     fn set(&mut self, name: &[u8], value: &[u8], flags: i32, max: u64) -> Result<()> {
         match self.position(name) {
             Ok(_) if flags & XATTR_CREATE != 0 => Err(Errno::EXIST),

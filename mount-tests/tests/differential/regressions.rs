@@ -35,3 +35,40 @@ fn a_name_of_no_namespace_needs_permission_first() {
         Step { user: 1, look: false, call: Remove { at: At(0, "b"), name: "other.a", by: Path } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn file_capabilities_without_bytes_stay() {
+    same(&[
+        Step { user: 0, look: false, call: Set { at: At(0, "b"), name: "security.capability", len: 0, flags: 0, by: Path } },
+        Step { user: 0, look: true, call: Chown { at: At(3, ""), uid: Some(1000), gid: Some(1000), by: Slot } },
+        Step { user: 1, look: true, call: Write { slot: 2, len: 7, byte: 97 } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_refused_allocation_takes_set_group_id() {
+    same(&[
+        Step { user: 1, look: true, call: Chmod { at: At(1, ""), mode: Octal(0o2775), by: Slot } },
+        Step { user: 1, look: true, call: Allocate { slot: 0, mode: 16, offset: 65535, len: 1099511627776 } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_refused_change_of_the_owner_takes_file_capabilities() {
+    same(&[
+        Step { user: 0, look: true, call: Set { at: At(0, "b"), name: "security.capability", len: 10, flags: 0, by: Path } },
+        Step { user: 1, look: true, call: Chown { at: At(3, ""), uid: Some(1000), gid: Some(1000), by: Slot } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_second_write_through_a_map_moves_times() {
+    same(&[
+        Step { user: 0, look: true, call: Map { slot: 0, offset: 1266, len: 100, byte: 97, keep: true } },
+        Step { user: 0, look: true, call: Map { slot: 0, offset: 0, len: 1, byte: 97, keep: false } },
+    ]);
+}

@@ -181,7 +181,7 @@ fn go_on(pair: &known::Pair, counts: &mut Counts) -> Result<bool, Difference> {
     if tmpfs != norefs {
         let why = known::why(pair)
             .ok_or_else(|| of_answers(format!("tmpfs answers {tmpfs:?}, norefs {norefs:?}")))?;
-        counts.known(why);
+        counts.known(why, pair);
     }
     Ok(tmpfs.is_ok() == norefs.is_ok() && !known::ends(pair))
 }

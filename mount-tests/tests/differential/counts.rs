@@ -1,9 +1,18 @@
 //! What the sequences have met.
 
 use crate::call::Step;
+use crate::known::Pair;
+use crate::perform::Answer;
 use crate::world::Report;
 use std::collections::BTreeMap;
 use std::fmt;
+
+fn outcome(answer: &Answer) -> String {
+    match answer {
+        Ok(_) => "succeeds".to_owned(),
+        Err(errno) => errno.to_string(),
+    }
+}
 
 /// How often each thing was met.
 #[derive(Default)]
@@ -15,23 +24,23 @@ pub struct Counts {
     pub cut: usize,
     /// Each kind of call with each outcome.
     kinds: BTreeMap<String, usize>,
-    known: BTreeMap<&'static str, usize>,
+    known: BTreeMap<String, usize>,
 }
 
 impl Counts {
     /// Counts a step that was the same everywhere.
     pub fn count(&mut self, step: &Step, report: &Report) {
-        let outcome = report.answer.as_ref().err();
         self.steps += 1;
-        self.successes += usize::from(outcome.is_none());
-        let outcome = outcome.map_or("succeeds".into(), |errno| errno.to_string());
-        let kind = format!("{} {outcome}", step.call.name());
+        self.successes += usize::from(report.answer.is_ok());
+        let kind = format!("{} {}", step.call.name(), outcome(&report.answer));
         *self.kinds.entry(kind).or_default() += 1;
     }
 
     /// Counts a known difference.
-    pub fn known(&mut self, why: &'static str) {
-        *self.known.entry(why).or_default() += 1;
+    pub fn known(&mut self, why: &str, pair: &Pair) {
+        let [tmpfs, norefs] = [pair.tmpfs, pair.norefs].map(outcome);
+        let kind = format!("{why}: {} {tmpfs} / {norefs}", pair.call.name());
+        *self.known.entry(kind).or_default() += 1;
     }
 
     /// How many kinds of call and outcome there were.

@@ -43,18 +43,24 @@ const KNOWN: &[Known] = &[
     },
     Known {
         why: "a call that is refused anyhow is refused by the kernel for another reason before norefs is asked: may_delete, \
-              lookup_open",
+              do_renameat2, filename_create, vfs_truncate, lookup_open",
         is: |pair| {
             pair.deciding
                 && matches!(*pair.tmpfs, Err(Errno::ACCESS | Errno::PERM))
-                && pair.norefs.is_err()
+                && pair
+                    .norefs
+                    .as_ref()
+                    .is_err_and(|errno| before_norefs(pair.call).contains(errno))
         },
     },
     Known {
         why: "the kernel asks nobody about opening a fifo where norefs decides: fuse_permission without default_permissions",
         is: |pair| {
             let opened = matches!(pair.norefs, Ok(kind) if kind == "Fifo");
-            pair.deciding && *pair.tmpfs == Err(Errno::ACCESS) && opened
+            // Nobody reads from it.
+            let opened = opened || *pair.norefs == Err(Errno::NXIO);
+            let opens = matches!(pair.call, Call::Open { .. });
+            pair.deciding && *pair.tmpfs == Err(Errno::ACCESS) && opens && opened
         },
     },
     Known {
@@ -109,6 +115,29 @@ const KNOWN: &[Known] = &[
         },
     },
 ];
+
+/// What the kernel refuses a call for before it asks norefs, which decides.
+fn before_norefs(call: &Call) -> &'static [Errno] {
+    match call {
+        Call::Unlink { .. } => &[Errno::NOTDIR, Errno::ISDIR, Errno::NOTEMPTY, Errno::INVAL],
+        Call::Rename { .. } => &[
+            Errno::NOTDIR,
+            Errno::ISDIR,
+            Errno::NOTEMPTY,
+            Errno::INVAL,
+            Errno::BUSY,
+            Errno::EXIST,
+        ],
+        Call::Mkdir { .. }
+        | Call::Mknod { .. }
+        | Call::Symlink { .. }
+        | Call::Link { .. }
+        | Call::LinkSlot { .. } => &[Errno::EXIST],
+        Call::TruncatePath { .. } => &[Errno::ISDIR, Errno::INVAL],
+        Call::Open { .. } => &[Errno::EXIST, Errno::ISDIR, Errno::NOTDIR, Errno::LOOP],
+        _ => &[],
+    }
+}
 
 /// Whether what is left behind may differ although both succeeded, or both failed:
 ///

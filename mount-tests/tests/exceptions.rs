@@ -47,6 +47,22 @@ fn ranges_can_be_made_zero() {
 }
 
 #[test]
+fn an_allocation_of_the_owner_that_finds_no_room_takes_set_group_id() {
+    let refused = Err(Errno::NOSPC);
+    differs((refused, 0o2775), (refused, 0o775), |root| {
+        let path = root.join("file");
+        std::fs::write(&path, "").unwrap();
+        chown(&path, Some(Uid::from_raw(1001)), Some(Gid::from_raw(1001))).unwrap();
+        chmod(&path, 0o2775.into()).unwrap();
+        let allocated = as_user(1001, 1001, &[], || {
+            let file = File::options().write(true).open(&path).unwrap();
+            fallocate(&file, FallocateFlags::empty(), 0, 1 << 40)
+        });
+        (allocated, seen(&path).mode & 0o7777)
+    });
+}
+
+#[test]
 fn a_stranger_may_change_the_owner_to_nobody_else() {
     differs((Err(Errno::PERM), 0o4755), (Ok(()), 0o4755), |root| {
         let path = root.join("file");

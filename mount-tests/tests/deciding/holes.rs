@@ -5,7 +5,10 @@ use mount_tests::posix::{Outcome, as_user, fifo};
 use mount_tests::programs::run;
 use mount_tests::{Daemon, fails, is_mounted, wait_until};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{Access, Mode, OFlags, access, chmod, lstat, mkdir, open, rename, stat, unlink};
+use rustix::fs::{
+    Access, Mode, OFlags, Uid, XattrFlags, access, chmod, chown, getxattr, lstat, mkdir, open,
+    rename, setxattr, stat, unlink,
+};
 use rustix::io::Errno;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -53,6 +56,20 @@ fn hole_a_socket_is_connected_to_by_whoever_reaches_it() {
     let reach = || UnixStream::connect(&path).outcome();
     assert_eq!(as_stranger(reach), Ok(()));
     is_guarded_otherwise(&dir, &path, &reach);
+}
+
+#[test]
+fn hole_who_is_refused_the_owner_takes_file_capabilities() {
+    const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mount = Daemon::deciding();
+    let path = mount.path("file");
+    std::fs::write(&path, "content").unwrap();
+    let name = "security.capability";
+    setxattr(&path, name, &CAPABLE, XattrFlags::empty()).unwrap();
+    let to = Some(Uid::from_raw(USER));
+    fails(Errno::PERM, as_stranger(|| chown(&path, to, None)));
+    fails(Errno::NODATA, getxattr(&path, name, &mut [0; 20][..]));
+    assert_eq!(stat(&path).unwrap().st_uid, 0);
 }
 
 #[test]

@@ -29,6 +29,8 @@ struct Known {
     is: fn(&Pair) -> bool,
 }
 
+const KEEP_SIZE: u32 = 1;
+const PUNCH_HOLE: u32 = 2;
 const ZERO_RANGE: u32 = 0x10;
 const DONT_SYNC: u32 = 0x4000;
 const NOWAIT: u32 = 8;
@@ -126,6 +128,7 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
             Errno::NOTEMPTY,
             Errno::INVAL,
             Errno::BUSY,
+            Errno::NOENT,
             Errno::EXIST,
         ],
         Call::Mkdir { .. }
@@ -142,7 +145,7 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
 /// Whether what is left behind may differ although both succeeded, or both failed:
 ///
 /// * An allocation for which there is no room has taken set-user-id and set-group-id on FUSE (`fuse_file_fallocate` calls
-///   `file_modified` before it asks).
+///   `file_modified` before it asks), if it is the owner's.
 /// * Where norefs decides, a change of the owner that it refuses has taken `security.capability` (`fuse_do_setattr` says
 ///   `ATTR_FORCE`, so `setattr_prepare` takes it before norefs is asked).
 pub fn ends(pair: &Pair) -> bool {
@@ -172,12 +175,19 @@ pub fn why(pair: &Pair) -> Option<&'static str> {
 
 /// Whether what is seen at one place in both is the same, but for what is known.
 pub fn same(tmpfs: &Seen, norefs: &Seen) -> bool {
-    comparable(tmpfs) == comparable(norefs) && room(tmpfs, norefs)
+    comparable(tmpfs) == comparable(norefs)
 }
 
-/// An empty file takes no room where it takes none on tmpfs. With a size it may: what lies before the bytes written in a
-/// chunk of 64 KiB is kept as zeros.
-fn room(tmpfs: &Seen, norefs: &Seen) -> bool {
+/// Whether `steps` allocate room behind the end of a file.
+pub fn allocates_behind(steps: &[Step]) -> bool {
+    steps.iter().any(|step| {
+        matches!(step.call, Call::Allocate { mode, .. } if mode & KEEP_SIZE != 0 && mode & PUNCH_HOLE == 0)
+    })
+}
+
+/// An empty file takes no room where it takes none on tmpfs. With a size, or room allocated behind it, it may: what lies
+/// before the bytes written in a chunk of 64 KiB is kept as zeros, also when those bytes are made a hole.
+pub fn room(tmpfs: &Seen, norefs: &Seen) -> bool {
     tmpfs.size > 0 || tmpfs.blocks > 0 || norefs.blocks == 0
 }
 

@@ -48,7 +48,7 @@ fn file_capabilities_without_bytes_stay() {
 
 #[test]
 #[rustfmt::skip]
-fn a_refused_allocation_takes_set_group_id() {
+fn an_allocation_without_room_takes_set_group_id() {
     same(&[
         Step { user: 1, look: true, call: Chmod { at: At(1, ""), mode: Octal(0o2775), by: Slot } },
         Step { user: 1, look: true, call: Allocate { slot: 0, mode: 16, offset: 65535, len: 1099511627776 } },
@@ -70,5 +70,14 @@ fn a_second_write_through_a_map_moves_times() {
     same(&[
         Step { user: 0, look: true, call: Map { slot: 0, offset: 1266, len: 100, byte: 97, keep: true } },
         Step { user: 0, look: true, call: Map { slot: 0, offset: 0, len: 1, byte: 97, keep: false } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_hole_before_the_room_behind_the_end() {
+    same(&[
+        Step { user: 0, look: false, call: Allocate { slot: 2, mode: 1, offset: 4096, len: 1 } },
+        Step { user: 0, look: true, call: Allocate { slot: 2, mode: 3, offset: 1, len: 10000 } },
     ]);
 }

@@ -45,7 +45,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         why: "a call that is refused anyhow is refused by the kernel for another reason before norefs is asked: may_delete, \
-              do_renameat2, filename_create, vfs_truncate, lookup_open",
+              do_renameat2, filename_create, vfs_truncate, lookup_open, may_open",
         is: |pair| {
             pair.deciding
                 && matches!(*pair.tmpfs, Err(Errno::ACCESS | Errno::PERM))
@@ -137,7 +137,13 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
         | Call::Link { .. }
         | Call::LinkSlot { .. } => &[Errno::EXIST],
         Call::TruncatePath { .. } => &[Errno::ISDIR, Errno::INVAL],
-        Call::Open { .. } => &[Errno::EXIST, Errno::ISDIR, Errno::NOTDIR, Errno::LOOP],
+        Call::Open { .. } => &[
+            Errno::EXIST,
+            Errno::ISDIR,
+            Errno::NOTDIR,
+            Errno::LOOP,
+            Errno::PERM,
+        ],
         _ => &[],
     }
 }

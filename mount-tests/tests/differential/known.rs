@@ -45,7 +45,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         why: "a call that is refused anyhow is refused by the kernel for another reason before norefs is asked: may_delete, \
-              do_renameat2, filename_create, vfs_truncate, lookup_open, may_open",
+              do_renameat2, filename_create, vfs_link, vfs_truncate, lookup_open, may_open",
         is: |pair| {
             pair.deciding
                 && matches!(*pair.tmpfs, Err(Errno::ACCESS | Errno::PERM))
@@ -131,11 +131,8 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
             Errno::NOENT,
             Errno::EXIST,
         ],
-        Call::Mkdir { .. }
-        | Call::Mknod { .. }
-        | Call::Symlink { .. }
-        | Call::Link { .. }
-        | Call::LinkSlot { .. } => &[Errno::EXIST],
+        Call::Mkdir { .. } | Call::Mknod { .. } | Call::Symlink { .. } => &[Errno::EXIST],
+        Call::Link { .. } | Call::LinkSlot { .. } => &[Errno::EXIST, Errno::NOENT, Errno::PERM],
         Call::TruncatePath { .. } => &[Errno::ISDIR, Errno::INVAL],
         Call::Open { .. } => &[
             Errno::EXIST,

@@ -239,6 +239,11 @@ fn locks() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// Paths that directories have in the beginning, or may have.
+fn directories() -> impl Strategy<Value = &'static str> {
+    select(&["a", "a/a", "d", "b", "d/a"][..])
+}
+
 #[rustfmt::skip]
 fn names() -> impl Strategy<Value = Call> {
     let kinds = select(&[0_u32, 0o100_000, 0o10_000, 0o140_000, 0o20_000, 0o60_000, 0o40_000, 0o120_000][..]);
@@ -252,6 +257,7 @@ fn names() -> impl Strategy<Value = Call> {
         2 => (slot(), at(), any::<bool>()).prop_map(|(slot, to, by_proc)| Call::LinkSlot { slot, to, by_proc }),
         6 => (at(), any::<bool>()).prop_map(|(at, directory)| Call::Unlink { at, directory }),
         9 => (at(), at(), select(&[0_u32, 0, 0, 1, 2, 2, 4, 5, 3, 6, 8][..])).prop_map(|(from, to, flags)| Call::Rename { from, to, flags }),
+        2 => (directories(), directories()).prop_map(|(from, to)| Call::Rename { from: At(0, from), to: At(0, to), flags: 0 }),
     ]
 }
 

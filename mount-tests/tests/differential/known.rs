@@ -129,6 +129,7 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
             Errno::INVAL,
             Errno::BUSY,
             Errno::NOENT,
+            Errno::NAMETOOLONG,
             Errno::EXIST,
         ],
         Call::Mkdir { .. } | Call::Mknod { .. } | Call::Symlink { .. } => &[Errno::EXIST],

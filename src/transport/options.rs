@@ -179,7 +179,7 @@ pub struct Options {
     /// does before it writes to a file, or cuts it, that it knows little of.
     pub xattr: bool,
     /// Inodes may have POSIX access control lists, by which the kernel checks permissions and new inodes get theirs
-    /// (`FUSE_POSIX_ACL`). Linux 5.13; needs `xattr`, [`Permissions::Kernel`], and a filesystem that keeps them
+    /// (`FUSE_POSIX_ACL`). Linux 5.13; needs `xattr`, [`Permissions::Kernel`](crate::fs::Permissions::Kernel), and a filesystem that keeps them
     /// ([`Fs::with_acls`](crate::fs::Fs::with_acls)).
     pub acl: bool,
     /// `statx` tells the time of birth. The first one of a file that asks for it costs a request, even

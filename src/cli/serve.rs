@@ -66,12 +66,20 @@ fn threads(text: &str) -> Result<usize, String> {
 
 impl Default for ServeArgs {
     fn default() -> ServeArgs {
+        let Options {
+            cache,
+            transport,
+            threads,
+            queue_depth,
+            max_io,
+            ..
+        } = Options::default();
         ServeArgs {
-            cache: Cache::Forever,
-            transport: Transport::Auto,
-            threads: None,
-            queue_depth: QUEUE_DEPTH,
-            max_io: MAX_IO,
+            cache,
+            transport,
+            threads,
+            queue_depth,
+            max_io,
         }
     }
 }

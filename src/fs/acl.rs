@@ -127,6 +127,14 @@ impl Acl {
         size_of::<U32>() + size_of_val(&*self.entries)
     }
 
+    /// Whether it may be kept; E2BIG.
+    pub fn check_size(&self) -> Result<()> {
+        match self.size() <= Acl::SIZE_MAX {
+            true => Ok(()),
+            false => Err(Errno::TOOBIG),
+        }
+    }
+
     /// The value of the extended attribute; ENOSPC if no memory is left for it.
     pub fn to_value(&self) -> Result<Vec<u8>> {
         let mut value = Vec::new();

@@ -1,5 +1,6 @@
 //! New inodes and new names of old ones.
 
+use super::privilege::SGID;
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time};
 
@@ -183,7 +184,6 @@ impl Fs {
 /// The attributes every new inode of `caller` in `parent` starts with: those of a regular file without names. `perm`
 /// holds the bits a directory inherits.
 pub(super) fn born(caller: &Caller, parent: &InodeRef<'_, Node>, now: Time) -> Attr {
-    const SGID: u16 = libc::S_ISGID as u16;
     let above = parent.attr();
     let inherited = above.perm & SGID;
     let gid = if inherited != 0 {

@@ -3,9 +3,8 @@
 //! What grows, content, attributes and inodes, stops growing while the system still has [`HEADROOM`]. So the small
 //! allocations that no call can refuse find memory, and a shortage is ENOSPC and not the end of the process.
 
-use crate::sync::give_back_memory;
+use crate::sync::{give_back_memory, is_memory_left};
 use crate::tree::{Errno, Result};
-use memmap2::MmapMut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -45,14 +44,13 @@ impl Ledger {
         }
     }
 
-    /// Whether the system has the memory for growing by `bytes`. The headroom is asked for and given back untouched.
+    /// Whether the system has the memory for growing by `bytes`.
     pub(super) fn may_grow(&self, bytes: u64) -> bool {
         let bytes = bytes.saturating_add(BESIDE).min(STRIDE);
         if self.stride.fetch_add(bytes, Relaxed).saturating_add(bytes) < STRIDE {
             return true;
         }
-        // As a map, which anybody could have had: what the allocator keeps for this thread it may not have for others.
-        let there = MmapMut::map_anon(HEADROOM).is_ok();
+        let there = is_memory_left(HEADROOM);
         if there {
             self.stride.store(0, Relaxed);
         }

@@ -15,14 +15,11 @@
 #[cfg(test)]
 mod tests;
 
-use super::privilege::{is_member, supplementary_groups};
+use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
 use super::{Caller, Fs, Node, SetAttr, SetTime};
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result};
 
 const STICKY: u16 = libc::S_ISVTX as u16;
-const SUID: u16 = libc::S_ISUID as u16;
-const SGID: u16 = libc::S_ISGID as u16;
-const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
 
 /// `__FMODE_EXEC`: a file is opened to be executed. Nobody but the kernel can set it (`build_open_flags`).
 const FMODE_EXEC: i32 = 1 << 5;

@@ -8,9 +8,9 @@ use super::{Caller, Node};
 use crate::tree::{Attr, InodeRef, Kind};
 use std::sync::LazyLock;
 
-const SUID: u16 = libc::S_ISUID as u16;
-const SGID: u16 = libc::S_ISGID as u16;
-const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
+pub(super) const SUID: u16 = libc::S_ISUID as u16;
+pub(super) const SGID: u16 = libc::S_ISGID as u16;
+pub(super) const GROUP_EXEC: u16 = libc::S_IXGRP as u16;
 
 /// Whether a change of owner or content would take something from a file with these attributes.
 pub(super) fn has_privileges(attr: &Attr) -> bool {

@@ -1,5 +1,15 @@
+//! Memory of the whole process: whether there is more, and giving back what is free.
+//!
 //! The allocator of the C library keeps what was freed in pieces of less than 128 KiB, for whoever wants memory next. A
 //! filesystem of which much was removed has to say that nobody does.
+
+use memmap2::MmapMut;
+
+/// Whether the system would give `bytes` more, which are asked for as a map and given back untouched: anybody could have had them,
+/// while what the allocator keeps for one thread it may not have for another.
+pub fn is_memory_left(bytes: usize) -> bool {
+    MmapMut::map_anon(bytes).is_ok()
+}
 
 /// Gives free memory of the whole process back to the system, if the allocator can do that. Takes time in proportion to the free
 /// pieces there are.

@@ -13,7 +13,7 @@
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
 //! | [`Stationed`] | a value set once, read under the epoch or by its owner |
-//! | [`give_back_memory`] | no primitive, but a call that is `unsafe` like theirs |
+//! | [`is_memory_left`], [`give_back_memory`] | no primitives, but one is `unsafe` like theirs |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
 
 #![cfg_attr(
@@ -40,7 +40,7 @@ mod tests;
 #[cfg(not(loom))]
 pub use counters::Counters;
 #[cfg(not(loom))]
-pub use heap::give_back_memory;
+pub use heap::{give_back_memory, is_memory_left};
 pub use lifetime::{Lifetime, Verdict};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};

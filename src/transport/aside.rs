@@ -1,7 +1,7 @@
 //! Threads for requests that have to wait.
 
+use crate::sync::is_memory_left;
 use crate::transport::cpus::stay_on;
-use memmap2::MmapMut;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,8 @@ impl Aside {
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.busy.clone());
-        if others >= MOST || !is_room_for_thread() {
+        // A thread that finds no memory for its second stack, which it makes by itself, ends the process.
+        if others >= MOST || !is_memory_left(THREAD_BYTES) {
             return work();
         }
         // A thread that cannot be started must not take the work with it.
@@ -62,12 +63,6 @@ impl Aside {
             work.into_iter().for_each(|work| work());
         }
     }
-}
-
-/// Whether there is memory for a thread to begin with. One that finds none for its second stack, which it makes by itself, ends the
-/// process.
-fn is_room_for_thread() -> bool {
-    MmapMut::map_anon(THREAD_BYTES).is_ok()
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ impl Matches {
     }
 }
 
+/// Takes out the first of `wanted` that such a request matches; false if there is none.
+fn take(wanted: &mut Vec<Matches>, kind: RequestKind, node: NodeId) -> bool {
+    let first = wanted.iter().position(|m| m.matches(kind, node));
+    first.map(|index| wanted.remove(index)).is_some()
+}
+
 #[derive(Default)]
 struct State {
     holds: Vec<(u64, Matches)>,
@@ -69,11 +75,7 @@ impl Seams {
 
     /// Called with no handler around.
     pub(crate) fn after_call(&self, kind: RequestKind, node: NodeId) {
-        let mut state = self.state.lock();
-        let wanted = state.losses.iter().position(|m| m.matches(kind, node));
-        if let Some(index) = wanted {
-            state.losses.remove(index);
-            drop(state);
+        if take(&mut self.state.lock().losses, kind, node) {
             panic!("a test asked for the end of this thread");
         }
     }
@@ -90,11 +92,7 @@ impl Seams {
     }
 
     pub(crate) fn before_call(&self, kind: RequestKind, node: NodeId) {
-        let mut state = self.state.lock();
-        let wanted = state.panics.iter().position(|m| m.matches(kind, node));
-        if let Some(index) = wanted {
-            state.panics.remove(index);
-            drop(state);
+        if take(&mut self.state.lock().panics, kind, node) {
             panic!("a test asked for this panic");
         }
     }

@@ -5,13 +5,12 @@
 
 use super::Acl;
 use crate::fs::ledger::Ledger;
-use crate::fs::privilege::{is_member, supplementary_groups};
+use crate::fs::privilege::{SGID, is_member, supplementary_groups};
 use crate::fs::xattr::{OVERHEAD, Xattrs};
 use crate::fs::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result, Time};
 use std::sync::Arc;
 
-const SGID: u16 = libc::S_ISGID as u16;
 const ACCESS_BITS: u16 = 0o777;
 
 /// Which of its lists.
@@ -107,9 +106,7 @@ impl Fs {
         let Some(acl) = Acl::parse(value)? else {
             return self.remove_acl(caller, id, which);
         };
-        if acl.size() > Acl::SIZE_MAX {
-            return Err(Errno::TOOBIG);
-        }
+        acl.check_size()?;
         let inode = self.get(id)?;
         which.check_kind(inode.kind())?;
         let mut xattrs = self.node(&inode).xattrs.write();
@@ -143,9 +140,7 @@ impl Fs {
         let Some(acl) = Acl::parse(value)? else {
             return Ok(());
         };
-        if acl.size() > Acl::SIZE_MAX {
-            return Err(Errno::TOOBIG);
-        }
+        acl.check_size()?;
         which.check_kind(attr.kind)?;
         let kept = match which {
             Which::Access => show(acl, attr),
@@ -248,11 +243,7 @@ impl Fs {
         match acl.filter(|_| caller.uid != 0 && caller.uid != attr.uid) {
             Some(acl) if acl.allows(&attr, caller.uid, is_member, asked.bits() as u16) => Ok(()),
             Some(_) => Err(Errno::ACCESS),
-            None => {
-                let groups = || groups.clone();
-                let (uid, gid) = (caller.uid, caller.gid);
-                self.tree.access_node(id, uid, gid, asked, groups)
-            }
+            None => self.check(caller, id, asked),
         }
     }
 }

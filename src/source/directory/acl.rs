@@ -14,7 +14,7 @@ use crate::tree::Attr;
 pub(super) fn settle(keeps_acls: bool, attr: &mut Attr, xattrs: &mut XattrList) {
     xattrs.retain(|(name, value)| match &**name {
         Acl::ACCESS => match Acl::parse(value) {
-            Ok(Some(acl)) if keeps_acls && acl.size() <= Acl::SIZE_MAX => true,
+            Ok(Some(acl)) if keeps_acls && acl.check_size().is_ok() => true,
             Ok(acl) => {
                 attr.perm = acl.map_or(attr.perm, |acl| narrow(attr.perm, &acl));
                 false
@@ -31,7 +31,7 @@ pub(super) fn settle(keeps_acls: bool, attr: &mut Attr, xattrs: &mut XattrList) 
 }
 
 fn is_kept(value: &[u8]) -> bool {
-    matches!(Acl::parse(value), Ok(Some(acl)) if acl.size() <= Acl::SIZE_MAX)
+    matches!(Acl::parse(value), Ok(Some(acl)) if acl.check_size().is_ok())
 }
 
 fn narrow(perm: u16, acl: &Acl) -> u16 {

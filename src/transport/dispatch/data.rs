@@ -34,17 +34,9 @@ impl Call<'_, '_> {
             self.shared.invalidate(node);
         }
         self.exchange.send(&OpenOut {
-            open_flags: self.keep_cache(),
+            open_flags: self.where_cached(OPEN_KEEP_CACHE),
             ..OpenOut::default()
         })
-    }
-
-    /// What the kernel holds of a file stays good, if it holds anything.
-    fn keep_cache(&self) -> u32 {
-        match self.shared.cache.is_none() {
-            true => 0,
-            false => OPEN_KEEP_CACHE,
-        }
     }
 
     /// Lets the kernel read from the source what is there. It opens that file with the caller's flags, so nobody may
@@ -61,7 +53,7 @@ impl Call<'_, '_> {
             file => file?,
         };
         let backing = passthrough.open(node, file.as_deref());
-        let keep = self.keep_cache();
+        let keep = self.where_cached(OPEN_KEEP_CACHE);
         self.exchange.send(&OpenOut {
             open_flags: backing.map_or(keep, |_| OPEN_PASSTHROUGH),
             backing_id: backing.unwrap_or_default(),

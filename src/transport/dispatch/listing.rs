@@ -11,12 +11,8 @@ impl Call<'_, '_> {
             return Err(Errno::NOSYS);
         }
         self.fs().opendir(&self.exchange.caller(), self.node())?;
-        let open_flags = match self.shared.cache.is_none() {
-            true => 0,
-            false => OPEN_KEEP_CACHE | OPEN_CACHE_DIR,
-        };
         self.exchange.send(&OpenOut {
-            open_flags,
+            open_flags: self.where_cached(OPEN_KEEP_CACHE | OPEN_CACHE_DIR),
             ..OpenOut::default()
         })
     }

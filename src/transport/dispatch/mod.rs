@@ -103,6 +103,14 @@ impl Call<'_, '_> {
         self.patience == Patience::None && !self.fs().is_at_hand(node)
     }
 
+    /// What an open tells the kernel of what it holds: `flags` if it holds anything.
+    fn where_cached(&self, flags: u32) -> u32 {
+        match self.shared.cache.is_none() {
+            true => 0,
+            false => flags,
+        }
+    }
+
     /// The answer to a change whose reply says no more than that it was made.
     fn changed(&self, done: Committed<()>) -> Result<Answer> {
         self.shared.deliver(done);

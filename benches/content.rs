@@ -5,6 +5,8 @@
 //! table gives medians of the rounds and what they are in terms of the source in the same rounds, and how much page
 //! cache went when the mount did.
 
+mod support;
+
 use clap::Parser;
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs::File;
@@ -12,6 +14,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+use support::{Args, median, ratio};
 use vmap::Map;
 
 const LARGE: usize = 16;
@@ -35,16 +38,6 @@ const COURSES: [(&str, Course); 3] = [
     ("1 GiB in 16 files, mapped", map_large),
     ("10,000 files of 4 KiB, opened, read and closed", read_small),
 ];
-
-#[derive(Parser)]
-struct Args {
-    /// Turns of each contender at each course
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// What cargo says to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 /// What one contender showed at one course, by round.
 #[derive(Default)]
@@ -170,17 +163,11 @@ fn cached() -> f64 {
         / 1024.0
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn report(course: &str, samples: &[Samples]) {
     println!("\n{course}\n\n| | first | again | page cache of its own |\n|---|---|---|---|");
     for ((name, _), mine) in CONTENDERS.iter().zip(samples) {
         let cell = |mine: &[f64], source: &[f64]| {
-            let ratios = mine.iter().zip(source).map(|(mine, source)| mine / source);
-            let ratio = median(ratios.collect());
+            let ratio = ratio(mine, source);
             format!("**{ratio:.2}x** {:.0} ms", median(mine.to_vec()))
         };
         let cached = match mine.cached.is_empty() {

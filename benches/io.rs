@@ -4,6 +4,8 @@
 //! and takes all courses in turn, with one file. The table gives medians of the rounds, and what they are in terms of the
 //! tmpfs in the same rounds.
 
+mod support;
+
 use clap::Parser;
 use rustix::fs::{Advice, fadvise};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -13,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
+use support::{Args, median, ratio};
 use vmap::{Flush, MapMut};
 
 const BYTES: u64 = 256 << 20;
@@ -53,16 +56,6 @@ const COURSES: [(&str, Course); 11] = [
     ),
     ("write from the beginning, 4 KiB a call", write_small),
 ];
-
-#[derive(Parser)]
-struct Args {
-    /// Turns of each contender
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// What cargo says to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 /// Nanoseconds for each KiB, by course and round.
 type Samples = [Vec<f64>; COURSES.len()];
@@ -193,11 +186,6 @@ fn mounted(
     Ok(worked?)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn report(samples: &[Samples]) {
     let names: Vec<_> = CONTENDERS.iter().map(|(name, _)| *name).collect();
     println!("| | {} |", names.join(" | "));
@@ -206,8 +194,7 @@ fn report(samples: &[Samples]) {
         print!("| {name} |");
         for mine in samples {
             let (mine, tmpfs) = (&mine[course], &samples[0][course]);
-            let ratios = mine.iter().zip(tmpfs).map(|(mine, tmpfs)| mine / tmpfs);
-            let ratio = median(ratios.collect());
+            let ratio = ratio(mine, tmpfs);
             let each_page = median(mine.clone()) * 4.0 / 1e3;
             print!(" **{ratio:.2}x** {each_page:.2} |");
         }

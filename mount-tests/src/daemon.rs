@@ -232,6 +232,14 @@ impl Daemon {
         }
     }
 
+    /// Resident bytes of the daemon.
+    pub fn resident(&self) -> u64 {
+        let pid = self.pid().as_raw_nonzero();
+        let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size() as u64
+    }
+
     /// How the daemon ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if let Some(Server::Norefs(child)) = &mut self.server {

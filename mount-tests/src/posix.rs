@@ -5,6 +5,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Statx, StatxFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,18 @@ fn show_difference(norefs: &str, tmpfs: &str) {
     let around =
         |lines: &[&str]| lines[same.saturating_sub(10)..lines.len().min(same + 5)].join("\n");
     panic!("norefs:\n{}\ntmpfs:\n{}", around(&norefs), around(&tmpfs));
+}
+
+/// Opens the file at `path` for reading and writing, and makes it if it is missing.
+#[track_caller]
+pub fn read_write(path: &Path) -> File {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .unwrap()
 }
 
 /// Runs `work` with the credentials of an ordinary user. Only the calling thread's are changed.

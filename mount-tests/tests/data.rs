@@ -1,6 +1,6 @@
 //! The content of files.
 
-use mount_tests::posix::{age, forced, seen};
+use mount_tests::posix::{age, forced, read_write, seen};
 use mount_tests::programs::run;
 use mount_tests::{Daemon, fails};
 use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, copy_file_range, fallocate, open, seek};
@@ -14,16 +14,6 @@ use vmap::{Flush, Map, MapMut};
 /// Bytes that differ from page to page.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at / 4096 * 31 + at) as u8).collect()
-}
-
-fn read_write(path: &Path) -> File {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .unwrap()
 }
 
 /// The content as the daemon holds it: read past the page cache.

@@ -17,14 +17,6 @@ fn read_write(path: &Path) -> File {
     open(path, OFlags::RDWR, Mode::empty()).unwrap().into()
 }
 
-/// Resident bytes of the daemon.
-fn resident(mount: &Daemon) -> u64 {
-    let pid = mount.pid().as_raw_nonzero();
-    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
-}
-
 fn used(root: &Path) -> u64 {
     let statfs = statfs(root).unwrap();
     (statfs.f_blocks - statfs.f_bfree) * statfs.f_bsize as u64
@@ -47,7 +39,7 @@ fn a_sparse_file_of_a_tebibyte_is_read_and_written_in_places() {
     }
     for transport in each() {
         let mount = Daemon::on(transport, &["-o", "allow_other", source.to_str().unwrap()]);
-        let before = resident(&mount);
+        let before = mount.resident();
         let file = read_write(&mount.path("huge"));
         let check = |places: &[u64]| {
             for &place in places {
@@ -71,7 +63,7 @@ fn a_sparse_file_of_a_tebibyte_is_read_and_written_in_places() {
         check(&[0, 77 * MIB, TIB / 3, TIB - 9]);
         assert_eq!(seen(mount.path("huge")).size, TIB);
         assert!(used(mount.root()) < MIB, "{} bytes", used(mount.root()));
-        let grown = resident(&mount).saturating_sub(before);
+        let grown = mount.resident().saturating_sub(before);
         assert!(grown < 32 * MIB, "{grown} bytes");
     }
 }
@@ -81,11 +73,11 @@ fn reading_a_large_file_keeps_nothing_of_it() {
     let source = Tmpfs::new();
     full(&source.join("large"), 200);
     let mount = Daemon::with(&["-o", "allow_other", source.to_str().unwrap()]);
-    let before = resident(&mount);
+    let before = mount.resident();
     let mut file = File::open(mount.path("large")).unwrap();
     let copied = std::io::copy(&mut file, &mut std::io::sink()).unwrap();
     assert_eq!((copied, used(mount.root())), (200 * MIB, 0));
-    let grown = resident(&mount).saturating_sub(before);
+    let grown = mount.resident().saturating_sub(before);
     assert!(grown < 64 * MIB, "{grown} bytes");
 }
 

@@ -1,6 +1,6 @@
 //! Full filesystems, as on tmpfs: which calls find no room, what they leave behind, and how room comes back.
 
-use mount_tests::posix::tree;
+use mount_tests::posix::{read_write, tree};
 use mount_tests::programs::attempt;
 use mount_tests::{Daemon, Scratch, Tmpfs, fails, wait_until};
 use rustix::fs::{
@@ -8,7 +8,7 @@ use rustix::fs::{
     fallocate, link, mkdir, mknodat, openat, renameat_with, setxattr, statvfs, symlink,
 };
 use rustix::io::{Errno, Result, pwrite};
-use std::fs::{File, OpenOptions, read, remove_file, write};
+use std::fs::{File, read, remove_file, write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
@@ -30,16 +30,6 @@ fn limited(options: &str) -> Daemon {
     Daemon::with(&["-o", options])
 }
 
-fn open(path: &Path) -> File {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .unwrap()
-}
-
 /// What lies at byte `at` of a file written by [`pattern`].
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
@@ -48,7 +38,7 @@ fn pattern(length: usize) -> Vec<u8> {
 /// Fills what is left of the bytes but for `left` with a file called `kept`, by one write: norefs gives a file that grows
 /// in small steps more room than it needs.
 fn fill(root: &Path, left: usize) {
-    let kept = open(&root.join("kept"));
+    let kept = read_write(&root.join("kept"));
     let at = kept.metadata().unwrap().len() as usize;
     let room = statvfs(root).unwrap().f_bfree as usize * PAGE - left;
     let bytes = pattern(at + room);
@@ -106,7 +96,11 @@ fn refusals(report: &[String]) -> usize {
 }
 
 fn put(root: &Path, name: &str, offset: usize, length: usize) -> Result<usize> {
-    pwrite(open(&root.join(name)), &pattern(length), offset as u64)
+    pwrite(
+        read_write(&root.join(name)),
+        &pattern(length),
+        offset as u64,
+    )
 }
 
 fn mknod(root: &Path, name: &str, kind: FileType) -> Result<usize> {
@@ -124,11 +118,17 @@ const BYTE_CALLS: &[Call] = &[
     ("write into a hole", |root| put(root, "hole", 100_000, 5)),
     ("write without a name", |root| put_nameless(root)),
     ("fallocate", |root| {
-        fallocate(open(&root.join("empty")), FallocateFlags::empty(), 0, 9).map(|()| 0)
+        fallocate(
+            read_write(&root.join("empty")),
+            FallocateFlags::empty(),
+            0,
+            9,
+        )
+        .map(|()| 0)
     }),
     ("fallocate behind the size", |root| {
         fallocate(
-            open(&root.join("empty")),
+            read_write(&root.join("empty")),
             FallocateFlags::KEEP_SIZE,
             0,
             BYTES as u64 / 8,
@@ -136,7 +136,10 @@ const BYTE_CALLS: &[Call] = &[
         .map(|()| 0)
     }),
     ("copy", |root| {
-        let (from, to) = (open(&root.join("kept")), open(&root.join("empty")));
+        let (from, to) = (
+            read_write(&root.join("kept")),
+            read_write(&root.join("empty")),
+        );
         copy_file_range(from, None, to, None, 9000)
     }),
     ("long symlink", |root| {
@@ -158,7 +161,7 @@ fn calls_that_need_bytes_find_none_and_leave_nothing_behind() {
             .unwrap();
         fill(root, 0);
         let told = report(root, BYTE_CALLS, |root| {
-            open(&root.join("kept")).set_len(PAGE as u64).unwrap();
+            read_write(&root.join("kept")).set_len(PAGE as u64).unwrap();
         });
         assert_eq!(refusals(&told), BYTE_CALLS.len(), "{told:#?}");
         told
@@ -175,7 +178,7 @@ fn a_write_over_the_end_of_room_is_short_and_what_fitted_is_there() {
             ("behind a hole", (64 << 10) + 100),
         ] {
             fill(root, 2 * PAGE);
-            let file = open(&root.join(name));
+            let file = read_write(&root.join(name));
             let written = pwrite(&file, &pattern(5 * PAGE), offset).unwrap();
             let again = pwrite(&file, b"x", offset + written as u64);
             let whole = read(root.join(name)).unwrap();
@@ -199,7 +202,7 @@ fn what_needs_no_bytes_works_on_a_full_filesystem() {
         fill(root, 0);
         let results = [
             put(root, "kept", 1000, 5000),
-            open(&root.join("empty"))
+            read_write(&root.join("empty"))
                 .set_len(1 << 40)
                 .map(|()| 0)
                 .map_err(|_| Errno::IO),
@@ -217,7 +220,7 @@ fn what_needs_no_bytes_works_on_a_full_filesystem() {
                 RenameFlags::WHITEOUT,
             )
             .map(|()| 0),
-            open(&root.join("kept"))
+            read_write(&root.join("kept"))
                 .set_len(100_001)
                 .map(|()| 0)
                 .map_err(|_| Errno::IO),
@@ -273,7 +276,7 @@ fn calls_that_need_an_inode_find_none_and_leave_nothing_behind() {
 fn a_removed_file_that_is_open_keeps_its_room_until_it_is_closed() {
     same(|root| {
         fill(root, 0);
-        let kept = open(&root.join("kept"));
+        let kept = read_write(&root.join("kept"));
         remove_file(root.join("kept")).unwrap();
         let told = vec![
             format!("{:?}", put(root, "new", 0, 1)),
@@ -346,7 +349,7 @@ fn the_first_write_to_a_file_of_a_source_needs_room_for_all_of_it() {
     let mount = Daemon::with(&["-o".as_ref(), "size=64k".as_ref(), source.as_os_str()]);
     assert_eq!(put(mount.root(), "f", 0, 1), Err(Errno::NOSPC));
     assert_eq!(read(mount.path("f")).unwrap(), pattern(100_000));
-    open(&mount.path("f")).set_len(1000).unwrap();
+    read_write(&mount.path("f")).set_len(1000).unwrap();
     assert_eq!(put(mount.root(), "f", 500, 1), Ok(1));
     let mut expected = pattern(1000);
     expected[500] = 0;

@@ -1,6 +1,6 @@
 //! Files as long as files may be: cut, written, sought, mapped and allocated at the far end.
 
-use mount_tests::posix::{Outcome, fifo, forced, seen};
+use mount_tests::posix::{Outcome, fifo, forced, read_write, seen};
 use mount_tests::programs::{attempt, sh};
 use mount_tests::{Daemon, same_as_tmpfs, wait_until};
 use rustix::fs::{
@@ -13,11 +13,6 @@ use std::path::Path;
 use vmap::Map;
 
 const MAX: u64 = i64::MAX as u64;
-
-fn read_write(path: &Path) -> File {
-    let options = OFlags::RDWR | OFlags::CREATE;
-    open(path, options, Mode::RWXU).unwrap().into()
-}
 
 #[test]
 fn a_file_may_be_cut_to_any_length() {
@@ -252,27 +247,19 @@ fn a_map_of_the_far_end_is_the_file() {
     });
 }
 
-/// Resident bytes of the daemon.
-fn resident(mount: &Daemon) -> u64 {
-    let pid = mount.pid().as_raw_nonzero();
-    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
-}
-
 #[test]
 fn memory_of_what_was_removed_goes_back_to_the_system() {
     let mount = Daemon::with(&["-o", "allow_other"]);
-    let before = resident(&mount);
+    let before = mount.resident();
     let piece = vec![1; 1 << 20];
     for n in 0..192 {
         std::fs::write(mount.path(n.to_string()), &piece).unwrap();
     }
-    assert!(resident(&mount) - before >= 192 << 20);
+    assert!(mount.resident() - before >= 192 << 20);
     for n in 0..192 {
         std::fs::remove_file(mount.path(n.to_string())).unwrap();
     }
-    let left = || resident(&mount).saturating_sub(before);
+    let left = || mount.resident().saturating_sub(before);
     assert!(wait_until(|| left() < 64 << 20), "{} MiB", left() >> 20);
 }
 
@@ -303,11 +290,11 @@ fn memory_of_what_is_cut_punched_or_removed_is_used_again() {
             std::fs::remove_file(&path).unwrap();
         },
     ];
-    let before = resident(&mount);
+    let before = mount.resident();
     for round in 0..12 {
         ways[round % ways.len()]();
         assert!(wait_until(|| used() <= 64 << 10), "{} used", used());
-        let grown = resident(&mount).saturating_sub(before);
+        let grown = mount.resident().saturating_sub(before);
         // Each of the serving threads allocates in a part of its own.
         assert!(grown < 4 * SIZE, "round {round}: {} MiB", grown >> 20);
     }

@@ -74,6 +74,11 @@ impl InProcess {
         }
     }
 
+    /// Takes the mount out of the tree, wherever it is to be seen.
+    pub fn detach(&self) -> std::io::Result<()> {
+        self.handle.detach()
+    }
+
     /// Waits until the mount has ended, and says what went wrong.
     pub fn wait(&self) -> std::io::Result<()> {
         self.handle.wait()

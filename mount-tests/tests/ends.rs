@@ -197,6 +197,37 @@ fn a_forced_end_answers_a_request_that_is_being_served() {
 }
 
 #[test]
+fn a_mount_that_has_ended_leaves_the_one_alone_that_got_its_number() {
+    let number = |mount: &InProcess| fs::symlink_metadata(mount.root()).unwrap().dev();
+    for transport in each() {
+        let mount = InProcess::on(transport);
+        let old = number(&mount);
+        // Its threads do not see the end yet.
+        let hold = mount.seams().hold(RequestKind::Getattr, None);
+        let caller = waiting_caller(mount.root());
+        assert!(hold.wait_held(Duration::from_secs(60)));
+        unmount(mount.root(), UnmountFlags::FORCE | UnmountFlags::DETACH).unwrap();
+        broken(caller.join().unwrap(), transport);
+        // The kernel gives the lowest number that is free; other tests take some too.
+        let mut others = Vec::new();
+        let heir = (0..100).any(|_| {
+            others.push(InProcess::on(transport));
+            let found = others.last().is_some_and(|other| number(other) == old);
+            if others.len() == 10 && !found {
+                others.clear();
+            }
+            found
+        });
+        assert!(heir, "{transport}: nobody got the number");
+        mount.detach().unwrap();
+        let last = others.last().unwrap().root();
+        assert!(is_mounted(last), "{transport}");
+        assert_eq!(number(others.last().unwrap()), old, "{transport}");
+        hold.release();
+    }
+}
+
+#[test]
 fn a_forced_end_answers_those_who_wait_for_a_stopped_daemon() {
     for transport in each() {
         for signal in [Signal::CONT, Signal::KILL] {

@@ -60,8 +60,7 @@ pub(crate) enum CarryError {
     Threads(#[from] io::Error),
 }
 
-/// Lets `serve` answer what comes through the connection of `channel`. `ended` is called once
-/// nothing comes any more, `end` if a serving thread fails.
+/// Lets `serve` answer what comes through the connection of `channel`. `end` is called if a serving thread fails.
 pub(crate) fn start(
     channel: Arc<Channel>,
     agreed: Agreed,
@@ -69,7 +68,6 @@ pub(crate) fn start(
     serve: &Arc<dyn Serve>,
     options: &Options,
     end: &EndConnection,
-    ended: impl FnOnce() + Send + 'static,
 ) -> Result<Carried, CarryError> {
     // Made before anything is served: whatever fails, no thread is left that keeps the mount alive.
     let (watch, watched) = mpsc::channel();
@@ -79,9 +77,7 @@ pub(crate) fn start(
             let Ok((device, rings)) = watched.recv() else {
                 return Ok(());
             };
-            let result = see_end(device, rings);
-            ended();
-            result
+            see_end(device, rings)
         })?;
     let rings = match rings {
         Some(rings) if agreed.ring => {

@@ -5,7 +5,9 @@
 
 use crate::transport::wire::OutHeader;
 use crate::tree::{Errno, NodeId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::retry_on_intr;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 use std::ffi::c_void;
 use std::fs::File;
@@ -143,6 +145,14 @@ impl Channel {
     pub(crate) fn unregister(&self, id: u32) -> Result<(), Errno> {
         // SAFETY: this request reads a number from where it is told to, no more.
         unsafe { ioctl(&self.0, Setter::<BACKING_CLOSE, u32>::new(id)) }
+    }
+
+    /// Whether the connection has not ended. Until then the mount's device number is its own: unmounting ends the connection
+    /// (`fuse_conn_destroy`) before it gives the number back (`kill_anon_super`).
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        let mut device = [PollFd::new(self, PollFlags::empty())];
+        retry_on_intr(|| poll(&mut device, Some(&Timespec::default())))?;
+        Ok(!device[0].revents().contains(PollFlags::ERR))
     }
 
     /// Waits for a request and reads it into `buffer`.

@@ -42,7 +42,7 @@ pub fn serve(
     let (connection, _) = session::connect(mount_point.clone(), &options, Permissions::Kernel)?;
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Default::default());
     let serve: Arc<dyn Serve> = Arc::new(Constant(attr));
-    let carried = connection.serve(&serve, &options, || {})?;
+    let carried = connection.serve(&serve, &options)?;
     ready(carried.carriage);
     let ended = carried.serving.join().unwrap_or(Ok(()));
     ended.map_err(|error| MountError::Serve(mount_point, error))

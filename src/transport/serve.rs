@@ -12,7 +12,6 @@ use crate::transport::{Cache, Options, Permissions, wire};
 use crate::tree::{Entry, Errno, NodeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The kernel takes no larger error numbers (`fuse_dev_do_write`): whoever asked would never be answered.
@@ -40,8 +39,6 @@ pub(crate) struct Shared {
     pub(crate) invalidator: Invalidator,
     /// Files the kernel reads by itself, if any may be.
     pub(crate) passthrough: Option<Passthrough>,
-    /// The serving threads are gone.
-    pub(crate) ended: AtomicBool,
     #[cfg(feature = "seams")]
     pub(crate) seams: Arc<crate::transport::seam::Seams>,
 }
@@ -65,7 +62,6 @@ impl Shared {
             tally: Tally::default(),
             invalidator: Invalidator::default(),
             passthrough: agreed.passthrough.then(Passthrough::default),
-            ended: AtomicBool::new(false),
             #[cfg(feature = "seams")]
             seams: Arc::default(),
         }

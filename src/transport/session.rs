@@ -14,8 +14,7 @@ use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -108,13 +107,13 @@ pub fn mount(
     if let Some(passthrough) = &shared.passthrough {
         passthrough.connect(&connection.channel);
     }
-    let served = shared.clone();
+    let channel = Arc::downgrade(&connection.channel);
     let serve: Arc<dyn Serve> = shared.clone();
-    let ended = move || served.ended.store(true, Ordering::SeqCst);
-    let carried = connection.serve(&serve, options, ended)?;
+    let carried = connection.serve(&serve, options)?;
     Ok(MountHandle {
         mount_point,
         device,
+        channel,
         shared,
         carriage: carried.carriage,
         session: Mutex::new(Some(carried.serving)),
@@ -189,13 +188,11 @@ pub(crate) fn connect(
 }
 
 impl Connection {
-    /// Lets `serve` answer what comes. `ended` is called once nothing comes any more. If this fails
-    /// the mount is taken away again.
+    /// Lets `serve` answer what comes. If this fails the mount is taken away again.
     pub(crate) fn serve(
         self,
         serve: &Arc<dyn Serve>,
         options: &Options,
-        ended: impl FnOnce() + Send + 'static,
     ) -> Result<Carried, MountError> {
         let Connection {
             mount_point,
@@ -204,12 +201,17 @@ impl Connection {
             agreed,
             rings,
         } = self;
+        let watched = Arc::downgrade(&channel);
         let end: EndConnection = Arc::new(move || {
-            if let Err(error) = abort(device) {
+            let aborted = is_connected(&watched).and_then(|lives| match lives {
+                true => abort(device),
+                false => Ok(()),
+            });
+            if let Err(error) = aborted {
                 tracing::error!(%error, "the connection cannot be ended: whoever uses the mount may have to wait");
             }
         });
-        carry::start(channel, agreed, rings, serve, options, &end, ended).map_err(|error| {
+        carry::start(channel, agreed, rings, serve, options, &end).map_err(|error| {
             let removed = remove_dead(&mount_point);
             match (removed, error) {
                 (Err(error), _) | (_, CarryError::Threads(error)) => {
@@ -219,6 +221,13 @@ impl Connection {
             }
         })
     }
+}
+
+/// Whether the connection of `channel` has not ended.
+fn is_connected(channel: &Weak<Channel>) -> io::Result<bool> {
+    channel
+        .upgrade()
+        .map_or(Ok(false), |channel| channel.is_connected())
 }
 
 fn config(options: &Options, permissions: Permissions) -> fuser::Config {
@@ -263,6 +272,7 @@ fn config(options: &Options, permissions: Permissions) -> fuser::Config {
 pub struct MountHandle {
     mount_point: PathBuf,
     device: (u32, u32),
+    channel: Weak<Channel>,
     shared: Arc<Shared>,
     carriage: Carriage,
     session: Mutex<Option<JoinHandle<io::Result<()>>>>,
@@ -332,21 +342,22 @@ impl MountHandle {
         while let Some(place) = self.place()? {
             unmount(&place, lazily)?;
         }
-        Ok(())
+        // A connection that was aborted leaves a dead mount behind.
+        remove_dead(&self.mount_point).map(drop)
     }
 
     /// A place where the mount is to be seen: a directory above may have been renamed, and it may
     /// have been bound to others.
     fn place(&self) -> io::Result<Option<PathBuf>> {
-        // Once the mount has ended, its device number may be another one's.
-        if self.shared.ended.load(Ordering::SeqCst) {
-            return Ok(None);
-        }
         let mounts = table::read()?;
         let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == self.device;
         let Some(entry) = mounts.iter().rfind(ours) else {
             return Ok(None);
         };
+        // Asked after the mounts were read: had the connection ended before, the number might be another one's by then.
+        if !is_connected(&self.channel)? {
+            return Ok(None);
+        }
         let place = &entry.mount_point;
         let covered = mounts
             .iter()

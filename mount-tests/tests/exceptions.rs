@@ -10,6 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::fmt::Debug;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 /// Takes the steps on both, and expects these two reports.
@@ -71,6 +72,27 @@ fn a_stranger_may_change_the_owner_to_nobody_else() {
         chmod(&path, 0o4755.into()).unwrap();
         let changed = as_user(1001, 1001, &[], || chown(&path, None, None));
         (changed, seen(&path).mode & 0o7777)
+    });
+}
+
+#[test]
+fn writing_as_root_takes_set_user_id_of_a_file_with_capabilities() {
+    differs((0o6755, 0o6755), (0o755, 0o6755), |root| {
+        let written = |name: &str, capable: bool| {
+            let path = root.join(name);
+            std::fs::write(&path, "").unwrap();
+            chmod(&path, 0o6755.into()).unwrap();
+            if capable {
+                // No capability, in revision 2 of the format.
+                let none = [[0, 0, 0, 2], [0; 4], [0; 4], [0; 4], [0; 4]].concat();
+                let flags = XattrFlags::empty();
+                setxattr(&path, "security.capability", &none, flags).unwrap();
+            }
+            let mut file = File::options().append(true).open(&path).unwrap();
+            file.write_all(b"content").unwrap();
+            seen(&path).mode & 0o7777
+        };
+        (written("capable", true), written("plain", false))
     });
 }
 

@@ -2,9 +2,11 @@
 
 use crate::call::{Call, Whence};
 use crate::perform::{Answer, Files, nothing, number};
+use crate::xattr::CAPABILITY;
 use ahash::RandomState;
-use rustix::fs::{self, FallocateFlags, FileType, SeekFrom};
+use rustix::fs::{self, FallocateFlags, FileType, Mode, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
+use rustix::process::geteuid;
 use std::fs::File;
 use std::io::IoSlice;
 use std::ops::Range;
@@ -25,9 +27,9 @@ impl Files {
                 let length = rustix::io::pread(self.slot(slot)?, &mut bytes, offset)?;
                 Ok(digest(&bytes[..length]))
             }
-            Call::Write { slot, len, byte } => number(rustix::io::write(self.slot(slot)?, &vec![byte; len])),
+            Call::Write { slot, len, byte } => number(rustix::io::write(self.target(slot)?, &vec![byte; len])),
             Call::WriteAt { slot, offset, len, byte, flags } => {
-                let (file, bytes) = (self.slot(slot)?, vec![byte; len]);
+                let (file, bytes) = (self.target(slot)?, vec![byte; len]);
                 let flags = ReadWriteFlags::from_bits_retain(flags);
                 number(rustix::io::pwritev2(file, &[IoSlice::new(&bytes)], offset, flags))
             }
@@ -41,17 +43,17 @@ impl Files {
             Call::Truncate { slot, size } => nothing(fs::ftruncate(self.slot(slot)?, size)),
             Call::Allocate { slot, mode, offset, len } => {
                 let mode = FallocateFlags::from_bits_retain(mode);
-                nothing(fs::fallocate(self.slot(slot)?, mode, offset, len))
+                nothing(fs::fallocate(self.target(slot)?, mode, offset, len))
             }
             Call::Seek { slot, to, whence } => seek(self.slot(slot)?, to, whence),
             Call::Copy { from, from_offset, to, to_offset, len } => {
                 let (mut from_offset, mut to_offset) = (from_offset, to_offset);
-                let (from, to) = (self.slot(from)?, self.slot(to)?);
+                let (from, to) = (self.slot(from)?, self.target(to)?);
                 let (source, target) = (Some(&mut from_offset), Some(&mut to_offset));
                 number(fs::copy_file_range(from, source, to, target, len))
             }
             Call::Send { from, mut offset, to, len } => {
-                let (from, to) = (self.slot(from)?, self.slot(to)?);
+                let (from, to) = (self.slot(from)?, self.target(to)?);
                 // Pages are on their way while they are overwritten: nothing is promised of that.
                 if fs::fstat(from)?.st_ino == fs::fstat(to)?.st_ino {
                     return Err(Errno::INVAL);
@@ -64,6 +66,23 @@ impl Files {
                 _ => fs::syncfs(self.slot(slot)?),
             }),
             _ => unreachable!("{call:?} touches no content"),
+        }
+    }
+
+    /// What is in a slot, to be written by a call; nothing if that takes privileges in another way, see `known.rs`.
+    fn target(&self, slot: usize) -> Result<&File> {
+        let file = self.slot(slot)?;
+        let of_program = || {
+            let mode = Mode::from_raw_mode(fs::fstat(file)?.st_mode);
+            Ok(mode.intersects(Mode::SUID | Mode::SGID))
+        };
+        let capable = || {
+            let found = fs::fgetxattr(file, CAPABILITY, &mut [0; 64][..]);
+            !matches!(found, Err(Errno::NODATA | Errno::BADF))
+        };
+        match geteuid().is_root() && of_program()? && capable() {
+            true => Err(Errno::ALREADY),
+            false => Ok(file),
         }
     }
 

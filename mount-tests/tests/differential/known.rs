@@ -6,10 +6,14 @@
 //!
 //! truncate(2) to the size there is is not made: tmpfs moves no time then (`shmem_setattr`), but what FUSE asks for is what it
 //! asks for with O_TRUNC, which moves them (`fuse_do_setattr` leaves the file away if ATTR_OPEN is set).
+//!
+//! Nor does root write to a file that has capabilities besides set-user-id or set-group-id: what takes the capabilities reaches
+//! norefs as a change without attributes, as chown(-1, -1) does, which takes all of them.
 
 use crate::call::{Call, Step, Whence};
 use crate::look::{Seen, Shown};
 use crate::perform::Answer;
+use crate::xattr::CAPABILITY;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -157,7 +161,7 @@ pub fn ends(pair: &Pair) -> bool {
         matches!(
             step.call,
             Call::Set {
-                name: "security.capability",
+                name: CAPABILITY,
                 ..
             }
         )

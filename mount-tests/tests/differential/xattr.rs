@@ -6,7 +6,7 @@ use crate::perform::{Answer, Files, nothing};
 use rustix::fs::{self, XattrFlags};
 
 /// The one name whose values the kernel reads itself.
-const CAPABILITY: &str = "security.capability";
+pub const CAPABILITY: &str = "security.capability";
 
 /// A value of [`CAPABILITY`] that the kernel takes: version 2, CAP_CHOWN permitted and effective.
 const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

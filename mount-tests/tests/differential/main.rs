@@ -13,6 +13,7 @@ mod compare;
 mod concurrent;
 mod content;
 mod counts;
+mod dots;
 mod known;
 mod listing;
 mod locks;

@@ -2,10 +2,11 @@
 
 use crate::call::{At, By, Call, SLOTS, Stamp};
 use crate::listing::{self, Walk};
+use nix::unistd::AccessFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    self, Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, StatxFlags, Timespec,
-    Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+    self, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, StatxFlags, Timespec, Timestamps,
+    UTIME_NOW, UTIME_OMIT, Uid,
 };
 use rustix::io::{Errno, Result};
 use std::fs::File;
@@ -82,7 +83,8 @@ impl Files {
         self.slots[slot].as_ref().ok_or(EMPTY)
     }
 
-    fn base(&self, at: At) -> Result<BorrowedFd<'_>> {
+    /// Where the paths of a call with two start.
+    pub fn base(&self, at: At) -> Result<BorrowedFd<'_>> {
         match at.0 {
             0 => Ok(CWD),
             slot => Ok(self.slot(slot - 1)?.as_fd()),
@@ -249,13 +251,7 @@ impl Files {
                     false => shown,
                 })
             }
-            Call::Access { at, mode, flags } => {
-                let (mode, flags) = (
-                    Access::from_bits_retain(mode),
-                    AtFlags::from_bits_retain(flags),
-                );
-                nothing(fs::accessat(base(at)?, at.1, mode, flags))
-            }
+            Call::Access { at, mode, flags } => nothing(accessat(base(at)?, at.1, mode, flags)),
             Call::Readlink { at } => {
                 let target = fs::readlinkat(base(at)?, at.1, [])?;
                 Ok(target.to_string_lossy().into_owned())
@@ -273,6 +269,14 @@ impl Files {
             _ => unreachable!("{call:?} is no question"),
         }
     }
+}
+
+/// faccessat2 with any flags, some of which rustix refuses by itself.
+pub fn accessat(base: BorrowedFd, path: &str, mode: u32, flags: u32) -> Result<()> {
+    let mode = AccessFlags::from_bits_retain(mode as i32);
+    let flags = nix::fcntl::AtFlags::from_bits_retain(flags as i32);
+    nix::unistd::faccessat(base, path, mode, flags)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 fn nofollow(by: By) -> AtFlags {

@@ -1,6 +1,7 @@
 //! One filesystem under test: a thread of its own, whose root, umask and user change without anybody else's.
 
 use crate::call::{Step, USERS};
+use crate::dots;
 use crate::look::{Looker, Tree};
 use crate::perform::{Answer, Files};
 use nix::sched::{CloneFlags, unshare};
@@ -20,6 +21,8 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 pub struct Report {
     pub answer: Answer,
     pub tree: Option<Result<Tree, String>>,
+    /// Whether it was refused for the sake of a dot in a path.
+    pub at_dot: bool,
 }
 
 /// The reports of a sequence, as far as it went.
@@ -108,9 +111,13 @@ fn take(mount: &OwnedFd, proc: &OwnedFd, job: &Job, lie: Lie) -> Course {
         let (mut files, mut looker) = (begin(mount, proc), Looker::default());
         for step in &*job.steps {
             std::thread::sleep(job.pause);
-            let answer = perform(&mut files, step);
+            let (answer, at_dot) = perform(&mut files, step);
             let tree = step.look.then(|| look(&files, &mut looker));
-            let mut report = Report { answer, tree };
+            let mut report = Report {
+                answer,
+                tree,
+                at_dot,
+            };
             lie(step, &mut report);
             course.reports.push(report);
         }
@@ -153,13 +160,17 @@ fn begin(mount: &OwnedFd, proc: &OwnedFd) -> Files {
     Files::new(root, proc.try_clone().unwrap())
 }
 
-fn perform(files: &mut Files, step: &Step) -> Answer {
-    files.enter(&step.call)?;
+/// Makes the call; also whether it was refused for the sake of a dot in a path.
+fn perform(files: &mut Files, step: &Step) -> (Answer, bool) {
+    if let Err(errno) = files.enter(&step.call) {
+        return (Err(errno), false);
+    }
     let (uid, gid, groups) = USERS[step.user];
     become_user(uid, gid, groups);
     let answer = files.perform(&step.call);
+    let at_dot = answer == Err(Errno::ACCESS) && dots::stop(files, &step.call);
     become_user(0, 0, &[]);
-    answer
+    (answer, at_dot)
 }
 
 fn look(files: &Files, looker: &mut Looker) -> Result<Tree, String> {

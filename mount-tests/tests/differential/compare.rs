@@ -135,7 +135,7 @@ impl Rivals {
                     before: &steps[..number],
                     call: &step.call,
                     tmpfs: &tmpfs.answer,
-                    at_dot: tmpfs.at_dot,
+                    unasked: tmpfs.unasked,
                     norefs: &norefs.answer,
                 };
                 if !go_on(&pair, counts).map_err(place)? {

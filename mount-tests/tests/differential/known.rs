@@ -13,6 +13,7 @@
 use crate::call::{Call, Step, Whence};
 use crate::look::{Seen, Shown};
 use crate::perform::Answer;
+use crate::unasked::Unasked;
 use crate::xattr::CAPABILITY;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -25,8 +26,8 @@ pub struct Pair<'a> {
     pub before: &'a [Step],
     pub call: &'a Call,
     pub tmpfs: &'a Answer,
-    /// Whether tmpfs refused it for the sake of a dot in a path.
-    pub at_dot: bool,
+    /// What tmpfs refused it for, if no name is looked up there.
+    pub unasked: Option<Unasked>,
     pub norefs: &'a Answer,
 }
 
@@ -51,7 +52,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         why: "a call that is refused anyhow is refused by the kernel for another reason before norefs is asked: may_delete, \
-              do_renameat2, filename_create, vfs_link, vfs_truncate, lookup_open, may_open",
+              do_renameat2, filename_create, vfs_mknod, vfs_link, vfs_truncate, lookup_open, may_open",
         is: |pair| {
             pair.deciding
                 && matches!(*pair.tmpfs, Err(Errno::ACCESS | Errno::PERM))
@@ -74,7 +75,23 @@ const KNOWN: &[Known] = &[
     Known {
         why: "no LOOKUP comes of a dot, so nobody checks the search of the directory before it: handle_dots, fuse_permission \
               without default_permissions",
-        is: |pair| pair.deciding && pair.at_dot,
+        is: |pair| pair.deciding && pair.unasked == Some(Unasked::Dot),
+    },
+    Known {
+        why: "no LOOKUP comes of a name in a removed directory: __lookup_slow, lookup_open, filename_create",
+        is: |pair| {
+            let dead = pair.unasked == Some(Unasked::Dead);
+            pair.deciding && dead && *pair.norefs == Err(Errno::NOENT)
+        },
+    },
+    Known {
+        why: "a name that somebody was refused became invalid, and has no path until it is looked up again: fuse_dentry_revalidate, \
+              d_invalidate",
+        is: |pair| {
+            let refused = pair.before.iter().any(|step| step.user != 0);
+            let here = matches!(pair.call, Call::Here { .. }) && refused;
+            pair.deciding && here && pair.tmpfs.is_ok() && *pair.norefs == Err(Errno::NOENT)
+        },
     },
     Known {
         why: "RWF_NOWAIT: files of FUSE have no FMODE_NOWAIT",
@@ -132,7 +149,8 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
             Errno::NAMETOOLONG,
             Errno::EXIST,
         ],
-        Call::Mkdir { .. } | Call::Mknod { .. } | Call::Symlink { .. } => &[Errno::EXIST],
+        Call::Mkdir { .. } | Call::Symlink { .. } => &[Errno::EXIST],
+        Call::Mknod { .. } => &[Errno::EXIST, Errno::PERM],
         Call::Link { .. } | Call::LinkSlot { .. } => &[Errno::EXIST, Errno::NOENT, Errno::PERM],
         Call::TruncatePath { .. } => &[Errno::ISDIR, Errno::INVAL],
         Call::Open { .. } => &[

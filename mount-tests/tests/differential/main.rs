@@ -13,7 +13,6 @@ mod compare;
 mod concurrent;
 mod content;
 mod counts;
-mod dots;
 mod known;
 mod listing;
 mod locks;
@@ -21,6 +20,7 @@ mod look;
 mod perform;
 mod regressions;
 mod reports;
+mod unasked;
 mod world;
 mod xattr;
 

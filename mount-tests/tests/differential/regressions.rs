@@ -81,3 +81,36 @@ fn a_hole_before_the_room_behind_the_end() {
         Step { user: 0, look: true, call: Allocate { slot: 2, mode: 3, offset: 1, len: 10000 } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_removed_directory_that_may_not_be_searched() {
+    same(&[
+        Step { user: 0, look: false, call: Chmod { at: At(0, "a/a"), mode: Octal(0o644), by: Path } },
+        Step { user: 0, look: false, call: Open { at: At(0, "a/a"), flags: Octal(0o200000), mode: Octal(0o644), slot: 1 } },
+        Step { user: 0, look: false, call: Unlink { at: At(0, "a/a"), directory: true } },
+        Step { user: 1, look: false, call: Remove { at: At(2, "a"), name: "user.a", by: Path } },
+        Step { user: 1, look: false, call: Mkdir { at: At(2, "a"), mode: Octal(0o644) } },
+        Step { user: 1, look: false, call: Rename { from: At(2, "a"), to: At(0, "b"), flags: 0 } },
+        Step { user: 1, look: false, call: Stat { at: At(2, "../b"), flags: 0, birth: false } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_device_where_nothing_may_be_made() {
+    same(&[
+        Step { user: 0, look: false, call: Mkdir { at: At(0, "c/c"), mode: Octal(0o2775) } },
+        Step { user: 1, look: false, call: Mknod { at: At(0, "a/c/a"), kind: Octal(0o20000), mode: Octal(0o644), device: 259 } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_directory_whose_name_a_stranger_was_refused() {
+    same(&[
+        Step { user: 0, look: false, call: Chmod { at: At(0, "."), mode: Octal(0o700), by: Path } },
+        Step { user: 1, look: false, call: Set { at: At(0, "a"), name: "user.a", len: 1, flags: 0, by: Path } },
+        Step { user: 0, look: false, call: Here { at: At(2, "a") } },
+    ]);
+}

@@ -1,9 +1,9 @@
 //! One filesystem under test: a thread of its own, whose root, umask and user change without anybody else's.
 
 use crate::call::{Step, USERS};
-use crate::dots;
 use crate::look::{Looker, Tree};
 use crate::perform::{Answer, Files};
+use crate::unasked::{self, Unasked};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -21,8 +21,8 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 pub struct Report {
     pub answer: Answer,
     pub tree: Option<Result<Tree, String>>,
-    /// Whether it was refused for the sake of a dot in a path.
-    pub at_dot: bool,
+    /// What it was refused for, if no name was looked up.
+    pub unasked: Option<Unasked>,
 }
 
 /// The reports of a sequence, as far as it went.
@@ -111,12 +111,12 @@ fn take(mount: &OwnedFd, proc: &OwnedFd, job: &Job, lie: Lie) -> Course {
         let (mut files, mut looker) = (begin(mount, proc), Looker::default());
         for step in &*job.steps {
             std::thread::sleep(job.pause);
-            let (answer, at_dot) = perform(&mut files, step);
+            let (answer, unasked) = perform(&mut files, step);
             let tree = step.look.then(|| look(&files, &mut looker));
             let mut report = Report {
                 answer,
                 tree,
-                at_dot,
+                unasked,
             };
             lie(step, &mut report);
             course.reports.push(report);
@@ -160,17 +160,18 @@ fn begin(mount: &OwnedFd, proc: &OwnedFd) -> Files {
     Files::new(root, proc.try_clone().unwrap())
 }
 
-/// Makes the call; also whether it was refused for the sake of a dot in a path.
-fn perform(files: &mut Files, step: &Step) -> (Answer, bool) {
+/// Makes the call; also what it was refused for, if no name was looked up.
+fn perform(files: &mut Files, step: &Step) -> (Answer, Option<Unasked>) {
     if let Err(errno) = files.enter(&step.call) {
-        return (Err(errno), false);
+        return (Err(errno), None);
     }
     let (uid, gid, groups) = USERS[step.user];
     become_user(uid, gid, groups);
     let answer = files.perform(&step.call);
-    let at_dot = answer == Err(Errno::ACCESS) && dots::stop(files, &step.call);
+    let refused = answer == Err(Errno::ACCESS);
+    let unasked = refused.then(|| unasked::stop(files, &step.call)).flatten();
     become_user(0, 0, &[]);
-    (answer, at_dot)
+    (answer, unasked)
 }
 
 fn look(files: &Files, looker: &mut Looker) -> Result<Tree, String> {

@@ -1,4 +1,4 @@
-//! Who searches a directory for a dot, `.` or `..`, which is no name that is looked up.
+//! Where a path may be refused for want of permission to search a directory, and the kernel looks nothing up there.
 
 use crate::call::{At, Call};
 use crate::perform::{Files, accessat};
@@ -6,19 +6,36 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, statx};
 use rustix::io::{Errno, Result};
 
-/// Whether a path of `call`, which was refused with `EACCES`, comes to a dot in a directory that the caller may not search.
-/// What comes before that may be searched, as it is reached.
-pub fn stop(files: &Files, call: &Call) -> bool {
-    let stops = |(at, base): (At, Result<BorrowedFd>)| {
-        base.is_ok_and(|base| before_dots(at.1).any(|path| is_closed(base, path)))
+/// What a directory was searched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// `.` or `..`: no name that is looked up.
+    Dot,
+    /// A name, but the directory was removed.
+    Dead,
+}
+
+/// What of this stopped `call`, which was refused with `EACCES`. What comes before may be searched, as it is reached.
+pub fn stop(files: &Files, call: &Call) -> Option<Unasked> {
+    let stop = |at: At, base: Result<BorrowedFd>| {
+        let base = base.ok()?;
+        if before_dots(at.1).any(|path| is_closed(base, path)) {
+            return Some(Unasked::Dot);
+        }
+        (is_dead(base) && is_closed(base, "")).then_some(Unasked::Dead)
     };
     match *call {
-        Call::Link { from, to, .. } | Call::Rename { from, to, .. } => {
-            [from, to].into_iter().any(|at| stops((at, files.base(at))))
-        }
+        Call::Link { from, to, .. } | Call::Rename { from, to, .. } => [from, to]
+            .into_iter()
+            .find_map(|at| stop(at, files.base(at))),
         // The caller is where the path begins.
-        _ => call.place().is_some_and(|at| stops((at, Ok(CWD.as_fd())))),
+        _ => call.place().and_then(|at| stop(at, Ok(CWD.as_fd()))),
     }
+}
+
+fn is_dead(directory: BorrowedFd) -> bool {
+    statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)
+        .is_ok_and(|stat| stat.stx_nlink == 0)
 }
 
 /// What comes before each dot of `path`.

@@ -7,10 +7,8 @@ use crate::look::Seen;
 use crate::world::{Course, Job, Lie, Report, World, guarded};
 use mount_tests::{Daemon, Tmpfs};
 use rustix::mount::MountFlags;
-use rustix::time::{ClockId, clock_getres};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 const DECIDING: &str = "norefs that decides itself";
 
@@ -88,13 +86,13 @@ impl Rivals {
     /// the directory had, if both fall into one tick of the clock. So a difference of times counts if it is there again when
     /// each step has a tick of its own.
     pub fn compare(&self, steps: &[Step], counts: &mut Counts) -> Result<(), Difference> {
-        match self.take(steps, Duration::ZERO, counts) {
+        match self.take(steps, false, counts) {
             Err(difference) if difference.of_times => {
                 let steps = &steps[..difference.after.min(steps.len())];
-                self.take(steps, tick(), &mut Counts::default())
+                self.take(steps, true, &mut Counts::default())
             }
             Err(mut difference) if difference.broken => {
-                let again = self.take(&[], Duration::ZERO, &mut Counts::default());
+                let again = self.take(&[], false, &mut Counts::default());
                 difference.broken = again.is_err();
                 Err(difference)
             }
@@ -102,7 +100,7 @@ impl Rivals {
         }
     }
 
-    fn take(&self, steps: &[Step], pause: Duration, counts: &mut Counts) -> Result<(), Difference> {
+    fn take(&self, steps: &[Step], apart: bool, counts: &mut Counts) -> Result<(), Difference> {
         let mut steps: Vec<Step> = BEGINNING.iter().chain(steps).copied().collect();
         if let Some(last) = steps.last_mut() {
             last.look = true;
@@ -114,7 +112,7 @@ impl Rivals {
             let steps = steps.clone();
             world.start(Job {
                 steps,
-                pause,
+                apart,
                 anew: true,
             });
         }
@@ -150,12 +148,6 @@ impl Rivals {
         }
         Ok(())
     }
-}
-
-/// As long as the kernel's coarse clock stands still, and a little longer.
-fn tick() -> Duration {
-    let resolution = clock_getres(ClockId::RealtimeCoarse);
-    Duration::from_nanos(resolution.tv_nsec.unsigned_abs()) + Duration::from_millis(1)
 }
 
 fn report(course: &Course, number: usize) -> Result<&Report, Difference> {

@@ -14,7 +14,6 @@ use rustix::fs::statfs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::Duration;
 
 /// Threads that share a directory, how often they do, and the steps of each.
 const CALLERS: usize = 4;
@@ -90,10 +89,10 @@ fn one_of_several() {
             let (world, mut runner) = (World::new(&shared), runner(seed));
             for _ in 0..SEQUENCES {
                 let steps = beside_others(sequence(&mut runner)).collect();
-                let pause = Duration::ZERO;
+                let apart = false;
                 world.start(Job {
                     steps,
-                    pause,
+                    apart,
                     anew: false,
                 });
                 assert_eq!(world.finish().fault, None);
@@ -112,10 +111,10 @@ fn one_of_several() {
 /// Somebody begins, so that all find something.
 fn begin(shared: &Path) {
     let world = World::new(shared);
-    let (steps, pause) = (BEGINNING.into(), Duration::ZERO);
+    let (steps, apart) = (BEGINNING.into(), false);
     world.start(Job {
         steps,
-        pause,
+        apart,
         anew: true,
     });
     assert_eq!(world.finish().fault, None);
@@ -245,7 +244,7 @@ fn many(runner: &mut TestRunner) -> Job {
     let steps = sequences.flat_map(beside_others).take(STEPS);
     Job {
         steps: steps.collect(),
-        pause: Duration::ZERO,
+        apart: false,
         anew: false,
     }
 }

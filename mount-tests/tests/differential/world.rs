@@ -8,6 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub type Lie = fn(&Step, &mut Report);
 /// A sequence to be taken.
 pub struct Job {
     pub steps: Arc<[Step]>,
-    /// Before each step.
-    pub pause: Duration,
+    /// Whether each step has a time of its own on the kernel's coarse clock.
+    pub apart: bool,
     /// Whether the directory of the sequence is to be made anew, or one that several worlds share.
     pub anew: bool,
 }
@@ -110,7 +111,9 @@ fn take(mount: &OwnedFd, proc: &OwnedFd, job: &Job, lie: Lie) -> Course {
         }
         let (mut files, mut looker) = (begin(mount, proc), Looker::default());
         for step in &*job.steps {
-            std::thread::sleep(job.pause);
+            if job.apart {
+                await_tick();
+            }
             let (answer, unasked) = perform(&mut files, step);
             let tree = step.look.then(|| look(&files, &mut looker));
             let mut report = Report {
@@ -124,6 +127,15 @@ fn take(mount: &OwnedFd, proc: &OwnedFd, job: &Job, lie: Lie) -> Course {
     });
     course.fault = taken.err();
     course
+}
+
+/// Waits until the coarse clock shows a time that nothing has yet. Where a processor is busy it may stand still for long; and
+/// times may come from the fine one too (`ktime_get_coarse_real_ts64_mg`).
+fn await_tick() {
+    let now = clock_gettime(ClockId::Realtime);
+    while clock_gettime(ClockId::RealtimeCoarse) <= now {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The text of a panic instead of the panic.

@@ -126,6 +126,13 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        why: "a position of tmpfs is that of the entry behind it, and leads back if that was removed: offset_dir_lookup",
+        is: |pair| {
+            let wrong = matches!(pair.tmpfs, Ok(fault) if !fault.is_empty());
+            matches!(pair.call, Call::Walk { .. }) && wrong && *pair.norefs == Ok(String::new())
+        },
+    },
+    Known {
         why: "AT_STATX_DONT_SYNC takes what the kernel has: fuse_update_get_attr",
         is: |pair| {
             matches!(pair.call, Call::Stat { flags, .. } if flags & DONT_SYNC != 0)

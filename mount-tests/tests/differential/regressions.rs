@@ -114,3 +114,15 @@ fn a_directory_whose_name_a_stranger_was_refused() {
         Step { user: 0, look: false, call: Here { at: At(2, "a") } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_listing_whose_next_entry_is_removed() {
+    same(&[
+        Step { user: 0, look: false, call: LinkSlot { slot: 0, to: At(0, "a/c"), by_proc: false } },
+        Step { user: 0, look: false, call: Walk { slot: 1, entries: 3 } },
+        Step { user: 0, look: false, call: Walk { slot: 1, entries: 1 } },
+        Step { user: 0, look: false, call: Unlink { at: At(0, "a/b"), directory: false } },
+        Step { user: 0, look: false, call: Walk { slot: 1, entries: 2 } },
+    ]);
+}

@@ -3,7 +3,8 @@
 
 use mount_tests::posix::forced;
 use mount_tests::transport::{Transport, each};
-use mount_tests::{Daemon, Load, norefs};
+use mount_tests::{Daemon, InProcess, Load, norefs};
+use norefs::transport::RequestKind;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::io::Write;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -109,6 +111,35 @@ fn a_busy_cpu_does_not_make_a_caller_hang() {
             // A hang is ended by the watchdog, and so a failure.
             on_each_cpu(|_| (0..20).for_each(|_| _ = forced(daemon.root())));
             over.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn callers_of_one_cpu_are_served_beside_many_slow_ones() {
+    let _alone = alone();
+    for transport in each() {
+        let mount = InProcess::on(transport);
+        let (slow, quick) = (mount.path("slow"), mount.path("quick"));
+        fs::write(&slow, "").unwrap();
+        fs::write(&quick, "").unwrap();
+        let asks = |path: &Path| {
+            pin(cpus()[0]);
+            forced(path);
+        };
+        let hold = mount
+            .seams()
+            .hold(RequestKind::Getattr, Some(mount.node(&slow)));
+        std::thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| asks(&slow));
+            }
+            assert!(hold.wait_held(Duration::from_secs(60)), "{transport}");
+            // A hang is ended by the watchdog, and so a failure.
+            for _ in 0..20 {
+                scope.spawn(|| asks(&quick)).join().unwrap();
+            }
+            hold.release();
         });
     }
 }

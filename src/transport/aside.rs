@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More than this many do not wait at once in threads of their own.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// Far more than the stacks of a thread take, bytes.
 const THREAD_BYTES: usize = 16 << 20;

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 const READERS_BESIDE_RING: usize = 1;
 
 /// Rings to offer to the kernel, or nothing if the device is to be used.
-pub(crate) type Rings = Option<Ring<Channel>>;
+pub(crate) type Rings = Option<Ring>;
 
 /// Makes the rings `options` ask for, before anything is mounted. What forbids them shows here: it is
 /// an error only if nothing but the ring will do.

@@ -13,6 +13,7 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::{Immutable, IntoBytes};
 
 /// The device of which each open file is a channel, once it is connected.
@@ -27,6 +28,11 @@ const BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
 /// `FUSE_NOTIFY_INVAL_INODE`.
 const INVAL_INODE: i32 = 2;
+/// `FUSE_NOTIFY_RETRIEVE`.
+const RETRIEVE: i32 = 5;
+/// The kernel numbers its own requests from 0 on, in steps of two (`fuse_get_unique`).
+const NUDGES: u64 = 1 << 63;
+
 /// Offset that says: attributes only, no page is dropped and no inode lock is taken.
 const ATTRIBUTES_ONLY: i64 = -1;
 
@@ -37,6 +43,17 @@ struct InvalInode {
     ino: u64,
     off: i64,
     len: i64,
+}
+
+/// `struct fuse_notify_retrieve_out`.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Retrieve {
+    unique: u64,
+    ino: u64,
+    offset: u64,
+    size: u32,
+    padding: u32,
 }
 
 /// `struct fuse_backing_map`.
@@ -193,6 +210,20 @@ impl Channel {
             len: 0,
         };
         self.write(0, INVAL_INODE, out.as_bytes())
+    }
+
+    /// Makes the kernel send a request (`NOTIFY_REPLY`) as if a caller on this CPU had called, although none waits for it: it is
+    /// to retrieve nothing of `file`.
+    pub(crate) fn nudge(&self, file: NodeId) -> io::Result<()> {
+        static NEXT: AtomicU64 = AtomicU64::new(NUDGES);
+        let out = Retrieve {
+            unique: NEXT.fetch_add(2, Ordering::Relaxed),
+            ino: file.raw(),
+            offset: 0,
+            size: 0,
+            padding: 0,
+        };
+        self.write(0, RETRIEVE, out.as_bytes())
     }
 
     fn write(&self, unique: u64, error: i32, bytes: &[u8]) -> io::Result<()> {

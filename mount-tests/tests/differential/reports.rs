@@ -3,6 +3,7 @@
 use crate::call::{Call, Step};
 use crate::compare::Rivals;
 use crate::look::Shown;
+use crate::unasked::before_dots;
 use crate::world::{Lie, Report};
 use crate::{Found, round};
 use rustix::io::Errno;
@@ -99,4 +100,13 @@ fn a_failure_that_nobody_reads_ends_well() {
     child.stderr.take().unwrap().read_exact(&mut first).unwrap();
     assert_eq!(&first, b"mounted");
     assert_eq!(child.wait().unwrap().code(), Some(101));
+}
+
+#[test]
+fn dots_are_found_in_each_place() {
+    let before = |path| before_dots(path).collect::<Vec<_>>();
+    assert_eq!(before("a/./../b"), ["a/", "a/./"]);
+    assert_eq!(before("/.."), ["/"]);
+    assert_eq!(before("."), [""]);
+    assert_eq!(before("a//..b/.a/..."), [""; 0]);
 }

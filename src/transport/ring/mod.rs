@@ -19,6 +19,12 @@
 //! request that cannot be answered at once ([`Answer::Later`](super::exchange::Answer)) goes to a
 //! side thread together with its memory and comes back answered.
 //!
+//! While side threads have most entries of a queue, the worker registers further ones. A new entry
+//! takes the next request that comes; none that waits in the queue already, since those move on with a
+//! commit alone (`fuse_uring_do_register`, `fuse_uring_next_fuse_req`). So the worker has the kernel
+//! send a request of its own through the new entry ([`Channel::nudge`]), and its commit fetches
+//! what waits longest.
+//!
 //! # Memory
 //! Each entry has a page for headers and room for the largest read or write, mapped once. Pages that
 //! were never used cost nothing.
@@ -27,11 +33,11 @@ mod buffer;
 mod command;
 mod worker;
 
+use crate::transport::channel::Channel;
 use crate::transport::cpus;
 use crate::transport::exchange::Serve;
 use crate::transport::lost::{self, EndConnection};
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use worker::{Side, Worker};
@@ -78,33 +84,33 @@ pub(crate) struct Extent {
     pub(crate) depth: usize,
 }
 
-enum Go<D> {
-    Register(Arc<D>),
+enum Go {
+    Register(Arc<Channel>),
     GiveUp,
     Serve(Arc<dyn Serve>, EndConnection),
 }
 
-struct Thread<D> {
+struct Thread {
     handle: JoinHandle<io::Result<()>>,
     side: Arc<Side>,
-    go: mpsc::Sender<Go<D>>,
+    go: mpsc::Sender<Go>,
     done: mpsc::Receiver<io::Result<()>>,
 }
 
 /// Rings without a connection. Dropping it ends their threads.
-pub(crate) struct Ring<D> {
-    threads: Vec<Thread<D>>,
+pub(crate) struct Ring {
+    threads: Vec<Thread>,
     extent: Extent,
 }
 
-impl<D: AsFd + Send + Sync + 'static> Ring<D> {
+impl Ring {
     /// Makes the threads, their rings and their memory: at most `threads`, `depth` entries for each
     /// queue, each with room for `payload` bytes.
     pub(crate) fn prepare(
         threads: Option<usize>,
         depth: usize,
         payload: usize,
-    ) -> Result<Ring<D>, RingError> {
+    ) -> Result<Ring, RingError> {
         let queues = cpus::possible().map_err(RingError::Queues)?;
         let assignments = cpus::assign(queues, &cpus::usable(), threads);
         let extent = Extent {
@@ -132,7 +138,7 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
     /// this fails the kernel uses the device alone. A thread that fails later calls `end`.
     pub(crate) fn start(
         self,
-        device: &Arc<D>,
+        device: &Arc<Channel>,
         serve: &Arc<dyn Serve>,
         end: &EndConnection,
     ) -> Result<Serving, RingError> {
@@ -159,11 +165,11 @@ impl<D: AsFd + Send + Sync + 'static> Ring<D> {
     }
 }
 
-impl<D: AsFd + Send + Sync + 'static> Thread<D> {
+impl Thread {
     fn start(
         number: usize,
         make: impl FnOnce() -> io::Result<Worker> + Send + 'static,
-    ) -> io::Result<Thread<D>> {
+    ) -> io::Result<Thread> {
         let (go, orders) = mpsc::channel();
         let (report, done) = mpsc::channel();
         let (made, side) = mpsc::channel();
@@ -189,7 +195,7 @@ impl<D: AsFd + Send + Sync + 'static> Thread<D> {
         })
     }
 
-    fn tell(&self, order: Go<D>) {
+    fn tell(&self, order: Go) {
         // A thread that is gone reports nothing, which is a failure.
         self.go.send(order).unwrap_or_default();
     }
@@ -201,15 +207,15 @@ impl<D: AsFd + Send + Sync + 'static> Thread<D> {
 }
 
 /// The life of a serving thread, as it is told. What fails before it serves is told by `report`.
-fn live<D: AsFd>(
+fn live(
     worker: Worker,
-    orders: &mpsc::Receiver<Go<D>>,
+    orders: &mpsc::Receiver<Go>,
     report: &mpsc::Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let Ok(Go::Register(device)) = orders.recv() else {
         return Ok(());
     };
-    let mut registered = match worker.register(device.as_fd()) {
+    let mut registered = match worker.register(device) {
         Ok(registered) => registered,
         Err(error) => {
             report.send(Err(error)).unwrap_or_default();
@@ -220,7 +226,7 @@ fn live<D: AsFd>(
     match orders.recv() {
         Ok(Go::Serve(serve, end)) => lost::guard(&end, || registered.run(&serve)),
         _ => {
-            registered.give_up(device.as_fd());
+            registered.give_up();
             Ok(())
         }
     }

@@ -7,22 +7,31 @@
 
 use super::buffer::Buffer;
 use super::command;
-use crate::transport::aside::Aside;
+use crate::transport::aside::{self, Aside};
+use crate::transport::channel::Channel;
 use crate::transport::cpus::{self, Assignment};
 use crate::transport::exchange::{Answer, Patience, Serve};
+use crate::transport::wire;
+use crate::tree::NodeId;
 use io_uring::squeue::Entry128;
 use io_uring::{IoUring, cqueue, opcode, types};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a completion belongs to, if not to the entry of this number.
 const SIDE: u64 = u64::MAX;
 const NOBODY: u64 = u64::MAX - 1;
+
+/// A queue of which no more entries than this are left by side threads gets a further one.
+const FEW: usize = 2;
+
+/// No worker makes further entries beyond this many: more requests are not answered aside at once.
+const MANY: usize = aside::MOST;
 
 /// Where side threads hand entries back, and what wakes their worker.
 pub(super) struct Side {
@@ -74,6 +83,8 @@ pub(super) struct Worker {
     ring: IoUring<Entry128>,
     /// The entries there are to be: the queue of each, and its memory.
     memory: Vec<(u16, Buffer)>,
+    payload: usize,
+    cpus: Vec<usize>,
     side: Arc<Side>,
     aside: Aside,
 }
@@ -95,10 +106,12 @@ impl Worker {
             .setup_single_issuer()
             .setup_defer_taskrun()
             // One for each entry, one for the side threads, one to give up with.
-            .build(u32::try_from(memory.len() + 2).map_err(io::Error::other)?)?;
+            .build(u32::try_from(memory.len().max(MANY) + 2).map_err(io::Error::other)?)?;
         Ok(Worker {
             ring,
             memory,
+            payload,
+            cpus: assignment.cpus,
             side: Arc::new(Side::new()?),
             aside: Aside::on(everywhere),
         })
@@ -112,20 +125,24 @@ impl Worker {
     ///
     /// A queue with one entry works. Once each has one the kernel cannot go back to the device, so an
     /// entry refused after that is done without.
-    pub(super) fn register(self, device: BorrowedFd<'_>) -> io::Result<Registered> {
+    pub(super) fn register(self, device: Arc<Channel>) -> io::Result<Registered> {
+        let files = [device.as_fd().as_raw_fd()];
         let mut registered = Registered {
             ring: self.ring,
+            device,
+            cpus: self.cpus,
             entries: Vec::new(),
+            most: self.memory.len().max(MANY),
+            payload: self.payload,
             living: 0,
             early: Vec::new(),
             side: self.side,
             aside: self.aside,
         };
-        let files = [device.as_raw_fd()];
         let added = registered.ring.submitter().register_files(&files);
         added
             .and_then(|()| registered.add_all(self.memory))
-            .inspect_err(|_| registered.give_up(device))?;
+            .inspect_err(|_| registered.give_up())?;
         Ok(registered)
     }
 }
@@ -133,7 +150,14 @@ impl Worker {
 /// A thread's ring that has requests.
 pub(super) struct Registered {
     ring: IoUring<Entry128>,
+    device: Arc<Channel>,
+    /// The CPUs this thread stays on; all if empty.
+    cpus: Vec<usize>,
     entries: Vec<Entry>,
+    /// How many entries there may be.
+    most: usize,
+    /// Bytes that the largest read or write has.
+    payload: usize,
     /// Entries that have not ended.
     living: usize,
     /// What completed while entries were registered.
@@ -180,8 +204,9 @@ impl Registered {
     }
 
     /// Makes the kernel go on without rings, as long as not all queues are registered.
-    pub(super) fn give_up(&mut self, device: BorrowedFd<'_>) {
-        self.push(command::give_up(device.as_raw_fd()).user_data(NOBODY));
+    pub(super) fn give_up(&mut self) {
+        let device = self.device.as_fd().as_raw_fd();
+        self.push(command::give_up(device).user_data(NOBODY));
         self.ring.submit().unwrap_or_default();
     }
 
@@ -211,7 +236,8 @@ impl Registered {
                     number => self.entry_completed(serve, number as usize, done.result()),
                 }
             }
-            if self.living > 0 {
+            completed.append(&mut self.early);
+            if self.living > 0 && completed.is_empty() {
                 match self.ring.submit_and_wait(1) {
                     Err(error) if !is_passing(&error) => return Err(error),
                     _ => completed.extend(self.ring.completion()),
@@ -245,16 +271,48 @@ impl Registered {
                 let error = io::Error::from_raw_os_error(-result);
                 tracing::error!(%error, "a ring entry was lost");
             }
+            // Refused, or the end: either way the kernel takes no further ones.
+            self.most = 0;
             return;
         }
         let mut exchange = buffer.exchange();
-        let unique = exchange.header.unique;
+        let (unique, node) = (exchange.header.unique, exchange.node());
+        if exchange.header.opcode == wire::NOTIFY_REPLY {
+            buffer.answer(unique, Answer::Bytes(0));
+            return self.commit(number, buffer);
+        }
         match serve.handle(&mut exchange, Patience::None) {
-            Answer::Later => self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer)),
+            Answer::Later => {
+                self.replenish(self.entries[number].queue, node);
+                self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer));
+            }
             answer => {
                 buffer.answer(unique, answer);
                 self.commit(number, buffer);
             }
+        }
+    }
+
+    /// Registers a further entry if few are left, which may be too late for those who wait in the queue by now: these it helps on.
+    fn replenish(&mut self, queue: u16, node: NodeId) {
+        let is_left = |entry: &&Entry| entry.queue == queue && entry.buffer.is_some();
+        if self.entries.iter().filter(is_left).count() > FEW || self.entries.len() >= self.most {
+            return;
+        }
+        let added = Buffer::new(self.payload).and_then(|buffer| self.add(queue, buffer));
+        let helped = added.and_then(|()| {
+            let elsewhere = self.cpus != [usize::from(queue)];
+            if elsewhere {
+                cpus::stay_on(&[usize::from(queue)]);
+            }
+            let nudged = self.device.nudge(node);
+            if elsewhere {
+                cpus::stay_on(&self.cpus);
+            }
+            nudged
+        });
+        if let Err(error) = helped {
+            tracing::debug!(queue, %error, "no further entry");
         }
     }
 

@@ -20,6 +20,9 @@ use crate::transport::RequestKind as Kind;
 /// The largest of the arguments of fixed size has fewer bytes than this.
 pub(crate) const ARGS_ROOM: usize = 128;
 
+/// The opcode of what the kernel was asked for by a notification.
+pub(crate) const NOTIFY_REPLY: u32 = 41;
+
 macro_rules! opcodes {
     ($($name:ident = $raw:literal, $kind:ident, $args:ty;)+) => {
         /// What a request asks for.

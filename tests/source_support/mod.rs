@@ -4,7 +4,7 @@
 use norefs::fs::{Caller, Config, Fs};
 use norefs::source::{LoadOptions, load};
 use norefs::tree::{Attr, Entry, Errno, Kind, LinkTarget, NodeId, Time};
-use rustix::fs::{AtFlags, StatxFlags, StatxTimestamp};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxFlags, StatxTimestamp, Timespec, Timestamps};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,23 @@ pub fn content(fs: &Fs, id: NodeId) -> Result<Vec<u8>, Errno> {
         }
         all.extend(piece);
     }
+}
+
+pub fn write(path: &Path, content: &[u8]) {
+    std::fs::write(path, content).unwrap();
+}
+
+pub fn set_times(path: &Path, atime: (i64, i64), mtime: (i64, i64)) {
+    let stamp = |(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: stamp(atime),
+        last_modification: stamp(mtime),
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+pub fn mknod(path: &Path, kind: FileType, mode: u32, device: u64) {
+    rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(mode), device).unwrap();
 }
 
 /// What the system shows of a file: attributes and inode number.

@@ -155,6 +155,7 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
             Errno::NOENT,
             Errno::NAMETOOLONG,
             Errno::EXIST,
+            Errno::LOOP,
         ],
         Call::Mkdir { .. } | Call::Symlink { .. } => &[Errno::EXIST],
         Call::Mknod { .. } => &[Errno::EXIST, Errno::PERM],

@@ -126,3 +126,13 @@ fn a_listing_whose_next_entry_is_removed() {
         Step { user: 0, look: false, call: Walk { slot: 1, entries: 2 } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_new_name_behind_a_loop_and_an_old_one_that_may_not_be_searched() {
+    same(&[
+        Step { user: 0, look: false, call: Symlink { target: "c/c", at: At(0, "c/c") } },
+        Step { user: 0, look: false, call: Chmod { at: At(0, "."), mode: Octal(0o700), by: Path } },
+        Step { user: 1, look: false, call: Rename { from: At(0, "a"), to: At(2, "c/a"), flags: 0 } },
+    ]);
+}

@@ -96,7 +96,8 @@ impl Removals {
 
     fn recent(&self) -> bool {
         let last = self.last.load(Relaxed);
-        last != 0 && self.now() - last.min(self.now()) < PARTING.as_millis() as u64
+        // Not `<`: what is left of the milliseconds may be nearly one of them.
+        last != 0 && self.now() - last.min(self.now()) <= PARTING.as_millis() as u64
     }
 }
 

@@ -97,6 +97,19 @@ fn writing_as_root_takes_set_user_id_of_a_file_with_capabilities() {
 }
 
 #[test]
+fn truncation_of_an_empty_file_moves_times() {
+    differs(false, true, |root| {
+        let path = root.join("file");
+        std::fs::write(&path, "").unwrap();
+        age(&path);
+        let mtime = || lstat(&path).unwrap().st_mtime;
+        let before = mtime();
+        nix::unistd::truncate(&path, 0).unwrap();
+        mtime() != before
+    });
+}
+
+#[test]
 fn a_directory_has_an_end_to_go_to() {
     differs(Err(Errno::INVAL), Ok(()), |root| {
         let directory = open(root, OFlags::DIRECTORY, Mode::empty()).unwrap();

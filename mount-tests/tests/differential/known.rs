@@ -4,7 +4,7 @@
 //! counts), the size of directories, how much `st_blocks` is (but see [`room`]), positions in listings and of
 //! data and holes (but they must be true), numbers in statfs, access times of reading (both are mounted noatime).
 //!
-//! truncate(2) to the size there is is not made: tmpfs moves no time then (`shmem_setattr`), but what FUSE asks for is what it
+//! truncate(2) to the size there is is not made: tmpfs moves times only of files that hold pages (`shmem_setattr`), but what FUSE asks for is what it
 //! asks for with O_TRUNC, which moves them (`fuse_do_setattr` leaves the file away if ATTR_OPEN is set).
 //!
 //! Nor does root write to a file that has capabilities besides set-user-id or set-group-id: what takes the capabilities reaches
@@ -40,7 +40,6 @@ const KEEP_SIZE: u32 = 1;
 const PUNCH_HOLE: u32 = 2;
 const ZERO_RANGE: u32 = 0x10;
 const DONT_SYNC: u32 = 0x4000;
-const NOWAIT: u32 = 8;
 
 const KNOWN: &[Known] = &[
     Known {
@@ -91,13 +90,6 @@ const KNOWN: &[Known] = &[
             let refused = pair.before.iter().any(|step| step.user != 0);
             let here = matches!(pair.call, Call::Here { .. }) && refused;
             pair.deciding && here && pair.tmpfs.is_ok() && *pair.norefs == Err(Errno::NOENT)
-        },
-    },
-    Known {
-        why: "RWF_NOWAIT: files of FUSE have no FMODE_NOWAIT",
-        is: |pair| {
-            matches!(pair.call, Call::WriteAt { flags, .. } if flags & NOWAIT != 0)
-                && *pair.norefs == Err(Errno::OPNOTSUPP)
         },
     },
     Known {

@@ -4,6 +4,7 @@ use crate::guard::{Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_unt
 use crate::report;
 use crate::transport::{self, Transport};
 use norefs::transport::Permissions;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -190,6 +191,9 @@ impl Daemon {
             "norefs mount: {}",
             daemon.log()
         );
+        // Answered once it is served. Who may not ask is refused before.
+        let flags = AtFlags::STATX_FORCE_SYNC;
+        let _served = statx(CWD, &daemon.root, flags, StatxFlags::TYPE);
         daemon
     }
 

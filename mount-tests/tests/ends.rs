@@ -3,15 +3,17 @@
 use mount_tests::fails;
 use mount_tests::posix::Outcome;
 use mount_tests::transport::{Transport, each};
-use mount_tests::{Background, Daemon, InProcess, Load, Scratch, is_mounted, wait_until};
+use mount_tests::{Background, Daemon, InProcess, Load, Scratch, is_mounted, norefs, wait_until};
 use norefs::transport::RequestKind;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -165,6 +167,28 @@ fn a_busy_mount_is_served_until_the_last_descriptor_is_closed() {
         );
         drop(later);
         ends_well(daemon, transport);
+    }
+}
+
+#[test]
+fn a_mount_taken_away_at_once_ends_or_says_so() {
+    for transport in each() {
+        for _ in 0..20 {
+            let scratch = Scratch::new();
+            let root = scratch.dir("mount");
+            let mut command = norefs();
+            command.args(["mount", "-f", &format!("--transport={transport}")]);
+            let mut daemon = command.arg(&root).stderr(Stdio::piped()).spawn().unwrap();
+            while unmount(&*root, UnmountFlags::empty()).is_err() {
+                assert!(daemon.try_wait().unwrap().is_none());
+            }
+            let mut said = String::new();
+            let mut log = daemon.stderr.take().unwrap();
+            log.read_to_string(&mut said).unwrap();
+            let ended = daemon.wait().unwrap().success();
+            let told = said.ends_with("was taken away before it was served\n");
+            assert!(ended || told, "{transport}: {said}");
+        }
     }
 }
 

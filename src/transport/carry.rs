@@ -56,6 +56,8 @@ pub(crate) struct Carried {
 pub(crate) enum CarryError {
     #[error(transparent)]
     Ring(#[from] RingError),
+    #[error("the mount was taken away")]
+    TakenAway,
     #[error(transparent)]
     Threads(#[from] io::Error),
 }
@@ -83,6 +85,9 @@ pub(crate) fn start(
         Some(rings) if agreed.ring => {
             let extent = rings.extent();
             let started = rings.start(&channel, serve, end);
+            if started.is_err() && matches!(channel.is_connected(), Ok(false)) {
+                return Err(CarryError::TakenAway);
+            }
             unless_needed(started.map(|serving| Some((serving, extent))), options)?
         }
         Some(_) => unless_needed(Err(RingError::NotOffered), options)?,

@@ -54,6 +54,9 @@ pub enum MountError {
     /// The kernel does not check by access control lists, or something else forbids them.
     #[error("access control lists cannot be had: {0}")]
     Acl(&'static str),
+    /// Somebody unmounted it at once.
+    #[error("the mount at {} was taken away before it was served", .0.display())]
+    TakenAway(PathBuf),
     /// The mount was made but could not be served, and was taken away again.
     #[error("cannot serve the mount at {}", .0.display())]
     Serve(PathBuf, #[source] io::Error),
@@ -150,15 +153,23 @@ pub(crate) fn connect(
 ) -> Result<(Connection, (u32, u32)), MountError> {
     let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
     let (negotiator, agreed) = Negotiator::new(options, permissions, rings.is_some());
-    let session = Session::new(negotiator, &mount_point, &config(options, permissions))
-        .map_err(|error| MountError::Refused(mount_point.clone(), one_line(&error.to_string())))?;
+    let session =
+        Session::new(negotiator, &mount_point, &config(options, permissions)).map_err(|error| {
+            match error.kind() {
+                // Of the handshake, which follows the mount.
+                io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
+                    MountError::TakenAway(mount_point.clone())
+                }
+                _ => MountError::Refused(mount_point.clone(), one_line(&error.to_string())),
+            }
+        })?;
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
     // Asked while no request is answered: later its users may unmount it. Something else may have
     // been mounted over it already.
     let mounts = table::read().map_err(unserved)?;
     let ours = |entry: &&MountEntry| entry.mount_point == mount_point && entry.is_norefs();
     let entry = mounts.iter().rfind(ours);
-    let entry = entry.ok_or_else(|| unserved(io::ErrorKind::NotFound.into()))?;
+    let entry = entry.ok_or_else(|| MountError::TakenAway(mount_point.clone()))?;
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
     let channel = Arc::new(Channel::take_over(session));
@@ -218,6 +229,7 @@ impl Connection {
                     MountError::Serve(mount_point, error)
                 }
                 (_, CarryError::Ring(error)) => MountError::Ring(error.into()),
+                (_, CarryError::TakenAway) => MountError::TakenAway(mount_point),
             }
         })
     }

@@ -301,9 +301,11 @@ impl Registered {
         }
         let added = Buffer::new(self.payload).and_then(|buffer| self.add(queue, buffer));
         let helped = added.and_then(|()| {
-            let elsewhere = self.cpus != [usize::from(queue)];
+            // Its request comes to the queue of the CPU it is asked for on.
+            let cpu = [usize::from(queue)];
+            let elsewhere = !self.cpus.is_empty() && self.cpus != cpu;
             if elsewhere {
-                cpus::stay_on(&[usize::from(queue)]);
+                cpus::stay_on(&cpu);
             }
             let nudged = self.device.nudge(node);
             if elsewhere {

@@ -35,7 +35,7 @@ impl InProcess {
         })
     }
 
-    /// Mounts an empty tree with `options`, but with eight event loops.
+    /// Mounts an empty tree with `options`, and eight event loops if they say nothing of those.
     pub fn with(options: &Options) -> InProcess {
         InProcess::deciding(options, Permissions::Kernel)
     }
@@ -61,7 +61,7 @@ impl InProcess {
                 Transport::Auto => transport::asked(),
                 chosen => chosen,
             },
-            threads: Some(8),
+            threads: options.threads.or(Some(8)),
             ..options.clone()
         };
         let fs = Fs::new(config, attr).with_permissions(permissions);

@@ -4,7 +4,7 @@
 use mount_tests::posix::forced;
 use mount_tests::transport::{Transport, each};
 use mount_tests::{Daemon, InProcess, Load, norefs};
-use norefs::transport::RequestKind;
+use norefs::transport::{Options, RequestKind};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::io::Write;
@@ -115,32 +115,41 @@ fn a_busy_cpu_does_not_make_a_caller_hang() {
     }
 }
 
+/// Fifty callers on a CPU wait, and others on it are served.
+fn serves_beside_slow_ones(transport: Transport, threads: Option<usize>) {
+    let mount = InProcess::with(&Options {
+        transport,
+        threads,
+        ..Options::default()
+    });
+    let (slow, quick) = (mount.path("slow"), mount.path("quick"));
+    fs::write(&slow, "").unwrap();
+    fs::write(&quick, "").unwrap();
+    let asks = |path: &Path| {
+        pin(cpus()[0]);
+        forced(path);
+    };
+    let node = mount.node(&slow);
+    let hold = mount.seams().hold(RequestKind::Getattr, Some(node));
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| asks(&slow));
+        }
+        assert!(hold.wait_held(Duration::from_secs(60)), "{transport}");
+        // A hang is ended by the watchdog, and so a failure.
+        for _ in 0..20 {
+            scope.spawn(|| asks(&quick)).join().unwrap();
+        }
+        hold.release();
+    });
+}
+
 #[test]
 fn callers_of_one_cpu_are_served_beside_many_slow_ones() {
     let _alone = alone();
     for transport in each() {
-        let mount = InProcess::on(transport);
-        let (slow, quick) = (mount.path("slow"), mount.path("quick"));
-        fs::write(&slow, "").unwrap();
-        fs::write(&quick, "").unwrap();
-        let asks = |path: &Path| {
-            pin(cpus()[0]);
-            forced(path);
-        };
-        let hold = mount
-            .seams()
-            .hold(RequestKind::Getattr, Some(mount.node(&slow)));
-        std::thread::scope(|scope| {
-            for _ in 0..50 {
-                scope.spawn(|| asks(&slow));
-            }
-            assert!(hold.wait_held(Duration::from_secs(60)), "{transport}");
-            // A hang is ended by the watchdog, and so a failure.
-            for _ in 0..20 {
-                scope.spawn(|| asks(&quick)).join().unwrap();
-            }
-            hold.release();
-        });
+        serves_beside_slow_ones(transport, None);
+        serves_beside_slow_ones(transport, Some(1));
     }
 }
 

@@ -16,6 +16,7 @@
 mod tests;
 
 use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
+use super::xattr::Xattrs;
 use super::{Caller, Fs, Node, SetAttr, SetTime};
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result};
 
@@ -199,6 +200,13 @@ impl Fs {
             return Err(Errno::PERM);
         }
         self.may(caller, id, Mask::WRITE)
+    }
+
+    /// Whether file capabilities are to be removed for somebody who may not write to the file. The kernel takes them away
+    /// before it asks for a change of owner or size (`setattr_prepare`), which may be refused; of all but root it lets nobody
+    /// do so otherwise (`cap_inode_removexattr`). What is permitted takes them itself.
+    pub(super) fn only_prepares_a_change(&self, caller: &Caller, id: NodeId, name: &[u8]) -> bool {
+        self.decides() && name == Xattrs::CAPABILITY && self.may(caller, id, Mask::WRITE).is_err()
     }
 }
 

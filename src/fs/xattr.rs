@@ -271,7 +271,7 @@ impl Fs {
     }
 
     /// Removes an extended attribute. Of an access control list only the mode remains, with the mask as the group's
-    /// bits.
+    /// bits. File capabilities may stay until what takes them is permitted.
     ///
     /// # Errors
     /// ENODATA, but not for an access control list; EOPNOTSUPP, EINVAL, ERANGE, EROFS, EACCES, EPERM, ESTALE.
@@ -282,6 +282,9 @@ impl Fs {
         self.writable()?;
         self.may_change_xattr(caller, id, name)?;
         check_namespace(name)?;
+        if self.only_prepares_a_change(caller, id, name) {
+            return Ok(Committed::new((), []));
+        }
         let inode = self.get(id)?;
         let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);

@@ -10,9 +10,11 @@ use rustix::fs::{
     rename, setxattr, stat, unlink,
 };
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const USER: u32 = 1001;
 
@@ -58,18 +60,50 @@ fn hole_a_socket_is_connected_to_by_whoever_reaches_it() {
     is_guarded_otherwise(&dir, &path, &reach);
 }
 
-#[test]
-fn hole_who_is_refused_the_owner_takes_file_capabilities() {
+const CAPABILITY: &str = "security.capability";
+
+/// A program of root's with file capabilities, and who may write to it.
+fn capable(mount: &Daemon, mode: u32) -> PathBuf {
     const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mount = Daemon::deciding();
     let path = mount.path("file");
     std::fs::write(&path, "content").unwrap();
-    let name = "security.capability";
-    setxattr(&path, name, &CAPABLE, XattrFlags::empty()).unwrap();
-    let to = Some(Uid::from_raw(USER));
-    fails(Errno::PERM, as_stranger(|| chown(&path, to, None)));
-    fails(Errno::NODATA, getxattr(&path, name, &mut [0; 20][..]));
+    chmod(&path, mode.into()).unwrap();
+    setxattr(&path, CAPABILITY, &CAPABLE, XattrFlags::empty()).unwrap();
+    path
+}
+
+fn is_capable(path: &Path) -> bool {
+    getxattr(path, CAPABILITY, &mut [0; 20][..]).is_ok()
+}
+
+fn give_away(path: &Path) -> Result<(), Errno> {
+    as_stranger(|| chown(path, Some(Uid::from_raw(USER)), None))
+}
+
+#[test]
+fn hole_a_writer_who_is_refused_the_owner_takes_file_capabilities() {
+    let mount = Daemon::deciding();
+    let path = capable(&mount, 0o757);
+    fails(Errno::PERM, give_away(&path));
+    assert!(!is_capable(&path));
     assert_eq!(stat(&path).unwrap().st_uid, 0);
+}
+
+#[test]
+fn who_may_not_write_takes_no_file_capabilities() {
+    let mount = Daemon::deciding();
+    let path = capable(&mount, 0o757);
+    let handed_on = File::options().append(true).open(&path).unwrap();
+    chmod(&path, 0o755.into()).unwrap();
+    fails(Errno::PERM, give_away(&path));
+    let cut = || nix::unistd::truncate(&path, 0).map_err(|errno| errno as i32);
+    assert_eq!(as_stranger(cut), Err(Errno::ACCESS.raw_os_error()));
+    let cut = || open(&path, OFlags::TRUNC, Mode::empty());
+    fails(Errno::ACCESS, as_stranger(cut));
+    assert!(is_capable(&path));
+    // What is permitted takes them.
+    assert_eq!(as_stranger(|| (&handed_on).write(b"more").unwrap()), 4);
+    assert!(!is_capable(&path));
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
 ///
 /// * An allocation for which there is no room has taken set-user-id and set-group-id on FUSE (`fuse_file_fallocate` calls
 ///   `file_modified` before it asks), if it is the owner's.
-/// * Where norefs decides, a change of the owner that it refuses has taken `security.capability` (`fuse_do_setattr` says
+/// * Where norefs decides, a change of the owner that it refuses to a writer has taken `security.capability` (`fuse_do_setattr` says
 ///   `ATTR_FORCE`, so `setattr_prepare` takes it before norefs is asked).
 pub fn ends(pair: &Pair) -> bool {
     let capability = |step: &Step| {

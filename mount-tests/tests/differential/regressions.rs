@@ -136,3 +136,13 @@ fn a_new_name_behind_a_loop_and_an_old_one_that_may_not_be_searched() {
         Step { user: 1, look: false, call: Rename { from: At(0, "a"), to: At(2, "c/a"), flags: 0 } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_refused_truncation_leaves_file_capabilities() {
+    same(&[
+        Step { user: 0, look: false, call: Set { at: At(3, ""), name: "security.capability", len: 10, flags: 0, by: Slot } },
+        Step { user: 1, look: true, call: Open { at: At(0, "b"), flags: Octal(0o1000), mode: Octal(0o644), slot: 0 } },
+        Step { user: 1, look: true, call: TruncatePath { at: At(0, "b"), size: 1 } },
+    ]);
+}

@@ -9,9 +9,9 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
 /// Memory the daemon may still get once it serves.
-const LEFT: u64 = 64 << 20;
+const LEFT: u64 = 40 << 20;
 
-/// Does `grow` with 0, 1, 2 and so on until there is no room, a hundred times over, then removes everything.
+/// Does `grow` with 0, 1, 2 and so on until there is no room, thirty times over, then removes everything.
 fn run_out(grow: impl Fn(&Path, u64) -> Result<()>) {
     for transport in transport::each() {
         let mut mount = Daemon::on(transport, &["-o", "size=0,nr_inodes=0"]);
@@ -39,7 +39,7 @@ fn run_out(grow: impl Fn(&Path, u64) -> Result<()>) {
                 mount.log()
             );
             refused += 1;
-            if refused == 100 {
+            if refused == 30 {
                 break;
             }
         }

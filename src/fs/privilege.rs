@@ -17,6 +17,12 @@ pub(super) fn has_privileges(attr: &Attr) -> bool {
     attr.kind != Kind::Directory && attr.perm & (SUID | SGID) != 0
 }
 
+/// Whether it would if `caller`, who is not privileged, made it.
+pub(super) fn would_lose(attr: &Attr, caller: &Caller) -> bool {
+    let sgid = || attr.perm & GROUP_EXEC != 0 || !is_member(caller, attr.gid);
+    has_privileges(attr) && (attr.perm & SUID != 0 || sgid())
+}
+
 /// The loss of an inode's privileges. Its capabilities are gone when this is made.
 pub(super) struct Loss {
     keeps_sgid: bool,

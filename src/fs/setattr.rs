@@ -1,6 +1,6 @@
 //! chmod, chown, truncate, utimens: one request.
 
-use super::privilege::{Loss, has_privileges};
+use super::privilege::{Loss, would_lose};
 use super::{Caller, Committed, Fs, Node, SetAttr};
 use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
 
@@ -69,7 +69,7 @@ fn is_of_a_stranger(caller: &Caller, inode: &InodeRef<'_, Node>, change: &SetAtt
     *change == SetAttr::default()
         && caller.uid != 0
         && caller.uid != attr.uid
-        && has_privileges(&attr)
+        && would_lose(&attr, caller)
 }
 
 /// Whether an inode of `owner` loses its privileges.
@@ -189,6 +189,17 @@ mod tests {
         };
         let nothing = bed.fs.setattr(&stranger, file, &SetAttr::default());
         assert_eq!(stale(nothing).0, before);
+        // Nothing would be taken, so it is a change like others.
+        let mode = SetAttr {
+            perm: Some(0o2745),
+            gid: Some(stranger.gid),
+            ..SetAttr::default()
+        };
+        set(&bed, file, mode).unwrap();
+        let before = bed.age(file);
+        let nothing = bed.fs.setattr(&stranger, file, &SetAttr::default());
+        let after = stale(nothing).0;
+        assert_eq!((after.perm, after.ctime > before.ctime), (0o2745, true));
     }
 
     #[test]

@@ -146,3 +146,12 @@ fn a_refused_truncation_leaves_file_capabilities() {
         Step { user: 1, look: true, call: TruncatePath { at: At(0, "b"), size: 1 } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_change_of_nothing_by_a_member_of_the_group() {
+    same(&[
+        Step { user: 1, look: true, call: Open { at: At(0, "a/c"), flags: Octal(0o102), mode: Octal(0o2745), slot: 0 } },
+        Step { user: 2, look: true, call: Chown { at: At(0, "a/c"), uid: None, gid: None, by: Path } },
+    ]);
+}

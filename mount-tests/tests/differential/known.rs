@@ -125,6 +125,23 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        why: "may_linkat goes by the mode the kernel has, which is old after a write by a stranger has taken set-user-id until somebody \
+              asks for it",
+        is: |pair| {
+            let links = matches!(pair.call, Call::Link { .. } | Call::LinkSlot { .. });
+            let writes = |step: &Step| {
+                use Call::*;
+                let write = matches!(
+                    step.call,
+                    Write { .. } | WriteAt { .. } | Copy { .. } | Send { .. } | Allocate { .. }
+                );
+                write && step.user != 0
+            };
+            let written = pair.before.iter().any(writes);
+            links && written && pair.tmpfs.is_ok() && *pair.norefs == Err(Errno::PERM)
+        },
+    },
+    Known {
         why: "AT_STATX_DONT_SYNC takes what the kernel has: fuse_update_get_attr",
         is: |pair| {
             matches!(pair.call, Call::Stat { flags, .. } if flags & DONT_SYNC != 0)

@@ -2,7 +2,7 @@
 
 use crate::call::By::*;
 use crate::call::Call::*;
-use crate::call::{At, Octal, Step};
+use crate::call::{At, Call, Octal, Step};
 use crate::compare::same;
 
 #[test]
@@ -153,5 +153,17 @@ fn a_change_of_nothing_by_a_member_of_the_group() {
     same(&[
         Step { user: 1, look: true, call: Open { at: At(0, "a/c"), flags: Octal(0o102), mode: Octal(0o2745), slot: 0 } },
         Step { user: 2, look: true, call: Chown { at: At(0, "a/c"), uid: None, gid: None, by: Path } },
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_link_to_a_file_of_which_a_stranger_took_set_user_id() {
+    same(&[
+        Step { user: 0, look: false, call: Rename { from: At(0, "b"), to: At(0, "a/b"), flags: 0 } },
+        Step { user: 0, look: false, call: Chown { at: At(3, ""), uid: Some(0), gid: Some(1000), by: Slot } },
+        Step { user: 0, look: false, call: Chmod { at: At(0, "c/b"), mode: Octal(0o6777), by: Path } },
+        Step { user: 1, look: false, call: Write { slot: 2, len: 7, byte: 97 } },
+        Step { user: 1, look: false, call: Call::Link { from: At(0, "a/b"), to: At(0, "b"), flags: 0 } },
     ]);
 }

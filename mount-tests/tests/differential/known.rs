@@ -186,7 +186,8 @@ fn before_norefs(call: &Call) -> &'static [Errno] {
 /// * An allocation for which there is no room has taken set-user-id and set-group-id on FUSE (`fuse_file_fallocate` calls
 ///   `file_modified` before it asks), if it is the owner's.
 /// * Where norefs decides, a change of the owner that it refuses to a writer has taken `security.capability` (`fuse_do_setattr` says
-///   `ATTR_FORCE`, so `setattr_prepare` takes it before norefs is asked).
+///   `ATTR_FORCE`, so `setattr_prepare` takes it before norefs is asked). chown(-1, -1) by somebody who may not write leaves it,
+///   which tmpfs takes whoever asks.
 pub fn ends(pair: &Pair) -> bool {
     let capability = |step: &Step| {
         matches!(
@@ -199,8 +200,10 @@ pub fn ends(pair: &Pair) -> bool {
     };
     match pair.call {
         Call::Allocate { .. } => *pair.norefs == Err(Errno::NOSPC),
-        Call::Chown { .. } => {
-            pair.deciding && pair.norefs.is_err() && pair.before.iter().any(capability)
+        Call::Chown { uid, gid, .. } => {
+            let of_nothing = uid.is_none() && gid.is_none();
+            let differs = pair.norefs.is_err() || of_nothing;
+            pair.deciding && differs && pair.before.iter().any(capability)
         }
         _ => false,
     }

@@ -167,3 +167,12 @@ fn a_link_to_a_file_of_which_a_stranger_took_set_user_id() {
         Step { user: 1, look: false, call: Call::Link { from: At(0, "a/b"), to: At(0, "b"), flags: 0 } },
     ]);
 }
+
+#[test]
+#[rustfmt::skip]
+fn a_change_of_nothing_by_a_stranger_to_a_file_with_capabilities() {
+    same(&[
+        Step { user: 0, look: false, call: Set { at: At(3, ""), name: "security.capability", len: 10, flags: 0, by: Slot } },
+        Step { user: 1, look: true, call: Chown { at: At(0, "b"), uid: None, gid: None, by: Path } },
+    ]);
+}

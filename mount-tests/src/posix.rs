@@ -11,6 +11,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The extended attribute with file capabilities, the one whose values the kernel reads itself.
+pub const CAPABILITY: &str = "security.capability";
+
+/// A value of [`CAPABILITY`] that the kernel takes: version 2, CAP_CHOWN permitted and effective.
+pub const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// Longer than the kernel's coarse clock stands still.
 const CLOCK_TICK: Duration = Duration::from_millis(11);
 

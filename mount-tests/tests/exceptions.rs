@@ -1,6 +1,6 @@
 //! What differs from tmpfs, shown on both. `docs/SEMANTICS.md` lists it, with the kernel's reasons.
 
-use mount_tests::posix::{age, as_user, fifo, seen};
+use mount_tests::posix::{CAPABILITY, CAPABLE, age, as_user, fifo, seen};
 use mount_tests::{Daemon, Tmpfs};
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, SealFlags, SeekFrom, StatxFlags, Uid,
@@ -83,10 +83,7 @@ fn writing_as_root_takes_set_user_id_of_a_file_with_capabilities() {
             std::fs::write(&path, "").unwrap();
             chmod(&path, 0o6755.into()).unwrap();
             if capable {
-                // No capability, in revision 2 of the format.
-                let none = [[0, 0, 0, 2], [0; 4], [0; 4], [0; 4], [0; 4]].concat();
-                let flags = XattrFlags::empty();
-                setxattr(&path, "security.capability", &none, flags).unwrap();
+                setxattr(&path, CAPABILITY, &CAPABLE, XattrFlags::empty()).unwrap();
             }
             let mut file = File::options().append(true).open(&path).unwrap();
             file.write_all(b"content").unwrap();

@@ -19,8 +19,13 @@ pub(super) fn has_privileges(attr: &Attr) -> bool {
 
 /// Whether it would if `caller`, who is not privileged, made it.
 pub(super) fn would_lose(attr: &Attr, caller: &Caller) -> bool {
-    let sgid = || attr.perm & GROUP_EXEC != 0 || !is_member(caller, attr.gid);
-    has_privileges(attr) && (attr.perm & SUID != 0 || sgid())
+    has_privileges(attr) && (attr.perm & SUID != 0 || !keeps_sgid(attr, caller, false))
+}
+
+/// Whether set-group-id is there and stays. `privileged` callers count as members of every group.
+fn keeps_sgid(attr: &Attr, caller: &Caller, privileged: bool) -> bool {
+    let matters = attr.perm & (SGID | GROUP_EXEC) == SGID;
+    matters && (privileged || is_member(caller, attr.gid))
 }
 
 /// The loss of an inode's privileges. Its capabilities are gone when this is made.
@@ -44,9 +49,7 @@ impl Loss {
         {
             xattrs.lose_capabilities();
         }
-        let attr = inode.attr();
-        let matters = attr.perm & (SGID | GROUP_EXEC) == SGID;
-        let keeps_sgid = matters && (privileged || is_member(caller, attr.gid));
+        let keeps_sgid = keeps_sgid(&inode.attr(), caller, privileged);
         Some(Loss { keeps_sgid })
     }
 

@@ -1,7 +1,7 @@
 //! What the kernel does not ask a filesystem that decides itself, and what holds all the same. Each `hole` is told of in
 //! `docs/LIMITS.md`: if one fails, the kernel has begun to ask, and that page may say so.
 
-use mount_tests::posix::{Outcome, as_user, fifo};
+use mount_tests::posix::{CAPABILITY, CAPABLE, Outcome, as_user, fifo};
 use mount_tests::programs::run;
 use mount_tests::{Daemon, fails, is_mounted, wait_until};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -60,11 +60,8 @@ fn hole_a_socket_is_connected_to_by_whoever_reaches_it() {
     is_guarded_otherwise(&dir, &path, &reach);
 }
 
-const CAPABILITY: &str = "security.capability";
-
 /// A program of root's with file capabilities, and who may write to it.
 fn capable(mount: &Daemon, mode: u32) -> PathBuf {
-    const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let path = mount.path("file");
     std::fs::write(&path, "content").unwrap();
     chmod(&path, mode.into()).unwrap();

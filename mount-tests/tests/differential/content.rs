@@ -2,8 +2,8 @@
 
 use crate::call::{Call, Whence};
 use crate::perform::{Answer, Files, nothing, number};
-use crate::xattr::CAPABILITY;
 use ahash::RandomState;
+use mount_tests::posix::CAPABILITY;
 use rustix::fs::{self, FallocateFlags, FileType, Mode, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 use rustix::process::geteuid;

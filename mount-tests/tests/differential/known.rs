@@ -4,8 +4,8 @@
 //! counts), the size of directories, how much `st_blocks` is (but see [`room`]), positions in listings and of
 //! data and holes (but they must be true), numbers in statfs, access times of reading (both are mounted noatime).
 //!
-//! truncate(2) to the size there is is not made: tmpfs moves times only of files that hold pages (`shmem_setattr`), but what FUSE asks for is what it
-//! asks for with O_TRUNC, which moves them (`fuse_do_setattr` leaves the file away if ATTR_OPEN is set).
+//! truncate(2) to the size there is is not made: tmpfs moves times only of files that hold pages (`shmem_setattr`), but what
+//! FUSE asks for is what it asks for with O_TRUNC, which moves them (`fuse_do_setattr` leaves the file away if ATTR_OPEN is set).
 //!
 //! Nor does root write to a file that has capabilities besides set-user-id or set-group-id: what takes the capabilities reaches
 //! norefs as a change without attributes, as chown(-1, -1) does, which takes all of them.
@@ -14,7 +14,7 @@ use crate::call::{Call, Step, Whence};
 use crate::look::{Seen, Shown};
 use crate::perform::Answer;
 use crate::unasked::Unasked;
-use crate::xattr::CAPABILITY;
+use mount_tests::posix::CAPABILITY;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 

@@ -200,8 +200,7 @@ impl Files {
             {
                 Err(Errno::ALREADY)
             }
-            Call::TruncatePath { at, size } => nix::unistd::truncate(at.1, size)
-                .map_err(|errno| Errno::from_raw_os_error(errno as i32)),
+            Call::TruncatePath { at, size } => of_nix(nix::unistd::truncate(at.1, size)),
             Call::Chown { at, uid, gid, by } => {
                 let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
                 match by {
@@ -275,8 +274,11 @@ impl Files {
 pub fn accessat(base: BorrowedFd, path: &str, mode: u32, flags: u32) -> Result<()> {
     let mode = AccessFlags::from_bits_retain(mode as i32);
     let flags = nix::fcntl::AtFlags::from_bits_retain(flags as i32);
-    nix::unistd::faccessat(base, path, mode, flags)
-        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    of_nix(nix::unistd::faccessat(base, path, mode, flags))
+}
+
+fn of_nix<T>(result: nix::Result<T>) -> Result<T> {
+    result.map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 fn nofollow(by: By) -> AtFlags {

@@ -3,13 +3,8 @@
 use crate::call::{At, By, Call};
 use crate::content::digest;
 use crate::perform::{Answer, Files, nothing};
+use mount_tests::posix::{CAPABILITY, CAPABLE};
 use rustix::fs::{self, XattrFlags};
-
-/// The one name whose values the kernel reads itself.
-pub const CAPABILITY: &str = "security.capability";
-
-/// A value of [`CAPABILITY`] that the kernel takes: version 2, CAP_CHOWN permitted and effective.
-const CAPABLE: [u8; 20] = [1, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 impl Files {
     /// Makes a call on extended attributes.

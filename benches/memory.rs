@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use clap::Parser;
-use norefs::tree::{Attr, InodeRef, Kind, NewInode, Result, Time, Tree};
+use norefs::tree::{Attr, InodeRef, Kind, NewInode, Time, Tree};
+use rustix::io::Result;
 
 /// The system's allocator, which also counts the bytes that are live and the live blocks.
 struct Counting;

@@ -374,3 +374,22 @@ fn an_inode_of_another_tree_is_refused() {
     assert_eq!(listing(&other, &foreign), ["g"]);
     assert_eq!(listing(&one, &root), ["d", "f"]);
 }
+
+mod everything_at_once {
+    use norefs::tree::*;
+
+    #[test]
+    fn the_result_of_the_standard_library_is_not_shadowed() {
+        fn mode_of(text: &str) -> Result<u16, std::num::ParseIntError> {
+            u16::from_str_radix(text, 8)
+        }
+        let tree = Tree::new(Attr::new(
+            Kind::Directory,
+            mode_of("755").unwrap(),
+            0,
+            0,
+            Time::now(),
+        ));
+        assert_eq!(tree.stat_node(NodeId::ROOT).unwrap().mode(), 0o040755);
+    }
+}

@@ -3,7 +3,8 @@
 use super::contest::{empty, resident};
 use super::shape::{self, File};
 use norefs::fs::{Backing, Fs, Loaded, Origin};
-use norefs::tree::{Attr, Kind, NodeId, Result, Seed, Time};
+use norefs::tree::{Attr, Kind, NodeId, Seed, Time};
+use rustix::io::Result;
 use serde::Serialize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,7 @@
 //! What is asked of every contender.
 
-use norefs::tree::{Attr, Credential, Errno, Kind, LinkTarget, Result, Time};
+use norefs::tree::{Attr, Credential, Errno, Kind, LinkTarget, Time};
+use rustix::io::Result;
 
 use crate::shape::{Name, Shape};
 

@@ -4,8 +4,9 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
-use norefs::tree::{Attr, Errno, Kind, LinkTarget, Result, Time};
+use norefs::tree::{Attr, Errno, Kind, LinkTarget, Time};
 use parking_lot::RwLock;
+use rustix::io::Result;
 
 use crate::contender::{CALLER, Contender, Ids, Move, components, dir_attr, file_attr, may_search};
 use crate::shape::Shape;

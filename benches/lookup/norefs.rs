@@ -1,6 +1,7 @@
 //! norefs twice over one tree: without a reference, and with one taken on the final inode.
 
-use norefs::tree::{Attr, LinkTarget, NewInode, NodeId, PathArgs, RenameMode, Result, Time, Tree};
+use norefs::tree::{Attr, LinkTarget, NewInode, NodeId, PathArgs, RenameMode, Time, Tree};
+use rustix::io::Result;
 
 use crate::contender::{CALLER, Contender, Ids, Move, dir_attr, file_attr};
 use crate::shape::Shape;

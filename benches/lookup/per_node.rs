@@ -8,8 +8,9 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use ahash::AHasher;
-use norefs::tree::{Attr, Errno, LinkTarget, Result, Time};
+use norefs::tree::{Attr, Errno, LinkTarget, Time};
 use parking_lot::{Mutex, MutexGuard};
+use rustix::io::Result;
 
 use crate::contender::{CALLER, Contender, Ids, Move, components, dir_attr, file_attr, may_search};
 use crate::shape::Shape;

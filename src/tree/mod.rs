@@ -89,8 +89,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use store::{Inode, Store};
 
-/// What a tree's operations return.
-pub type Result<T> = std::result::Result<T, Errno>;
+/// What a tree's operations return. Not public: whoever takes everything of this module keeps the `Result` of the standard library.
+pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 /// Names an inode for good: the slot it lies in, and the generation of that slot. The same 64 bits
 /// never name two inodes. They are the FUSE node id and `st_ino`.

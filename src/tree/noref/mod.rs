@@ -76,7 +76,7 @@ pub enum Fast {
 ///
 /// ```
 /// use norefs::tree::noref::{Fast, NorefOp, Pinned, View};
-/// use norefs::tree::{Attr, Kind, NodeId, Result, Time, Tree};
+/// use norefs::tree::{Attr, Errno, Kind, NodeId, Time, Tree};
 ///
 /// /// The size alone.
 /// struct Size;
@@ -90,7 +90,7 @@ pub enum Fast {
 ///         Fast::Done
 ///     }
 ///
-///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<()> {
+///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<(), Errno> {
 ///         *out = inode.attr().size;
 ///         Ok(())
 ///     }
@@ -124,7 +124,7 @@ pub enum Fast {
 /// Without `fast`:
 ///
 /// ```compile_fail,E0046
-/// use norefs::tree::Result;
+/// use norefs::tree::Errno;
 /// use norefs::tree::noref::{NorefOp, Pinned};
 ///
 /// struct Size;
@@ -133,7 +133,7 @@ pub enum Fast {
 ///     type Out = u64;
 ///     const FOLLOWS_POINTER: bool = false;
 ///
-///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<()> {
+///     fn slow(&self, inode: &dyn Pinned, out: &mut u64) -> Result<(), Errno> {
 ///         *out = inode.attr().size;
 ///         Ok(())
 ///     }

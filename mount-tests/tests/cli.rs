@@ -10,6 +10,7 @@ use rustix::fs::{lstat, major, minor};
 use rustix::io::Errno;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Output;
 
 #[test]
 fn mount_takes_a_relative_path() {
@@ -211,4 +212,79 @@ fn options_of_the_root_and_of_the_mount() {
             .status
             .success()
     );
+}
+
+/// Runs `norefs` with `arguments` in a directory that has the directories `stat`, `moutn`, `source` and `mount`.
+fn beside(arguments: &[&str]) -> (Output, bool) {
+    let scratch = Scratch::new();
+    let [.., mountpoint] = ["stat", "moutn", "source", "mount"].map(|name| scratch.dir(name));
+    let mut command = norefs();
+    let output = command.args(arguments).current_dir(&*scratch).output();
+    let mounted = is_mounted(&mountpoint);
+    if mounted {
+        let mut umount = norefs();
+        assert!(
+            umount
+                .arg("unmount")
+                .arg(&mountpoint)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    (output.unwrap(), mounted)
+}
+
+#[test]
+fn a_mistyped_verb_mounts_nothing() {
+    for (line, meant) in [
+        (&["stat", "mount"][..], "did you mean stats?"),
+        (&["moutn", "source", "mount"], "did you mean mount?"),
+        (&["moutn", "mount"], "did you mean mount?"),
+        (&["source", "mount"], "unrecognized"),
+        (
+            &["moutn", "source", "mount", "-o", "ro"],
+            "did you mean mount?",
+        ),
+        (&["moutn", "-o", "ro", "mount"], "did you mean mount?"),
+        (
+            &["mount", "--foregruond", "mount"],
+            "did you mean --foreground?",
+        ),
+    ] {
+        let (output, mounted) = beside(line);
+        refused(&output);
+        let said = text(&output.stderr);
+        assert!(said.contains(meant) && !mounted, "{line:?}: {said}");
+    }
+}
+
+#[test]
+fn a_source_is_told_from_a_verb_by_its_path_its_name_or_the_options_that_follow() {
+    for line in [
+        &["./stat", "mount"][..],
+        &["source", "mount", "-o", "ro"],
+        &["none", "mount"],
+        &["norefs", "-o", "size=1m", "mount"],
+    ] {
+        let (output, mounted) = beside(line);
+        assert!(output.status.success() && mounted, "{line:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_command_without_separator_is_answered_with_the_line_that_was_meant() {
+    for (line, meant) in [
+        (&["run", "git", "status"][..], "norefs run -- git status"),
+        (
+            &["run", "--from", ".", "ls", "a b"],
+            "norefs run --from . -- ls 'a b'",
+        ),
+    ] {
+        let (output, _) = beside(line);
+        refused(&output);
+        let said = text(&output.stderr);
+        let expected = format!("norefs: -- is missing before the command: {meant}\n");
+        assert_eq!(said, expected);
+    }
 }

@@ -1,6 +1,5 @@
 //! How a verb fails: one line on stderr and an exit status.
 
-use clap::error::ErrorKind;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,6 +14,7 @@ const MOUNT_FAILED: u8 = 32;
 #[derive(Debug)]
 pub struct Failure {
     status: u8,
+    /// Empty if there is nothing left to say.
     reason: String,
 }
 
@@ -22,6 +22,11 @@ impl Failure {
     /// The command line makes no sense.
     pub fn usage(reason: impl Display) -> Failure {
         Failure::with_status(USAGE, reason)
+    }
+
+    /// The command line makes no sense, and what would was shown.
+    pub fn usage_was_shown() -> Failure {
+        Failure::usage("")
     }
 
     pub fn with_status(status: u8, reason: impl Display) -> Failure {
@@ -41,7 +46,9 @@ impl Failure {
     }
 
     pub fn print(self) -> ExitCode {
-        say(self.reason.replace('\n', " "));
+        if !self.reason.is_empty() {
+            say(self.reason.replace('\n', " "));
+        }
         ExitCode::from(self.status)
     }
 }
@@ -54,40 +61,5 @@ pub fn say(line: impl Display) {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
         Failure::with_status(FAILED, format!("{:#}", error.into()))
-    }
-}
-
-/// Help and version are printed as clap has them; an error is cut down to its first paragraph.
-pub fn on_parse(error: clap::Error) -> super::Outcome {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            error.print()?;
-            Ok(ExitCode::SUCCESS)
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            error.print()?;
-            Ok(ExitCode::from(USAGE))
-        }
-        _ => Err(Failure::usage(first_paragraph(&error.to_string()))),
-    }
-}
-
-fn first_paragraph(text: &str) -> String {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.is_empty());
-    let joined = lines.collect::<Vec<_>>().join(" ");
-    joined.trim_start_matches("error: ").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parse_error_becomes_one_line() {
-        let text = "error: these are missing:\n  <MOUNTPOINT>\n\nUsage: norefs\n\nFor more\n";
-        assert_eq!(first_paragraph(text), "these are missing: <MOUNTPOINT>");
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! For the type `norefs` it calls `mount.norefs`, but only from fstab(5): `mount -t norefs` means all types but `refs`.
 
-use super::fail::{self, Failure};
+use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::tree::{self, checked_source};
-use super::{Cli, Outcome, mount, remount};
-use anyhow::Context;
+use super::{Cli, Outcome, log, mount, remount, usage};
+use anyhow::{Context, anyhow};
 use clap::{CommandFactory, Parser};
 use norefs::transport::Permissions;
 use rustix::process::geteuid;
@@ -80,26 +80,41 @@ pub fn is_named(arguments: &[OsString]) -> bool {
     name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"mount."))
 }
 
-/// Whether the first argument is no verb, and more follow: one alone is a mistake in a verb.
+/// Whether the first argument is the source of such a call and no mistake in a verb: it is a path, a known word, or what follows
+/// has mount options, as what mount.fuse3 calls always has.
 fn has_source(arguments: &[OsString]) -> bool {
-    let [_, first, _, ..] = arguments else {
+    let [_, first, second, ..] = arguments else {
         return false;
     };
     let mut command = Cli::command();
     command.build();
-    command.find_subcommand(first).is_none() && !first.as_encoded_bytes().starts_with(b"-")
+    let bytes = first.as_encoded_bytes();
+    if bytes.starts_with(b"-") || command.find_subcommand(first).is_some() {
+        return false;
+    }
+    // An option comes second after a verb; what mount.fuse3 calls has the mount point there.
+    let after_verb =
+        || second.as_encoded_bytes().starts_with(b"-") && !usage::verb_meant_by(first).is_empty();
+    let with_options =
+        || Args::try_parse_from(arguments).is_ok_and(|args| !args.options.is_empty());
+    bytes.contains(&b'/')
+        || NO_SOURCE.iter().any(|name| first == name)
+        || (with_options() && !after_verb())
 }
 
-/// What is printed instead of running.
-pub fn on_parse(error: clap::Error) -> Outcome {
-    fail::on_parse(error).map_err(Failure::of_helper)
+pub fn run(arguments: &[OsString]) -> Outcome {
+    let outcome = match Args::try_parse_from(arguments) {
+        Ok(args) => {
+            log();
+            run_as_helper(args, is_named(arguments))
+        }
+        Err(error) => usage::on_parse(&error, arguments),
+    };
+    outcome.map_err(Failure::of_helper)
 }
 
-pub fn run(args: Args) -> Outcome {
-    run_as_helper(args).map_err(Failure::of_helper)
-}
-
-fn run_as_helper(args: Args) -> Outcome {
+/// `named`: nobody can have meant a verb by the source.
+fn run_as_helper(args: Args, named: bool) -> Outcome {
     let root = geteuid().is_root();
     let before = MountOptions {
         sloppy: args.sloppy,
@@ -122,7 +137,7 @@ fn run_as_helper(args: Args) -> Outcome {
             asked.fsname.get_or_insert_with(|| name.to_owned());
             None
         }
-        None => Some(checked_source(&args.source)?),
+        None => Some(source(&args.source, named)?),
     };
     if args.fake {
         return Ok(ExitCode::SUCCESS);
@@ -131,6 +146,13 @@ fn run_as_helper(args: Args) -> Outcome {
         mount::Args::of_helper(source, args.mountpoint, args.serve),
         asked,
     )
+}
+
+fn source(path: &Path, named: bool) -> anyhow::Result<PathBuf> {
+    checked_source(path).map_err(|error| match named {
+        true => error,
+        false => anyhow!("{error:#}{}", usage::verb_meant_by(path.as_os_str())),
+    })
 }
 
 fn enter(namespace: &Path) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ mod helper;
 mod man;
 mod mount;
 mod mount_options;
+mod near;
 mod private;
 mod progress;
 mod quantity;
@@ -18,6 +19,7 @@ mod set;
 mod stats;
 mod tree;
 mod umount;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use fail::Failure;
@@ -54,6 +56,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Mount(mount::Args),
+    #[command(visible_alias = "unmount")]
     Umount(umount::Args),
     Stats(stats::Args),
     Set(set::Args),
@@ -65,16 +68,14 @@ enum Verb {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match helper::is_called(&arguments) {
-        true => helper::Args::try_parse_from(arguments)
-            .inspect(|_| log())
-            .map_or_else(helper::on_parse, helper::run),
-        false => run(Cli::try_parse_from(arguments)),
+        true => helper::run(&arguments),
+        false => run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.print())
 }
 
-fn run(parsed: Result<Cli, clap::Error>) -> Outcome {
-    match parsed {
+fn run(arguments: &[OsString]) -> Outcome {
+    match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             log();
             match cli.verb {
@@ -88,7 +89,7 @@ fn run(parsed: Result<Cli, clap::Error>) -> Outcome {
                 Verb::Man(args) => man::run(args),
             }
         }
-        Err(error) => fail::on_parse(error),
+        Err(error) => usage::on_parse(&error, arguments),
     }
 }
 

@@ -34,6 +34,7 @@ pub mod posix;
 pub mod programs;
 pub mod report;
 pub mod sample;
+mod slow_source;
 pub mod suites;
 pub mod transport;
 
@@ -46,3 +47,4 @@ pub use in_process::InProcess;
 pub use installed::installed;
 pub use load::Load;
 pub use posix::{fails, same_as_tmpfs, same_as_tmpfs_with, same_whoever_decides};
+pub use slow_source::{Call, Shape, SlowSource};

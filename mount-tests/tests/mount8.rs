@@ -256,3 +256,61 @@ fn the_helper_takes_the_arguments_of_mount() {
          ok: mount -N /proc/N/ns/mnt -o remount,ro /mount\nro,relatime\n1\n1\n32\n";
     assert_eq!(output, expected, "{errors}");
 }
+
+#[test]
+fn links_are_not_followed_where_that_is_asked_for() {
+    let told = same(
+        r#"
+        mount -t $TYPE -o $T,mode=755,size=1m,nr_inodes=9,nosymfollow none "$M"
+        echo content >"$M/file"; ln -s file "$M/link"
+        look
+        try cat "$M/link"; readlink "$M/link"
+        for option in ro nosymfollow,noexec symfollow,rw nosymfollow,nosuid,nodev
+        do
+            try mount -o remount,$option "$M"
+            look
+            try cat "$M/link"
+        done
+        "#,
+    );
+    assert!(
+        told.contains("nosymfollow") && told.matches("failed: cat").count() == 4,
+        "{told}"
+    );
+}
+
+#[test]
+fn options_that_mean_nothing_in_memory_are_taken() {
+    let told = same(
+        r#"
+        for option in sync async dirsync mand nomand iversion silent loud relatime strictatime noatime nodiratime lazytime \
+            nolazytime user=root,users,owner,group noauto,nofail,_netdev,x-a=b,comment=c,defaults context=a:b:c:s0
+        do
+            mount -t $TYPE -o $T,mode=755,$option none "$M" && umount --lazy "$M" && echo "ok: ${option#loud}"
+        done
+        "#,
+    );
+    assert_eq!(told.matches("ok: ").count(), 17, "{told}");
+}
+
+#[test]
+fn a_mistyped_option_is_answered_with_what_was_meant() {
+    let (output, errors) = run(
+        "fuse.norefs",
+        "mount.fuse.norefs",
+        r#"
+        try mount -t $TYPE -o $T,nosuied none "$M"
+        try mount -t $TYPE -o $T,siez=1m none "$M"
+        try mount -t $TYPE -o $T,size none "$M"
+        findmnt "$M"
+        "#,
+    );
+    assert_eq!(output.matches("failed: ").count(), 3, "{output}");
+    for said in [
+        "norefs: unknown mount option nosuied: did you mean nosuid?",
+        "norefs: unknown mount option siez: did you mean size?",
+        "norefs: mount option size needs a value: size=N",
+    ] {
+        assert!(errors.contains(said), "{said}: {errors}");
+    }
+}

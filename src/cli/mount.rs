@@ -20,6 +20,9 @@ use std::sync::{Arc, Weak};
 /// What the serving process says when the mount answers.
 const READY: &str = "ready";
 
+/// Is there where SELinux is in force.
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+
 const MOUNT_OPTIONS: &str = "\
 Mount options:
   size=N, nr_inodes=N  limits, with k, m, g, t, p, e, of memory in % (size only), 0 for none
@@ -27,6 +30,7 @@ Mount options:
   nr_blocks=N          size in pages
   mode=, uid=, gid=    of the root of a tree without a source [default: 0755, the caller]
   ro, noexec           no changes; no programs
+  nosymfollow          symbolic links are shown and not followed (root only, Linux 5.10)
   suid, dev            set-user-id bits and device files work (root only)
   allow_other          other users may enter [default for root]
   noxattr              no extended attributes: saves a request before the first write to a file
@@ -41,7 +45,8 @@ Mount options:
                        [default: kernel]
   cache=, transport=   as --cache and --transport
   fsname=NAME          the source that the mount table shows
-  remount              change the live mount: ro, suid, dev, noexec, size, nr_blocks, nr_inodes
+  remount              change the live mount: ro, suid, dev, noexec, nosymfollow, size, nr_blocks,
+                       nr_inodes
 Those of mount(8) and fstab(5) that mean nothing here are accepted.";
 
 /// Mount a tree and return when it is ready
@@ -144,6 +149,7 @@ pub fn options(serving: &ServeArgs, asked: &MountOptions, source: Option<&Path>)
         suid: asked.suid,
         dev: asked.dev,
         noexec: asked.noexec,
+        nosymfollow: asked.nosymfollow,
         btime: !asked.no_btime,
         xattr: !asked.no_xattr,
         acl: asked.acl,
@@ -158,6 +164,11 @@ pub fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), 
     if (asked.suid || asked.dev) && !geteuid().is_root() {
         return Err(Failure::usage("mount options suid and dev are for root"));
     }
+    if asked.nosymfollow && !geteuid().is_root() {
+        let reason = "mount option nosymfollow is for root: fusermount3 does not know it";
+        return Err(Failure::usage(reason));
+    }
+    check_selinux(asked)?;
     if asked.dev && asked.permissions == Permissions::Daemon {
         let reason =
             "mount option dev cannot be had with permissions=daemon: opening a device asks nobody";
@@ -171,6 +182,18 @@ pub fn check_options(asked: &MountOptions, source: Option<&Path>) -> Result<(), 
         return Err(Failure::usage(reason));
     }
     Ok(())
+}
+
+/// A context that was asked for and would not be in force would be a promise broken. Without SELinux it means nothing to anybody.
+fn check_selinux(asked: &MountOptions) -> Result<(), Failure> {
+    match &asked.of_selinux {
+        Some(option) if Path::new(SELINUX).exists() => {
+            let reason =
+                format!("mount option {option}: norefs gives a mount no context of SELinux");
+            Err(Failure::usage(reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the kernel reads by itself must not change here, and registering it is a privilege.

@@ -1,7 +1,8 @@
 //! The `-o` list of a mount.
 
+mod known;
+
 use super::fail::Failure;
-use super::quantity;
 use norefs::transport::{Cache, Permissions, Transport};
 
 /// What `-o` asks for; `None` where it says nothing.
@@ -11,6 +12,7 @@ pub struct MountOptions {
     pub suid: bool,
     pub dev: bool,
     pub noexec: bool,
+    pub nosymfollow: bool,
     pub no_btime: bool,
     pub no_xattr: bool,
     pub acl: bool,
@@ -33,6 +35,8 @@ pub struct MountOptions {
     pub fixed: Vec<String>,
     /// The last option that means something to mount(8) and fstab(5) alone.
     pub for_mount8: Option<String>,
+    /// The last option that SELinux alone understands.
+    pub of_selinux: Option<String>,
     /// Unknown options are dropped.
     pub sloppy: bool,
 }
@@ -46,7 +50,7 @@ impl MountOptions {
 
     /// As [`MountOptions::parse`], where these options are in force before.
     pub fn then(mut self, lists: &[String], memory: u64) -> Result<MountOptions, Failure> {
-        for option in lists.iter().flat_map(|list| list.split(',')) {
+        for option in lists.iter().flat_map(|list| options_in(list)) {
             if !option.is_empty() {
                 self.apply(option, memory)?;
             }
@@ -55,142 +59,44 @@ impl MountOptions {
     }
 
     fn apply(&mut self, option: &str, memory: u64) -> Result<(), Failure> {
-        let (name, known) = match option.split_once('=') {
-            Some((name, value)) => {
-                let known = self.set(name, value, memory).map_err(|expected| {
-                    Failure::usage(format!("option {name}: `{value}` is not {expected}"))
-                })?;
-                (name, known)
-            }
-            None => (option, self.switch(option)),
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
         };
-        match known {
-            true => self.sort(name, option),
-            false if is_for_mount8(name) => self.for_mount8 = Some(option.to_owned()),
-            false if is_ignored(name) || self.sloppy => {}
-            false => return Err(Failure::usage(format!("unknown mount option `{option}`"))),
+        if let (Some(set), Some(value)) = (known::value(name), value) {
+            (set.read)(self, value, memory).ok_or_else(|| {
+                let expected = set.expected;
+                Failure::usage(format!("option {name}: `{value}` is not {expected}"))
+            })?;
+            self.sort(name, option);
+        } else if let (Some(switch), None) = (known::switch(name), value) {
+            switch(self);
+            self.sort(name, option);
+        } else if known::is_for_mount8(name) {
+            self.for_mount8 = Some(option.to_owned());
+        } else if known::is_of_selinux(name) {
+            self.of_selinux = Some(option.to_owned());
+        } else if !known::is_ignored(name) && !self.sloppy {
+            return Err(Failure::usage(known::not_known(name, option)));
         }
         Ok(())
     }
 
     /// Keeps what a live mount cannot change.
     fn sort(&mut self, name: &str, option: &str) {
-        const CHANGEABLE: &[&str] = &[
-            "ro",
-            "rw",
-            "suid",
-            "nosuid",
-            "dev",
-            "nodev",
-            "exec",
-            "noexec",
-            "size",
-            "nr_blocks",
-            "nr_inodes",
-            "remount",
-        ];
-        // tmpfs reads these on a remount and does nothing about them.
-        const OF_ROOT: &[&str] = &["mode", "uid", "gid"];
-        if !CHANGEABLE.contains(&name) && !OF_ROOT.contains(&name) {
+        if !known::is_for_remount(name) {
             self.fixed.push(option.to_owned());
         }
     }
-
-    /// False if there is no such option.
-    fn switch(&mut self, name: &str) -> bool {
-        match name {
-            "ro" => self.read_only = true,
-            "rw" => self.read_only = false,
-            "suid" => self.suid = true,
-            "nosuid" => self.suid = false,
-            "dev" => self.dev = true,
-            "nodev" => self.dev = false,
-            "noexec" => self.noexec = true,
-            "exec" => self.noexec = false,
-            "nobtime" => self.no_btime = true,
-            "btime" => self.no_btime = false,
-            "noxattr" => self.no_xattr = true,
-            "xattr" => self.no_xattr = false,
-            "acl" => self.acl = true,
-            "noacl" => self.acl = false,
-            "passthrough" => self.passthrough = true,
-            "allow_other" => self.allow_other = true,
-            "remount" => self.remount = true,
-            _ => return false,
-        }
-        true
-    }
-
-    /// False if there is no such option; what was expected if the value makes no sense.
-    fn set(&mut self, name: &str, value: &str, memory: u64) -> Result<bool, &'static str> {
-        match name {
-            "size" => {
-                let size = quantity::size(value, memory);
-                self.size = Some(size.ok_or("a size such as 512m, 4g or 50%")?);
-            }
-            "nr_blocks" => {
-                let size = quantity::blocks(value);
-                self.size = Some(size.ok_or("a number of pages such as 1000 or 10k")?);
-            }
-            "nr_inodes" => {
-                let inodes = quantity::inodes(value);
-                self.inodes = Some(inodes.ok_or("a number such as 1000000 or 10m")?);
-            }
-            "mode" => {
-                let mode = quantity::mode(value);
-                self.mode = Some(mode.ok_or("an octal mode such as 0755")?);
-            }
-            "uid" => self.uid = Some(quantity::id(value).ok_or("a numeric user id")?),
-            "gid" => self.gid = Some(quantity::id(value).ok_or("a numeric group id")?),
-            "fsname" => self.fsname = Some(value.to_owned()),
-            "cache" => {
-                let cache = value.parse().map_err(|_| "forever, none or a duration")?;
-                self.cache = Some(cache);
-            }
-            "transport" => {
-                let transport = value.parse().map_err(|_| "auto, ring or device")?;
-                self.transport = Some(transport);
-            }
-            "permissions" => {
-                self.permissions = match value {
-                    "kernel" => Permissions::Kernel,
-                    "daemon" => Permissions::Daemon,
-                    _ => return Err("kernel or daemon"),
-                };
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
 }
 
-/// Options that mean something to mount(8) and fstab(5) alone.
-fn is_for_mount8(name: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail",
-        "_netdev", "comment",
-    ];
-    WORDS.contains(&name) || name.starts_with("x-")
-}
-
-/// Options that mean nothing in memory, and those the kernel shows of every FUSE mount, which a remount brings along.
-fn is_ignored(name: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "sync",
-        "async",
-        "dirsync",
-        "silent",
-        "loud",
-        "nodiratime",
-        "diratime",
-        "lazytime",
-        "nolazytime",
-        "user_id",
-        "group_id",
-        "default_permissions",
-        "max_read",
-    ];
-    WORDS.contains(&name) || name.ends_with("atime")
+/// The options in a comma list. A value in quotes may have commas, as SELinux contexts do.
+fn options_in(list: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    list.split(move |letter| {
+        quoted ^= letter == '"';
+        letter == ',' && !quoted
+    })
 }
 
 #[cfg(test)]
@@ -206,13 +112,14 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list = "ro,suid,dev,noexec,nobtime,noxattr,acl,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+        let list = "ro,suid,dev,noexec,nosymfollow,nobtime,noxattr,acl,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
              transport=ring,permissions=daemon";
         let expected = MountOptions {
             read_only: true,
             suid: true,
             dev: true,
             noexec: true,
+            nosymfollow: true,
             no_btime: true,
             no_xattr: true,
             acl: true,
@@ -246,7 +153,7 @@ mod tests {
     #[test]
     fn the_last_of_two_opposites_counts() {
         let options = parse(
-            "ro,noexec,nobtime,btime,noxattr,xattr,acl,noacl,suid,dev,rw,exec,nosuid,nodev,size=1,size=2,nr_blocks=2",
+            "ro,noexec,nosymfollow,symfollow,nobtime,btime,noxattr,xattr,acl,noacl,suid,dev,rw,exec,nosuid,nodev,size=1,size=2,nr_blocks=2",
         )
         .unwrap();
         let expected = MountOptions {
@@ -276,9 +183,12 @@ mod tests {
     #[test]
     fn options_of_mount_and_fstab_are_dropped() {
         let list = "defaults,auto,noauto,user,user=x,users,nofail,_netdev,x-systemd.automount,\
-                    comment=c,x-gvfs-name=a=b,noatime,relatime,strictatime,user_id=0,default_permissions,,";
+                    comment=c,x-gvfs-name=a=b,noatime,relatime,strictatime,user_id=0,default_permissions,,\
+                    nouser,owner,group,X-mount.mkdir=0700,lazytime,sync,dirsync,mand,nomand,iversion,silent,loud,\
+                    context=\"system_u:object_r:tmp_t:s0:c1,c2\",rootcontext=x";
         let expected = MountOptions {
-            for_mount8: Some("x-gvfs-name=a=b".to_owned()),
+            of_selinux: Some("rootcontext=x".to_owned()),
+            for_mount8: Some("X-mount.mkdir=0700".to_owned()),
             ..MountOptions::default()
         };
         assert_eq!(parse(list).unwrap(), expected);
@@ -321,9 +231,31 @@ mod tests {
             "permissions=nobody",
             "ro=1",
             "size=é",
+            "wobbleatime",
+            "nosymfolow",
         ];
         for option in bad {
             assert!(parse(option).is_err(), "{option}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_answered_with_what_was_meant() {
+        let said = |option: &str| format!("{:?}", parse(option).unwrap_err());
+        for (option, expected) in [
+            (
+                "nosuied",
+                "unknown mount option nosuied: did you mean nosuid?",
+            ),
+            ("nosymfolow", ": did you mean nosymfollow?"),
+            ("siez=1g", "unknown mount option siez: did you mean size?"),
+            ("nofial", ": did you mean nofail?"),
+            ("rleatime", ": did you mean relatime?"),
+            ("size", "mount option size needs a value: size=N"),
+            ("ro=1", "mount option ro takes no value"),
+            ("wobble", "unknown mount option wobble\""),
+        ] {
+            assert!(said(option).contains(expected), "{}", said(option));
         }
     }
 }

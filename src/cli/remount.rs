@@ -58,6 +58,7 @@ fn flags(asked: &MountOptions) -> MountFlags {
         (!asked.suid, MountFlags::NOSUID),
         (!asked.dev, MountFlags::NODEV),
         (asked.noexec, MountFlags::NOEXEC),
+        (asked.nosymfollow, MountFlags::NOSYMFOLLOW),
     ]
     .into_iter()
     .filter_map(|(on, flag)| on.then_some(flag))

@@ -16,6 +16,7 @@ mod cpus;
 mod device;
 mod dispatch;
 mod exchange;
+mod flags;
 mod latency;
 mod lost;
 mod negotiate;

@@ -175,6 +175,8 @@ pub struct Options {
     pub dev: bool,
     /// Programs cannot be executed.
     pub noexec: bool,
+    /// Symbolic links are not followed. Root only, Linux 5.10.
+    pub nosymfollow: bool,
     /// Extended attributes can be read and set. Without, the kernel asks for none, which it otherwise
     /// does before it writes to a file, or cuts it, that it knows little of.
     pub xattr: bool,
@@ -204,6 +206,7 @@ impl Default for Options {
             suid: false,
             dev: false,
             noexec: false,
+            nosymfollow: false,
             xattr: true,
             acl: false,
             btime: true,

@@ -9,7 +9,7 @@ use crate::transport::negotiate::{Agreed, Negotiator};
 use crate::transport::serve::Shared;
 use crate::transport::table::MountEntry;
 use crate::transport::unmount::{abort, one_line, remove_dead, unmount};
-use crate::transport::{Carriage, Options, Permissions, Requests, passthrough, table};
+use crate::transport::{Carriage, Options, Permissions, Requests, flags, passthrough, table};
 use fuser::{MountOption, Session, SessionACL};
 use parking_lot::Mutex;
 use std::io;
@@ -180,6 +180,10 @@ pub(crate) fn connect(
     } else if options.acl && !agreed.acl {
         let reason = "the kernel does not check by them, which takes Linux 5.13";
         Some(MountError::Acl(reason))
+    } else if options.nosymfollow
+        && let Err(error) = flags::forbid_links(&mount_point, entry.device, options)
+    {
+        Some(MountError::Refused(mount_point.clone(), error.to_string()))
     } else {
         None
     };

@@ -18,6 +18,8 @@ pub struct MountEntry {
     pub device: (u32, u32),
     /// Where it is mounted.
     pub mount_point: PathBuf,
+    /// The flags of the mount, separated by commas.
+    pub flags: String,
     /// File-system type, for example `fuse.norefs`.
     pub fs_type: String,
     /// What the file system calls its source.
@@ -88,6 +90,7 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let device = str::from_utf8(fields.nth(2)?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let mount_point = unescape(fields.nth(1)?);
+    let flags = String::from_utf8(fields.next()?.to_vec()).ok()?;
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8(unescape(fields.next()?)).ok()?;
     let source = OsString::from_vec(unescape(fields.next()?));
@@ -99,6 +102,7 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     Some(MountEntry {
         device: (major.parse().ok()?, minor.parse().ok()?),
         mount_point: PathBuf::from(OsStr::from_bytes(&mount_point)),
+        flags,
         fs_type,
         source,
         owner,
@@ -144,6 +148,7 @@ garbage\n\
             MountEntry {
                 device: (0, 51),
                 mount_point: PathBuf::from("/mnt/a b"),
+                flags: "rw,nosuid,nodev,relatime".to_owned(),
                 fs_type: "fuse.norefs".to_owned(),
                 source: OsString::from("/data\\x"),
                 owner: Some(1000),

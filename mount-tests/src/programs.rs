@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 /// The Debian package that brings each program the tests run.
 const PACKAGES: &[(&str, &str)] = &[
     ("cc", "gcc"),
+    ("chattr", "e2fsprogs"),
     ("cmp", "diffutils"),
     ("dbench", "dbench"),
     ("diff", "diffutils"),
@@ -19,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("getfattr", "attr"),
     ("getfacl", "acl"),
     ("git", "git"),
+    ("lsattr", "e2fsprogs"),
     ("make", "make"),
     ("postmark", "postmark"),
     ("python3", "python3"),

@@ -1,11 +1,11 @@
 //! What differs from tmpfs, shown on both. `docs/SEMANTICS.md` lists it, with the kernel's reasons.
 
-use mount_tests::posix::{CAPABILITY, CAPABLE, age, as_user, fifo, seen};
+use mount_tests::posix::{CAPABILITY, CAPABLE, Outcome, age, as_user, fifo, seen};
 use mount_tests::{Daemon, Tmpfs};
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, SealFlags, SeekFrom, StatxFlags, Uid,
-    XattrFlags, chmod, chown, fallocate, fcntl_get_seals, ioctl_getflags, lgetxattr, lstat, open,
-    seek, setxattr, statfs, statx,
+    Access, AtFlags, CWD, FallocateFlags, Gid, IFlags, Mode, OFlags, SealFlags, SeekFrom,
+    StatxAttributes, StatxFlags, Uid, XattrFlags, accessat, chmod, chown, fallocate,
+    fcntl_get_seals, ioctl_setflags, lgetxattr, lstat, open, seek, setxattr, statfs, statx,
 };
 use rustix::io::Errno;
 use std::fmt::Debug;
@@ -158,10 +158,45 @@ fn files_have_no_seals() {
 }
 
 #[test]
-fn inodes_have_no_flags() {
-    differs(Ok(()), Err(Errno::NOTTY), |root| {
-        ioctl_getflags(File::create(root.join("file")).unwrap()).map(drop)
+fn an_immutable_file_is_opened_and_not_written() {
+    let (open_for, denied) = (Ok(()), Err(Errno::PERM));
+    differs([denied; 3], [open_for, open_for, denied], |root| {
+        let path = root.join("file");
+        let file = File::create(&path).unwrap();
+        ioctl_setflags(&file, IFlags::IMMUTABLE).unwrap();
+        let may_write = accessat(CWD, &path, Access::WRITE_OK, AtFlags::empty());
+        let opened = open(&path, OFlags::WRONLY, Mode::empty());
+        let written = opened.as_ref().map_err(|errno| *errno);
+        let written = written.and_then(|file| rustix::io::write(file, b"new").map(drop));
+        ioctl_setflags(&file, IFlags::empty()).unwrap();
+        [may_write, opened.map(drop), written]
     });
+}
+
+#[test]
+fn who_has_an_immutable_file_open_writes_no_more() {
+    differs(Ok(()), Err(Errno::PERM), |root| {
+        let mut file = File::create(root.join("file")).unwrap();
+        ioctl_setflags(&file, IFlags::IMMUTABLE).unwrap();
+        let written = file.write_all(b"new").outcome();
+        ioctl_setflags(&file, IFlags::empty()).unwrap();
+        written
+    });
+}
+
+#[test]
+fn attributes_do_not_tell_of_flags() {
+    differs(
+        StatxAttributes::IMMUTABLE,
+        StatxAttributes::empty(),
+        |root| {
+            let file = File::create(root.join("file")).unwrap();
+            ioctl_setflags(&file, IFlags::IMMUTABLE).unwrap();
+            let told = statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+            ioctl_setflags(&file, IFlags::empty()).unwrap();
+            told.unwrap().stx_attributes & StatxAttributes::IMMUTABLE
+        },
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Fs {
     ///
     /// # Errors
     /// EINVAL for ranges of one file that overlap or what is not a regular file, EISDIR, EFBIG at 2^63-1, ENOSPC if
-    /// nothing fits, ENOMEM, EROFS, ESTALE; whatever reading a source fails with.
+    /// nothing fits, ENOMEM, EROFS, EPERM, ESTALE; whatever reading a source fails with.
     pub fn copy_range(
         &self,
         caller: &Caller,
@@ -44,6 +44,7 @@ impl Fs {
         length: u64,
     ) -> Result<u64> {
         let max = self.writable()?.max_bytes;
+        self.refuse_fixed(to)?;
         let (from, to) = (self.regular(from)?, self.regular(to)?);
         let (source, mut target) = lock(
             (from.id(), &self.node(&from).content),

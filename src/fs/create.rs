@@ -1,5 +1,6 @@
 //! New inodes and new names of old ones.
 
+use super::flags::inherited as inherited_flags;
 use super::privilege::SGID;
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time};
@@ -191,7 +192,10 @@ pub(super) fn born(caller: &Caller, parent: &InodeRef<'_, Node>, now: Time) -> A
     } else {
         caller.gid
     };
-    Attr::new(Kind::Regular, inherited, caller.uid, gid, now)
+    Attr {
+        flags: inherited_flags(&above),
+        ..Attr::new(Kind::Regular, inherited, caller.uid, gid, now)
+    }
 }
 
 fn permissions(mode: u32) -> u16 {

@@ -20,7 +20,8 @@ impl Fs {
     /// acted on.
     ///
     /// # Errors
-    /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, EACCES, ESTALE.
+    /// EISDIR for writing a directory, ENXIO for what has no content here, EROFS, EPERM for what flags forbid, EACCES,
+    /// ESTALE.
     pub fn open(&self, caller: &Caller, id: NodeId, flags: i32) -> Result<()> {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
         match self.get(id)?.kind() {
@@ -173,7 +174,7 @@ impl Fs {
     ///
     /// # Errors
     /// EOPNOTSUPP for another mode, EISDIR, ENODEV for what is not a regular file, EINVAL for
-    /// length 0, EFBIG, ENOSPC, EROFS, ESTALE; whatever reading the source fails with.
+    /// length 0, EFBIG, ENOSPC, EROFS, EPERM, ESTALE; whatever reading the source fails with.
     pub fn fallocate(
         &self,
         caller: &Caller,
@@ -186,6 +187,10 @@ impl Fs {
             return Err(Errno::OPNOTSUPP);
         }
         let max = self.writable()?.max_bytes;
+        match mode {
+            0 | KEEP_SIZE => self.refuse_immutable(id)?,
+            _ => self.refuse_fixed(id)?,
+        }
         let inode = self.regular(id).map_err(|errno| match errno {
             Errno::INVAL => Errno::NODEV,
             other => other,

@@ -60,7 +60,8 @@ impl Fs {
     /// Supplementary groups are looked up in `/proc` only if the answer depends on them.
     ///
     /// # Errors
-    /// EACCES, EROFS for writing on a read-only filesystem, EINVAL for other mask bits, ESTALE.
+    /// EACCES, EPERM for writing what is immutable, EROFS for writing on a read-only filesystem, EINVAL for other mask bits,
+    /// ESTALE.
     pub fn access(&self, caller: &Caller, id: NodeId, mask: u32) -> Result<()> {
         let asked = Mask::from_bits(mask).ok_or(Errno::INVAL)?;
         if mask & W_OK != 0 && self.config.load().read_only {
@@ -68,6 +69,9 @@ impl Fs {
             if matches!(kind, Kind::Regular | Kind::Directory | Kind::Symlink) {
                 return Err(Errno::ROFS);
             }
+        }
+        if mask & W_OK != 0 {
+            self.refuse_immutable(id)?;
         }
         match self.check(caller, id, asked) {
             Err(Errno::ACCESS) if self.keeps_acls() => self.access_by_acl(caller, id, asked),

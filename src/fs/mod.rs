@@ -42,6 +42,7 @@ mod acl;
 mod copy;
 mod create;
 mod data;
+mod flags;
 mod io;
 mod ledger;
 mod limits;
@@ -86,6 +87,8 @@ pub struct Fs {
     removals: Removals,
     /// Some inode has, or had, a [`LABEL`](xattr::LABEL).
     labelled: AtomicBool,
+    /// Some inode has, or had, flags.
+    flagged: AtomicBool,
     /// Held while an inode is created close to the limit.
     last_inodes: Mutex<()>,
     /// What the seeds of loaded files mean.
@@ -105,6 +108,7 @@ impl Fs {
             ledger: Arc::default(),
             removals: Removals::new(),
             labelled: AtomicBool::new(false),
+            flagged: AtomicBool::new(false),
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
         }

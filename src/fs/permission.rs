@@ -15,9 +15,10 @@
 #[cfg(test)]
 mod tests;
 
+use super::flags::refuse_taking;
 use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
 use super::xattr::Xattrs;
-use super::{Caller, Fs, Node, SetAttr, SetTime};
+use super::{Caller, Fs, Node, SetAttr};
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result};
 
 const STICKY: u16 = libc::S_ISVTX as u16;
@@ -42,8 +43,11 @@ impl Fs {
         self.permissions == Permissions::Daemon
     }
 
-    /// Whether `caller` may do `mask` to an inode; EACCES, ESTALE.
+    /// Whether `caller` may do `mask` to an inode; EPERM for writing what is immutable, EACCES, ESTALE.
     pub(super) fn may(&self, caller: &Caller, id: NodeId, mask: Mask) -> Result<()> {
+        if mask.bits() & Mask::WRITE.bits() != 0 {
+            self.refuse_immutable(id)?;
+        }
         match self.decides() {
             true => self.check(caller, id, mask),
             false => Ok(()),
@@ -57,12 +61,12 @@ impl Fs {
             .access_node(id, caller.uid, caller.gid, mask, groups)
     }
 
-    /// Whether names may be made in, or taken out of, a directory; EACCES.
+    /// Whether names may be made in, or taken out of, a directory; EPERM, EACCES.
     pub(super) fn may_name(&self, caller: &Caller, dir: NodeId) -> Result<()> {
         self.may(caller, dir, Mask::WRITE | Mask::EXECUTE)
     }
 
-    /// Whether a file may be opened with `flags` of open(2), in which the kernel marks execution; EACCES.
+    /// Whether a file may be opened with `flags` of open(2), in which the kernel marks execution; EPERM, EACCES.
     pub(super) fn may_open(&self, caller: &Caller, id: NodeId, flags: i32) -> Result<()> {
         let mask = match flags & libc::O_ACCMODE {
             _ if flags & FMODE_EXEC != 0 => Mask::EXECUTE,
@@ -70,20 +74,21 @@ impl Fs {
             libc::O_WRONLY => Mask::WRITE,
             _ => Mask::READ | Mask::WRITE,
         };
-        self.may(caller, id, mask)
+        self.may(caller, id, mask)?;
+        self.refuse_opening(id, flags)
     }
 
-    /// Whether an inode may be given a further name in `dir`: EPERM if it is protected from strangers, EACCES.
+    /// Whether an inode may be given a further name in `dir`: EPERM if it is protected, from strangers or by its flags, EACCES.
     pub(super) fn may_link(&self, caller: &Caller, id: NodeId, dir: NodeId) -> Result<()> {
-        if !self.decides() {
-            return Ok(());
+        if self.decides() {
+            let attr = self.tree.stat_node(id)?;
+            let harmless = owns(caller, &attr) || self.is_harmless_to_link(caller, id, &attr);
+            if !harmless && links_protected() {
+                return Err(Errno::PERM);
+            }
         }
-        let attr = self.tree.stat_node(id)?;
-        if !owns(caller, &attr) && !self.is_harmless_to_link(caller, id, &attr) && links_protected()
-        {
-            return Err(Errno::PERM);
-        }
-        self.may_name(caller, dir)
+        self.may_name(caller, dir)?;
+        self.refuse_fixed(id)
     }
 
     /// A file that the caller may read and write anyway and that lends no rights (`safe_hardlink_source`).
@@ -95,18 +100,30 @@ impl Fs {
             && self.check(caller, id, Mask::READ | Mask::WRITE).is_ok()
     }
 
-    /// Whether the name `name` may be taken out of `dir`: EACCES, EPERM for what a sticky directory protects, ENOENT.
+    /// Whether the name `name` may be taken out of `dir`: EACCES, EPERM for what a sticky directory or flags
+    /// protect, ENOENT.
     pub(super) fn may_remove(
         &self,
         caller: &Caller,
         dir: &InodeRef<'_, Node>,
         name: &[u8],
     ) -> Result<()> {
-        if !self.decides() {
+        if !self.decides() && !self.has_flags() {
             return Ok(());
         }
         self.may_name(caller, dir.id())?;
-        may_take(caller, &dir.attr(), &self.tree.child(dir, name)?.attr())
+        self.may_take(caller, &dir.attr(), &self.tree.child(dir, name)?.attr())
+    }
+
+    /// Whether `victim` may be taken out of `dir`, of which the names may be changed: EPERM if flags of either say no, or if
+    /// `dir` is sticky and neither is the caller's.
+    fn may_take(&self, caller: &Caller, dir: &Attr, victim: &Attr) -> Result<()> {
+        refuse_taking(dir, victim)?;
+        let sticky = self.decides() && dir.perm & STICKY != 0;
+        match !sticky || owns(caller, victim) || owns(caller, dir) {
+            true => Ok(()),
+            false => Err(Errno::PERM),
+        }
     }
 
     /// Whether a name may be moved, over another or in exchange for it: as [`Fs::may_remove`] for both, and EACCES for a
@@ -118,19 +135,19 @@ impl Fs {
         (new, new_name): (&InodeRef<'_, Node>, &[u8]),
         exchange: bool,
     ) -> Result<()> {
-        if !self.decides() {
+        if !self.decides() && !self.has_flags() {
             return Ok(());
         }
         self.may_name(caller, old.id())?;
         let moved = self.tree.child(old, old_name)?;
-        may_take(caller, &old.attr(), &moved.attr())?;
+        self.may_take(caller, &old.attr(), &moved.attr())?;
         self.may_name(caller, new.id())?;
         let other = match self.tree.child(new, new_name) {
             Err(Errno::NOENT) => None,
             other => Some(other?),
         };
         if let Some(other) = &other {
-            may_take(caller, &new.attr(), &other.attr())?;
+            self.may_take(caller, &new.attr(), &other.attr())?;
         }
         if old.id() == new.id() {
             return Ok(());
@@ -145,13 +162,14 @@ impl Fs {
     }
 
     /// The change of attributes that `caller` may make of the one asked for: set-group-id is left out for a group the
-    /// caller is not in. EPERM for what takes the owner or the superuser, EACCES for what takes write permission.
+    /// caller is not in. EPERM for what takes the owner or the superuser, or what flags forbid, EACCES for what takes write permission.
     pub(super) fn permitted(
         &self,
         caller: &Caller,
         inode: &InodeRef<'_, Node>,
         change: &SetAttr,
     ) -> Result<SetAttr> {
+        self.refuse_change(inode, change)?;
         let mut change = *change;
         if !self.decides() || caller.uid == 0 {
             return Ok(change);
@@ -159,7 +177,7 @@ impl Fs {
         let attr = inode.attr();
         let owner = owns(caller, &attr);
         let writes = change.size.is_some() && !change.by_descriptor;
-        if writes || (is_touch(&change) && !owner) {
+        if writes || (change.is_touch() && !owner) {
             self.may(caller, inode.id(), Mask::WRITE)?;
         }
         let gives_away = change.uid.is_some_and(|uid| uid != attr.uid);
@@ -189,8 +207,10 @@ impl Fs {
         }
     }
 
-    /// Whether an extended attribute may be set or removed: EPERM for a sticky directory of another, EACCES.
+    /// Whether an extended attribute may be set or removed: EPERM for a sticky directory of another and where flags
+    /// forbid it, EACCES.
     pub(super) fn may_change_xattr(&self, caller: &Caller, id: NodeId, name: &[u8]) -> Result<()> {
+        self.refuse_fixed(id)?;
         if !self.decides() || !goes_by_mode(name) {
             return Ok(());
         }
@@ -215,26 +235,10 @@ fn owns(caller: &Caller, attr: &Attr) -> bool {
     caller.uid == 0 || caller.uid == attr.uid
 }
 
-/// Whether `victim` may be taken out of `dir`, of which the names may be changed: EPERM if it is sticky and neither is
-/// the caller's.
-fn may_take(caller: &Caller, dir: &Attr, victim: &Attr) -> Result<()> {
-    match dir.perm & STICKY == 0 || owns(caller, victim) || owns(caller, dir) {
-        true => Ok(()),
-        false => Err(Errno::PERM),
-    }
-}
-
-/// Both times become now, which takes no more than writing would.
-fn is_touch(change: &SetAttr) -> bool {
-    let now = Some(SetTime::Now);
-    change.atime == now && change.mtime == now
-}
-
 /// Whether it takes the owner to ask for this.
 fn takes_owner(change: &SetAttr) -> bool {
-    let times = change.atime.is_some() || change.mtime.is_some() || change.ctime.is_some();
     let owner = change.uid.is_some() || change.gid.is_some() || change.perm.is_some();
-    owner || (times && !is_touch(change))
+    owner || change.sets_times()
 }
 
 /// Whether the mode of a file decides about an extended attribute, even about one there cannot be.

@@ -80,6 +80,20 @@ pub struct SetAttr {
     pub kill_suidgid: bool,
 }
 
+impl SetAttr {
+    /// Both times become now, which takes no more than writing would.
+    pub(super) fn is_touch(&self) -> bool {
+        let now = Some(SetTime::Now);
+        self.atime == now && self.mtime == now
+    }
+
+    /// Times become others than [now](SetAttr::is_touch).
+    pub(super) fn sets_times(&self) -> bool {
+        let times = self.atime.is_some() || self.mtime.is_some() || self.ctime.is_some();
+        times && !self.is_touch()
+    }
+}
+
 /// A requested time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetTime {

@@ -87,6 +87,15 @@ impl Time {
     }
 }
 
+/// What chattr(1) sets.
+pub use rustix::fs::IFlags as InodeFlags;
+
+/// The flags an inode can have.
+pub const KEPT_FLAGS: InodeFlags = InodeFlags::IMMUTABLE
+    .union(InodeFlags::APPEND)
+    .union(InodeFlags::NODUMP)
+    .union(InodeFlags::NOATIME);
+
 /// The attributes of one inode.
 ///
 /// The default is a regular file without permissions, owner 0, times 0 and `nlink` 0.
@@ -99,6 +108,8 @@ pub struct Attr {
     /// An access control list, which is kept elsewhere, decides who but the owner may do what. The bits of `perm` for the
     /// group and the others then tell no more than what may be at most.
     pub acl: bool,
+    /// Inode flags, of which [`KEPT_FLAGS`] are kept. The tree itself does not go by them.
+    pub flags: InodeFlags,
     /// The number of names `stat` reports. For a tree loaded from a directory this counts names
     /// outside the tree too; how many names lead here inside the tree is kept apart.
     pub nlink: u32,
@@ -129,6 +140,7 @@ impl Default for Attr {
             kind: Kind::Regular,
             perm: 0,
             acl: false,
+            flags: InodeFlags::empty(),
             nlink: 0,
             uid: 0,
             gid: 0,

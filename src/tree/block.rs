@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! word   high half      low half
-//!  0     generation     acl, S_IFMT and permission bits     the head: all that a walk
+//!  0     generation     flags, acl, S_IFMT, permissions     the head: all that a walk
 //!  1     uid            gid                                 needs of a directory
 //!  2     nlink          aux (slot in the slab of the kind)
 //!  3     stamp of 0 and 1: grows whenever either changes
@@ -19,7 +19,7 @@
 //! The stamp lets a walk rely on a directory's permissions although its times change with every file
 //! made in it: evidence is the stamp, not the version of the whole block.
 
-use super::attr::{Attr, Kind, Time};
+use super::attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time};
 use crate::sync::SeqBlock;
 
 pub(crate) const WORDS: usize = 12;
@@ -30,6 +30,11 @@ pub(crate) const STAMP: usize = 3;
 
 /// In the low half of word 0, above the mode: an access control list decides too.
 const ACL: u32 = 1 << 16;
+/// How far above their own places the inode flags lie there, beside that bit.
+const FLAGS_SHIFT: u32 = 13;
+const FLAGS: u32 = KEPT_FLAGS.bits() << FLAGS_SHIFT;
+
+const _: () = assert!(FLAGS & (ACL | 0xffff) == 0 && FLAGS >> FLAGS_SHIFT == KEPT_FLAGS.bits());
 
 pub(crate) type Block = SeqBlock<WORDS>;
 
@@ -69,7 +74,7 @@ impl Head {
 
     #[inline(always)]
     pub(crate) fn mode(&self) -> u32 {
-        low(self.words[0]) & !ACL
+        low(self.words[0]) & !(ACL | FLAGS)
     }
 
     /// Whether an access control list decides too.
@@ -120,8 +125,9 @@ impl Head {
 pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
     let head = Head::of(previous);
     let acl = if attr.acl { ACL } else { 0 };
+    let flags = (attr.flags & KEPT_FLAGS).bits() << FLAGS_SHIFT;
     let access = [
-        pair(head.generation(), attr.mode() | acl),
+        pair(head.generation(), attr.mode() | acl | flags),
         pair(attr.uid, attr.gid),
     ];
     let same = access == [previous[0], previous[1]];
@@ -172,6 +178,7 @@ pub(crate) fn decode(words: &[u64; WORDS]) -> Attr {
         kind,
         perm: (mode & 0o7777) as u16,
         acl: mode & ACL != 0,
+        flags: InodeFlags::from_bits_retain((mode & FLAGS) >> FLAGS_SHIFT),
         nlink: high(words[2]),
         uid: high(words[1]),
         gid: low(words[1]),
@@ -219,8 +226,14 @@ mod tests {
             acl: true,
             ..attr()
         };
-        for attr in [attr(), device, listed] {
-            assert_eq!(decode(&encode(&attr, &[0; WORDS])), attr);
+        let flagged = KEPT_FLAGS.iter().map(|flag| Attr {
+            flags: flag,
+            ..attr()
+        });
+        for attr in [attr(), device, listed].into_iter().chain(flagged) {
+            let words = encode(&attr, &[0; WORDS]);
+            assert_eq!(decode(&words), attr);
+            assert_eq!(Head::of(&words).mode(), attr.mode());
         }
     }
 

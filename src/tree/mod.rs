@@ -63,7 +63,7 @@ mod store;
 mod walk;
 mod writer;
 
-pub use attr::{Attr, Kind, Time};
+pub use attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time};
 pub use change::NewInode;
 pub use cred::{Credential, Mask};
 pub use fill::{Ext, Filling, Seed};

@@ -118,7 +118,6 @@ pub fn attr_of(at: impl AsFd, path: &Path) -> (Attr, u64) {
     let attr = Attr {
         kind,
         perm: stat.stx_mode & 0o7777,
-        acl: false,
         nlink: stat.stx_nlink,
         uid: stat.stx_uid,
         gid: stat.stx_gid,
@@ -129,6 +128,7 @@ pub fn attr_of(at: impl AsFd, path: &Path) -> (Attr, u64) {
         mtime: time(stat.stx_mtime),
         ctime: time(stat.stx_ctime),
         btime: time(stat.stx_btime),
+        ..Attr::default()
     };
     (attr, stat.stx_ino)
 }

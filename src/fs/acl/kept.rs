@@ -107,6 +107,7 @@ impl Fs {
             return self.remove_acl(caller, id, which);
         };
         acl.check_size()?;
+        self.refuse_fixed(id)?;
         let inode = self.get(id)?;
         which.check_kind(inode.kind())?;
         let mut xattrs = self.node(&inode).xattrs.write();
@@ -165,6 +166,7 @@ impl Fs {
         which: Which,
     ) -> Result<Committed<()>> {
         let max = self.writable()?.max_bytes;
+        self.refuse_fixed(id)?;
         let inode = self.get(id)?;
         let kind = inode.kind();
         if kind == Kind::Symlink {

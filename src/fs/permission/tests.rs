@@ -1,4 +1,5 @@
 use super::*;
+use crate::fs::SetTime;
 use crate::fs::testing::{Bed, ROOT, USER, stale};
 use crate::tree::Time;
 

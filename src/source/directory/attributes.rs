@@ -19,7 +19,6 @@ pub(super) fn attr(stat: &Statx) -> Option<Attr> {
     let mut attr = Attr {
         kind,
         perm: stat.stx_mode & 0o7777,
-        acl: false,
         nlink: stat.stx_nlink,
         uid: stat.stx_uid,
         gid: stat.stx_gid,
@@ -30,6 +29,8 @@ pub(super) fn attr(stat: &Statx) -> Option<Attr> {
         mtime: time(stat.stx_mtime),
         ctime: time(stat.stx_ctime),
         btime: time(stat.stx_btime),
+        // What flags forbid would be forbidden for good: a copy has none.
+        ..Attr::default()
     };
     if kind.is_device() {
         attr.rdev = encode_device(stat.stx_rdev_major, stat.stx_rdev_minor);

@@ -85,6 +85,8 @@ impl Call<'_, '_> {
         let data = self.exchange.rest()?.get(..args.size as usize);
         let data = data.ok_or(Errno::INVAL)?;
         let (caller, node) = (self.exchange.caller(), self.node());
+        self.fs()
+            .may_write(node, args.offset, args.flags.cast_signed())?;
         if self.must_wait(node) {
             return Ok(Answer::Later);
         }

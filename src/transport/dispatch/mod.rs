@@ -2,6 +2,7 @@
 
 mod attributes;
 mod data;
+mod flags;
 mod listing;
 mod names;
 mod xattr;
@@ -78,7 +79,7 @@ pub(crate) fn dispatch(
         // Nothing is kept for an open directory, and nothing is ever on its way to a disk.
         Opcode::Releasedir | Opcode::Syncfs | Opcode::Destroy => DONE,
         Opcode::Flush | Opcode::Fsync | Opcode::Fsyncdir => Err(Errno::NOSYS),
-        Opcode::Ioctl => Err(Errno::NOTTY),
+        Opcode::Ioctl => call.ioctl(),
         // Locks are the kernel's own, and no request takes so long that interrupting it would help.
         Opcode::Getlk | Opcode::Setlk | Opcode::Setlkw => Err(Errno::NOSYS),
         Opcode::Interrupt | Opcode::Bmap | Opcode::Poll => Err(Errno::NOSYS),

@@ -35,7 +35,7 @@ args! {
         _fh: u64, offset: u64, size: u32, _read_flags: u32, _lock_owner: u64, _flags: u32, _padding: u32,
     }
     WriteIn {
-        _fh: u64, offset: u64, size: u32, write_flags: u32, _lock_owner: u64, _flags: u32, _padding: u32,
+        _fh: u64, offset: u64, size: u32, write_flags: u32, _lock_owner: u64, flags: u32, _padding: u32,
     }
     ReleaseIn { _fh: u64, _flags: u32, _release_flags: u32, _lock_owner: u64 }
     FlushIn { _fh: u64, _unused: u32, _padding: u32, _lock_owner: u64 }
@@ -47,7 +47,7 @@ args! {
     AccessIn { mask: u32, _padding: u32 }
     InterruptIn { _unique: u64 }
     BmapIn { _block: u64, _blocksize: u32, _padding: u32 }
-    IoctlIn { _fh: u64, _flags: u32, _cmd: u32, _arg: u64, _in_size: u32, _out_size: u32 }
+    IoctlIn { _fh: u64, _flags: u32, cmd: u32, _arg: u64, in_size: u32, out_size: u32 }
     PollIn { _fh: u64, _kh: u64, _flags: u32, _events: u32 }
     FallocateIn { _fh: u64, offset: u64, length: u64, mode: u32, _padding: u32 }
     LseekIn { _fh: u64, offset: u64, whence: u32, _padding: u32 }
@@ -57,6 +57,20 @@ args! {
     SyncfsIn { _padding: u64 }
     StatxIn { _getattr_flags: u32, _reserved: u32, _fh: u64, _sx_flags: u32, _sx_mask: u32 }
 }
+
+/// What an IOCTL for extended inode flags carries and answers: the kernel's `struct fsxattr`.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Fsxattr {
+    pub(crate) xflags: u32,
+    pub(crate) extsize: u32,
+    pub(crate) nextents: u32,
+    pub(crate) projid: u32,
+    pub(crate) cowextsize: u32,
+    pub(crate) pad: [u8; 8],
+}
+
+const _: () = assert!(size_of::<Fsxattr>() == 28);
 
 /// What a SETATTR is to change: bits of [`SetattrIn::valid`].
 pub(crate) mod fattr {

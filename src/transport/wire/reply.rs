@@ -21,6 +21,8 @@ replies! {
     WriteOut { size: u32, padding: u32 }
     /// How many bytes were copied.
     CopyOut { bytes: u64 }
+    /// An ioctl was done; what it answers follows.
+    IoctlOut { result: i32, flags: u32, in_iovs: u32, out_iovs: u32 }
     /// How long a value is.
     GetxattrOut { size: u32, padding: u32 }
     /// Where data or a hole begins.

@@ -23,7 +23,6 @@ fn what_is_cut_short_is_refused() {
                     | Setlkw
                     | Interrupt
                     | Bmap
-                    | Ioctl
                     | Poll
                     | Getattr
                     | Statx
@@ -77,7 +76,11 @@ fn what_is_not_served_is_said_once() {
             "{opcode:?}"
         );
     }
-    assert_eq!(ask(o, (Ioctl, ROOT, &[0; 32], b"")), Err(Errno::NOTTY));
+    for ioctl in [0, 0x5401, 0x8004_6601, 0xffff_ffff] {
+        let mut args = [0; 32];
+        args[12..16].copy_from_slice(&u32::to_ne_bytes(ioctl));
+        assert_eq!(ask(o, (Ioctl, ROOT, &args, b"")), Err(Errno::NOTTY));
+    }
     for opcode in [Release, Releasedir, Syncfs, Destroy] {
         assert_eq!(
             ask(o, (opcode, ROOT, &[0; 24], b"")),

@@ -3,7 +3,7 @@
 mod source_support;
 
 use norefs::fs::{Config, Fs, SetAttr};
-use norefs::tree::{Errno, NodeId, Time};
+use norefs::tree::{Attr, Errno, NodeId, Time};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::ReadWriteFlags;
 use source_support::*;
@@ -162,14 +162,114 @@ fn a_rewritten_file_is_stale() {
     stale_after(|path| write(path, b"after!"));
 }
 
+/// `path` gets the times that `attr` tells.
+fn restore_times(path: &Path, attr: &Attr) {
+    let stamp = |time: Time| (time.sec, time.nsec.into());
+    set_times(path, stamp(attr.atime), stamp(attr.mtime));
+}
+
 #[test]
-fn a_file_whose_old_mtime_was_restored_is_stale() {
+fn a_file_replaced_by_one_of_the_same_size_and_mtime_is_stale() {
+    stale_after(|path| {
+        let (attr, inode) = attr_of(CWD, path);
+        // Its number is given out again on some filesystems.
+        fs::remove_file(path).unwrap();
+        for attempt in 0..20 {
+            let new = path.with_file_name(format!("new{attempt}"));
+            write(&new, b"after!");
+            if attempt == 19 || attr_of(CWD, &new).1 == inode {
+                fs::rename(&new, path).unwrap();
+                break;
+            }
+        }
+        restore_times(path, &attr);
+    });
+}
+
+#[test]
+fn a_longer_file_whose_old_mtime_was_restored_is_stale() {
     stale_after(|path| {
         let (attr, _) = attr_of(CWD, path);
-        write(path, b"after!");
-        let stamp = |time: Time| (time.sec, time.nsec.into());
-        set_times(path, stamp(attr.atime), stamp(attr.mtime));
+        write(path, b"longer than before");
+        restore_times(path, &attr);
     });
+}
+
+/// Does something to the inode of a source file, whose content stays what it was.
+fn readable_after(what: &str, change: impl Fn(&Path)) {
+    for read_first in [false, true] {
+        let source = tempfile::tempdir().unwrap();
+        let path = source.path().join("file");
+        write(&path, b"content");
+        let fs = load_all(source.path());
+        let id = child(&fs, NodeId::ROOT, b"file").unwrap().id;
+        if read_first {
+            assert_eq!(content(&fs, id).unwrap(), b"content");
+        }
+        let before = attr_of(CWD, &path).0.ctime;
+        while attr_of(CWD, &path).0.ctime == before {
+            change(&path);
+        }
+        for _ in 0..2 {
+            let tried = try_read(&fs, id, 0, 7).unwrap_or_else(|errno| panic!("{what}: {errno}"));
+            assert!(tried.is_none_or(|all| all == b"content"), "{what}");
+            assert_eq!(content(&fs, id).as_deref(), Ok(&b"content"[..]), "{what}");
+        }
+        assert_eq!(fs.lseek(id, 3, libc::SEEK_DATA), Ok(3), "{what}");
+        let write = fs.write(&ROOT, id, 0, b"CON", false);
+        assert_eq!(write, Ok(3), "{what}: the first write copies");
+        assert_eq!(content(&fs, id).unwrap(), b"CONtent", "{what}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_opened_any_more_is_read_where_it_is_open() {
+    use std::os::unix::fs::PermissionsExt;
+    as_ordinary_user(|| {
+        let source = tempfile::tempdir().unwrap();
+        let (path, bytes, fs, id) = read_once(source.path());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+        assert!(fs::File::open(&path).is_err());
+        for _ in 0..2 {
+            assert_eq!(content(&fs, id).as_ref(), Ok(&bytes));
+        }
+    });
+}
+
+#[test]
+fn a_change_of_metadata_alone_leaves_the_content_readable() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    readable_after("chmod", |path| chmod(path, 0o640));
+    readable_after("set-user-id", |path| chmod(path, 0o4755));
+    readable_after("a further name", |path| {
+        let _exists = fs::hard_link(path, path.with_file_name("further"));
+        chmod(path, 0o600);
+    });
+    readable_after("a further name come and gone", |path| {
+        let further = path.with_file_name("further");
+        fs::hard_link(path, &further).unwrap();
+        fs::remove_file(further).unwrap();
+    });
+    readable_after("an extended attribute", |path| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(path, "user.some", b"value", flags).unwrap();
+    });
+    readable_after("the access time", |path| {
+        let (attr, _) = attr_of(CWD, path);
+        restore_times(
+            path,
+            &Attr {
+                atime: Time::default(),
+                ..attr
+            },
+        );
+    });
+    if is_root() {
+        readable_after("chown", |path| chown(path, Some(1234), Some(5678)).unwrap());
+    }
 }
 
 #[test]

@@ -259,6 +259,37 @@ fn a_changed_source_file_is_stale_and_logged_once() {
 }
 
 #[test]
+fn a_change_of_metadata_alone_in_the_source_leaves_the_content_readable() {
+    const CHANGES: &str = "chmod 600 other; chown 1:2 other; ln other further; touch -a other
+        setfattr -n user.some -v value other; cp -al . ../again; rm further; mv ../again ../renamed";
+    let passthrough = mount_tests::offered::passthrough().then_some("allow_other,ro,passthrough");
+    for options in ["allow_other", "allow_other,cache=none"]
+        .into_iter()
+        .chain(passthrough)
+    {
+        for read_before in [false, true] {
+            let outer = Scratch::new();
+            let source = outer.dir("source");
+            std::fs::write(source.join("other"), vec![b'o'; 300_000]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(11));
+            let mount = load(&source, options);
+            let file = File::open(mount.path("other")).unwrap();
+            if read_before {
+                file.read_exact_at(&mut [0; 10], 0).unwrap();
+            }
+            sh(&source, CHANGES);
+            std::fs::rename(&source, outer.join("moved")).unwrap();
+            let mut read = vec![0; 300_000];
+            file.read_exact_at(&mut read, 0).unwrap();
+            assert!(read == [b'o'; 300_000], "{options}");
+            let again = std::fs::read(mount.path("other")).unwrap();
+            assert!(again == read, "{options}");
+            assert_eq!(mount.log(), "", "{options}");
+        }
+    }
+}
+
+#[test]
 fn a_write_to_a_file_changed_in_the_source_is_stale_too() {
     let Loaded { mount, source } = Loaded::new();
     std::thread::sleep(std::time::Duration::from_millis(11));

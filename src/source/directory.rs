@@ -19,6 +19,8 @@
 mod acl;
 mod attributes;
 mod backing;
+mod filesystem;
+mod identity;
 mod links;
 mod queue;
 mod root;
@@ -47,10 +49,11 @@ use std::time::Instant;
 /// access times are left alone where the caller may ask for that, except those of symbolic links,
 /// which every `readlink` moves.
 ///
-/// A change of content is told by the times the source's kernel keeps. Those of kernels before 6.13
-/// tick every few milliseconds: a file changed within the same tick in which it was loaded is taken
-/// for unchanged. So are stores through a shared mapping that was already dirty when the file was
-/// loaded.
+/// Whether a file is the recorded one is told by device, inode number, size, mtime and time of birth. A change of
+/// its mode, owner, names or extended attributes is none of its content. What that cannot see: a change that leaves the size and
+/// puts the old mtime back; before Linux 6.13, where times tick every few milliseconds, one within the tick of
+/// the load; stores through a shared mapping that was already dirty when the file was loaded; on filesystems that give
+/// inode numbers out anew (FUSE, FAT, SMB), another file of the same size and mtime.
 ///
 /// A file that is itself a mount point is loaded as it shows.
 ///

@@ -1,6 +1,7 @@
 //! The content of a file that stayed in the source.
 
-use super::root::{Identity, Place, SourceRoot};
+use super::identity::Identity;
+use super::root::{Look, OpenFile, Place, SourceRoot};
 use crate::fs::{Backing, Origin};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};
@@ -32,26 +33,27 @@ impl Origin for SourceRoot {
 }
 
 impl SourceFile {
-    fn open(&self, how: ResolveFlags) -> Result<Arc<OwnedFd>> {
-        self.root.open_file(self.place, self.identity, how)
-    }
-
     /// What `ask` learns from the file if it is the recorded one, before and after.
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
         let file = self.open(ResolveFlags::empty())?;
-        let answer = ask(&file)?;
-        self.check(&file)?;
+        let answer = ask(&file.fd)?;
+        self.check(&file, ResolveFlags::empty())?;
         Ok(answer)
     }
 
-    /// `ESTALE` if `file` is not the recorded one any more.
+    fn open(&self, how: ResolveFlags) -> Result<OpenFile> {
+        self.root.open_file(self.place, self.identity, how)
+    }
+
+    /// `ESTALE` if `file` is not the recorded one any more. Its name is followed in the way that `how` adds if need be.
     ///
     /// A writer moves the times before it touches the content. So an identity found unchanged afterwards vouches for
     /// everything that was read.
-    fn check(&self, file: &OwnedFd) -> Result<()> {
-        match self.root.identity_of(file)? == self.identity {
-            true => Ok(()),
-            false => Err(self.root.stale(self.place)),
+    fn check(&self, file: &OpenFile, how: ResolveFlags) -> Result<()> {
+        match self.root.look(file, self.identity)? {
+            Look::Same => Ok(()),
+            Look::Touched => self.root.follow_again(file, self.place, self.identity, how),
+            Look::Other => Err(self.root.stale(self.place)),
         }
     }
 }
@@ -69,8 +71,12 @@ impl Backing for SourceFile {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
-        match rustix::io::preadv2(&file, into, offset, ReadWriteFlags::NOWAIT) {
-            Ok(length) if length == buf.len() => self.check(&file).map(|()| true),
+        match rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT) {
+            Ok(length) if length == buf.len() => match self.root.look(&file, self.identity)? {
+                Look::Same => Ok(true),
+                Look::Touched => Ok(false),
+                Look::Other => Err(self.root.stale(self.place)),
+            },
             // A file that ends early has changed: that is for the form that may wait to find out.
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
@@ -83,8 +89,8 @@ impl Backing for SourceFile {
             false => ResolveFlags::CACHED,
         };
         let file = self.open(how)?;
-        self.check(&file)?;
-        Ok(Some(file))
+        self.check(&file, how)?;
+        Ok(Some(file.fd))
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -1,6 +1,7 @@
 //! The work that waits, shared by all threads of a load.
 
-use super::root::{Names, Place};
+use super::filesystem::Filesystem;
+use super::root::{Device, Names, Place};
 use crate::tree::NodeId;
 use parking_lot::{Condvar, Mutex};
 use std::os::fd::OwnedFd;
@@ -22,6 +23,10 @@ pub(super) struct Listing {
     pub(super) place: Place,
     /// The open directory.
     pub(super) fd: OwnedFd,
+    /// Its device.
+    pub(super) device: Device,
+    /// What it lies on.
+    pub(super) filesystem: Filesystem,
 }
 
 /// Some of the names of one directory.

@@ -1,12 +1,14 @@
 //! The source's root: everything below it is named by directory number and place of the name, and opened
 //! beneath it.
 
-use crate::tree::{PATH_MAX, Seed};
+use super::filesystem::Filesystem;
+use super::identity::{Identities, Identity};
+use crate::tree::PATH_MAX;
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx};
 use rustix::io::{Errno, Result};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -48,11 +50,6 @@ impl Names {
     }
 }
 
-/// What tells whether a file is still the one that was loaded: device, inode number, size, mtime
-/// and ctime, hashed with a key of this load into as many bits as a seed has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(pub(super) u64);
-
 /// Some names of one directory.
 struct Part {
     /// The first one's.
@@ -90,12 +87,20 @@ impl Parts {
     }
 }
 
+/// Device number: major and minor.
+pub(super) type Device = (u32, u32);
+
+pub(super) fn device(stat: &Statx) -> Device {
+    (stat.stx_dev_major, stat.stx_dev_minor)
+}
+
 /// An open source. Lives as long as a file's content may be asked of it.
 pub(super) struct SourceRoot {
     path: PathBuf,
     fd: OwnedFd,
     parts: RwLock<Parts>,
-    key: RandomState,
+    identities: Identities,
+    filesystems: RwLock<HashMap<Device, Filesystem>>,
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
 }
@@ -114,7 +119,8 @@ impl SourceRoot {
             path: path.to_owned(),
             fd: rustix::fs::open(path, DIRECTORY, Mode::empty())?,
             parts: RwLock::default(),
-            key: RandomState::new(),
+            identities: Identities::new(),
+            filesystems: RwLock::default(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
         })
@@ -185,6 +191,11 @@ impl SourceRoot {
         open_quietly(parent, name.to_bytes(), DIRECTORY)
     }
 
+    /// Finds what `name` leads to in the open directory `parent`, without opening it.
+    pub(super) fn find_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+        open(parent, name.to_bytes(), FOUND)
+    }
+
     /// Goes down to where `place` stands and calls `open` with a directory and the rest of the way.
     fn open_beneath(
         &self,
@@ -206,24 +217,41 @@ impl SourceRoot {
         open_rest(from, rest)
     }
 
-    /// What tells whether a file is still the same.
-    pub(super) fn identity(&self, stat: &Statx) -> Identity {
-        let hash = self.key.hash_one((
-            (stat.stx_dev_major, stat.stx_dev_minor),
-            (stat.stx_ino, stat.stx_size),
-            (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-            (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-        ));
-        Identity(Seed::new(0, hash).bits())
+    /// What is known of the filesystem that holds what `stat` tells of. `fd` leads there if it was not met before.
+    ///
+    /// # Errors
+    /// Those of `fd`, and of fstatfs(2).
+    pub(super) fn filesystem<F: AsFd>(
+        &self,
+        stat: &Statx,
+        fd: impl FnOnce() -> Result<F>,
+    ) -> Result<Filesystem> {
+        let device = device(stat);
+        if let Some(known) = self.filesystems.read().get(&device) {
+            return Ok(*known);
+        }
+        let found = Filesystem::of_magic(rustix::fs::fstatfs(fd()?)?.f_type);
+        self.filesystems.write().insert(device, found);
+        Ok(found)
     }
 
-    /// The identity an open file has now.
-    pub(super) fn identity_of(&self, file: &OwnedFd) -> Result<Identity> {
-        Ok(self.identity(&stat_content(file)?))
+    /// What tells later whether a file is still the same.
+    pub(super) fn identity(&self, stat: &Statx, filesystem: Filesystem) -> Identity {
+        self.identities.record(stat, filesystem)
+    }
+
+    /// What an open file is now, that was the recorded one.
+    pub(super) fn look(&self, file: &OpenFile, recorded: Identity) -> Result<Look> {
+        let stat = stat_content(&file.fd)?;
+        Ok(match self.identities.is(recorded, &stat) {
+            true if Changed::of(&stat) == file.changed => Look::Same,
+            true => Look::Touched,
+            false => Look::Other,
+        })
     }
 
     /// The file whose name stands at `place` if it is open: it was the recorded one then.
-    pub(super) fn opened_file(&self, place: Place) -> Option<Arc<OwnedFd>> {
+    pub(super) fn opened_file(&self, place: Place) -> Option<OpenFile> {
         self.files.get(place)
     }
 
@@ -237,17 +265,12 @@ impl SourceRoot {
         place: Place,
         recorded: Identity,
         how: ResolveFlags,
-    ) -> Result<Arc<OwnedFd>> {
+    ) -> Result<OpenFile> {
         if let Some(file) = self.opened_file(place) {
             return Ok(file);
         }
-        let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
-        let found = match self.open_beneath(place, find) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(self.stale(place)),
-            found => found?,
-        };
-        self.check(&found, place, recorded)?;
-        let file = match reopen(&found) {
+        let (found, changed) = self.follow(place, recorded, how)?;
+        let fd = match reopen(&found) {
             // Without /proc only the name leads there, once more.
             Err(Errno::NOENT) => {
                 let read = |from: BorrowedFd<'_>, path: &[u8]| open_quietly(from, path, CONTENT);
@@ -257,17 +280,53 @@ impl SourceRoot {
             }
             file => file?,
         };
-        let file = Arc::new(file);
+        let fd = Arc::new(fd);
+        let file = OpenFile { fd, changed };
         self.files.put(place, file.clone());
         Ok(file)
     }
 
-    /// `ESTALE` if `file` is not the regular file that was recorded for `place`.
-    fn check(&self, file: &OwnedFd, place: Place, recorded: Identity) -> Result<()> {
+    /// Follows the name of `file` once more, which was the recorded one, because its inode changed since it was opened. It
+    /// stays open: who opened it may not be able to do so again.
+    ///
+    /// # Errors
+    /// As [`SourceRoot::open_file`].
+    pub(super) fn follow_again(
+        &self,
+        file: &OpenFile,
+        place: Place,
+        recorded: Identity,
+        how: ResolveFlags,
+    ) -> Result<()> {
+        let (_, changed) = self.follow(place, recorded, how)?;
+        let fd = file.fd.clone();
+        self.files.put(place, OpenFile { fd, changed });
+        Ok(())
+    }
+
+    /// What the name at `place` leads to, not opened, and when its inode changed last; `ESTALE` if it is not the recorded
+    /// file.
+    fn follow(
+        &self,
+        place: Place,
+        recorded: Identity,
+        how: ResolveFlags,
+    ) -> Result<(OwnedFd, Changed)> {
+        let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
+        let found = match self.open_beneath(place, find) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(self.stale(place)),
+            found => found?,
+        };
+        let changed = self.check(&found, place, recorded)?;
+        Ok((found, changed))
+    }
+
+    /// When the inode of `file` changed last; `ESTALE` if it is not the regular file that was recorded for `place`.
+    fn check(&self, file: &OwnedFd, place: Place, recorded: Identity) -> Result<Changed> {
         let stat = stat_content(file)?;
         let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-        match regular && self.identity(&stat) == recorded {
-            true => Ok(()),
+        match regular && self.identities.is(recorded, &stat) {
+            true => Ok(Changed::of(&stat)),
             false => Err(self.stale(place)),
         }
     }
@@ -284,9 +343,35 @@ impl SourceRoot {
     }
 }
 
-fn stat_content(file: &OwnedFd) -> Result<Statx> {
-    let wanted = StatxFlags::BASIC_STATS;
-    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted)
+/// A file that was the recorded one when it was opened.
+#[derive(Clone)]
+pub(super) struct OpenFile {
+    pub(super) fd: Arc<OwnedFd>,
+    changed: Changed,
+}
+
+/// When an inode changed last (ctime).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Changed(i64, u32);
+
+impl Changed {
+    fn of(stat: &Statx) -> Changed {
+        Changed(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)
+    }
+}
+
+/// What an open file turns out to be.
+pub(super) enum Look {
+    /// The recorded file.
+    Same,
+    /// The recorded file, but its inode changed since it was opened: its name may lead elsewhere now.
+    Touched,
+    /// One with other content.
+    Other,
+}
+
+fn stat_content(file: impl AsFd) -> Result<Statx> {
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, Identities::WANTED)
 }
 
 fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
@@ -315,7 +400,7 @@ fn open_quietly(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<Owne
     }
 }
 
-type Slot = Mutex<Option<(Place, Arc<OwnedFd>)>>;
+type Slot = Mutex<Option<(Place, OpenFile)>>;
 
 /// Files kept open between reads: a fixed number of slots, each for the file read last of those it
 /// may hold.
@@ -341,13 +426,13 @@ impl OpenFiles {
         &self.slots[(self.key.hash_one(place) % self.slots.len() as u64) as usize]
     }
 
-    fn get(&self, place: Place) -> Option<Arc<OwnedFd>> {
+    fn get(&self, place: Place) -> Option<OpenFile> {
         let slot = self.slot(place).lock();
         let (held, file) = slot.as_ref()?;
         (*held == place).then(|| file.clone())
     }
 
-    fn put(&self, place: Place, file: Arc<OwnedFd>) {
+    fn put(&self, place: Place, file: OpenFile) {
         let before = self.slot(place).lock().replace((place, file));
         drop(before);
     }

@@ -5,7 +5,7 @@ use super::attributes::{self, Mount, XattrList, Xattrs};
 use super::backing;
 use super::links::{Key, Links};
 use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
-use super::root::{Names, Place, SourceRoot};
+use super::root::{self, Names, Place, SourceRoot};
 use crate::fs::{Filling, Fs, Loaded};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
 use crate::tree::{Attr, Kind, Seed};
@@ -109,19 +109,14 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     fn load_children(&mut self, waiting: &Waiting) -> Fallible<()> {
-        let fd = match self.open(waiting) {
-            Ok(Some(fd)) => fd,
+        let listing = match self.open(waiting) {
+            Ok(Some(listing)) => Arc::new(listing),
             Ok(None) => {
                 self.found.mounts_skipped += 1;
                 return Ok(());
             }
             Err(errno) => return self.unreadable(waiting.place, errno),
         };
-        let listing = Arc::new(Listing {
-            id: waiting.id,
-            place: waiting.place,
-            fd,
-        });
         let mut chunks = Vec::new();
         if let Err(errno) = self.list(&listing, &mut chunks) {
             self.unreadable(waiting.place, errno)?;
@@ -138,13 +133,22 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     /// `None` if it is on a mount that is not to be entered.
-    fn open(&self, waiting: &Waiting) -> Result<Option<OwnedFd>> {
+    fn open(&self, waiting: &Waiting) -> Result<Option<Listing>> {
         let fd = match &self.parent {
             Some(parent) => self.open_from(parent, waiting.place)?,
             None => self.load.root.open_directory(waiting.place)?,
         };
         let stat = stat(fd.as_fd(), c"", AtFlags::EMPTY_PATH)?;
-        Ok((!self.load.is_elsewhere(&stat)).then_some(fd))
+        if self.load.is_elsewhere(&stat) {
+            return Ok(None);
+        }
+        Ok(Some(Listing {
+            id: waiting.id,
+            place: waiting.place,
+            device: root::device(&stat),
+            filesystem: self.load.root.filesystem(&stat, || Ok(&fd))?,
+            fd,
+        }))
     }
 
     /// Opens the directory whose name stands at `place`, which mostly is in `parent`.
@@ -251,7 +255,7 @@ impl<'l, 'a> Worker<'l, 'a> {
             xattrs,
             target,
             key: several.then(|| Key::of(&stat)),
-            seed: self.seed(place, &stat, &attr),
+            seed: self.seed(listing, (name, place), &stat, &attr)?,
             elsewhere: self.load.is_elsewhere(&stat),
         };
         Ok((entry, missing))
@@ -265,9 +269,25 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(from..self.targets.len())
     }
 
-    fn seed(&self, place: Place, stat: &Statx, attr: &Attr) -> Option<Seed> {
-        let content = attr.kind == Kind::Regular && attr.size > 0;
-        content.then(|| backing::seed(place, self.load.root.identity(stat)))
+    fn seed(
+        &self,
+        listing: &Listing,
+        (name, place): (&CStr, Place),
+        stat: &Statx,
+        attr: &Attr,
+    ) -> Result<Option<Seed>> {
+        if attr.kind != Kind::Regular || attr.size == 0 {
+            return Ok(None);
+        }
+        let root = &self.load.root;
+        let filesystem = match root::device(stat) == listing.device {
+            true => listing.filesystem,
+            false => {
+                let open = || SourceRoot::find_child(listing.fd.as_fd(), name);
+                root.filesystem(stat, open)?.of_another_device()
+            }
+        };
+        Ok(Some(backing::seed(place, root.identity(stat, filesystem))))
     }
 
     fn hand_over(&mut self, listing: &Listing, entries: Vec<Entry<'_>>) -> Fallible<()> {

@@ -8,9 +8,10 @@ use mount_tests::{
 };
 use rustix::fs::{lstat, major, minor};
 use rustix::io::Errno;
+use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 #[test]
 fn mount_takes_a_relative_path() {
@@ -287,4 +288,81 @@ fn a_command_without_separator_is_answered_with_the_line_that_was_meant() {
         let expected = format!("norefs: -- is missing before the command: {meant}\n");
         assert_eq!(said, expected);
     }
+}
+
+/// Runs `norefs` in a pipe of which the reader leaves at once, or after a line.
+fn into_a_closed_pipe(line: &str, reader: &str) -> Output {
+    let norefs = norefs();
+    let script = format!(
+        "set -o pipefail; '{}' {line} | {reader}",
+        norefs.get_program().display()
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).output().unwrap()
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mount = Background::new(&[]);
+    let stats = format!("stats {}", mount.mountpoint.display());
+    for line in [
+        "help",
+        "help mount",
+        "mount --help",
+        "--version",
+        "completions zsh",
+        "bench --list",
+        &stats,
+    ] {
+        for reader in ["head -1 >/dev/null", "true", "exec 0<&-"] {
+            let output = into_a_closed_pipe(line, reader);
+            let said = text(&output.stderr);
+            assert!(
+                output.status.success() && said.is_empty(),
+                "{line} | {reader}: {output:?}"
+            );
+        }
+    }
+    let output = norefs()
+        .arg("help")
+        .stdout(File::create("/dev/full").unwrap())
+        .output();
+    refused(&output.unwrap());
+}
+
+#[test]
+fn what_is_logged_is_asked_for_in_words_that_are_known() {
+    let scratch = Scratch::new();
+    let mountpoint = scratch.dir("mount");
+    let logging = |asked: &str| {
+        let mut command = norefs();
+        let command = command.args(["run", "--no-report"]).args(["--", "true"]);
+        command.env("NOREFS_LOG", asked).output().unwrap()
+    };
+    for (asked, meant) in [
+        ("bogus", "expected error, warn"),
+        ("debgu", "did you mean debug?"),
+        ("norefs::sorce=debug", "did you mean norefs::source?"),
+        ("norefs=dbug", "did you mean debug?"),
+    ] {
+        let output = logging(asked);
+        refused(&output);
+        assert!(text(&output.stderr).contains(meant), "{output:?}");
+    }
+    for asked in ["", "warn", "norefs::transport=error,off"] {
+        let output = logging(asked);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{asked}: {output:?}"
+        );
+    }
+    assert!(!text(&logging("trace").stderr).is_empty());
+    let mut helper = norefs();
+    let output = helper
+        .args(["none"])
+        .arg(&mountpoint)
+        .env("NOREFS_LOG", "bogus")
+        .output();
+    refused(&output.unwrap());
+    assert!(!is_mounted(&mountpoint));
 }

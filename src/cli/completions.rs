@@ -1,9 +1,8 @@
 //! `norefs completions`
 
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, out};
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Print completions for a shell
@@ -16,6 +15,6 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "norefs", &mut script);
-    std::io::stdout().write_all(&script)?;
+    out::print(script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -104,10 +104,7 @@ fn has_source(arguments: &[OsString]) -> bool {
 
 pub fn run(arguments: &[OsString]) -> Outcome {
     let outcome = match Args::try_parse_from(arguments) {
-        Ok(args) => {
-            log();
-            run_as_helper(args, is_named(arguments))
-        }
+        Ok(args) => log::start().and_then(|()| run_as_helper(args, is_named(arguments))),
         Err(error) => usage::on_parse(&error, arguments),
     };
     outcome.map_err(Failure::of_helper)

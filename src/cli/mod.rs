@@ -4,10 +4,12 @@ mod bench;
 mod completions;
 mod fail;
 mod helper;
+mod log;
 mod man;
 mod mount;
 mod mount_options;
 mod near;
+mod out;
 mod private;
 mod progress;
 mod quantity;
@@ -24,9 +26,7 @@ mod usage;
 use clap::{Parser, Subcommand};
 use fail::Failure;
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 const AFTERWARDS: &str = "\
 Examples:
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: &[OsString]) -> Outcome {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => {
-            log();
+            log::start()?;
             match cli.verb {
                 Verb::Run(args) => run::run(args),
                 Verb::Mount(args) => mount::run(args),
@@ -91,18 +91,6 @@ fn run(arguments: &[OsString]) -> Outcome {
         }
         Err(error) => usage::on_parse(&error, arguments),
     }
-}
-
-/// Log lines go to stderr; `NOREFS_LOG` says which.
-fn log() {
-    let fallback = || EnvFilter::new("warn,fuser=off");
-    let filter = EnvFilter::try_from_env("NOREFS_LOG").unwrap_or_else(|_| fallback());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 type Outcome = Result<ExitCode, Failure>;

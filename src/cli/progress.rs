@@ -1,7 +1,8 @@
 //! How work is shown while it goes on.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use norefs::source::Progress;
+use std::fmt;
 use std::time::Duration;
 
 /// Entries and entries per second, on a terminal; nothing elsewhere.
@@ -11,14 +12,23 @@ impl Bar {
     pub fn new(what: String) -> Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style =
-            ProgressStyle::with_template("{spinner} loading {msg}: {human_pos} entries, {per_sec}");
+            ProgressStyle::with_template("{spinner} loading {msg}: {human_pos} entries, {rate}");
         if let Ok(style) = style {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", write_rate));
         }
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
         Bar(bar)
     }
+}
+
+fn write_rate(state: &ProgressState, line: &mut dyn fmt::Write) {
+    line.write_str(&rate(state.per_sec())).unwrap_or_default();
+}
+
+/// Whole entries: nobody reads fractions that change ten times a second.
+fn rate(per_second: f64) -> String {
+    format!("{}/s", HumanCount(per_second as u64))
 }
 
 /// What is being done, on a terminal; nothing elsewhere.
@@ -55,5 +65,16 @@ impl Progress for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        assert_eq!(rate(0.4), "0/s");
+        assert_eq!(rate(123_456.789), "123,456/s");
     }
 }

@@ -1,11 +1,10 @@
 //! `norefs stats`
 
 use super::fail::Failure;
-use super::{Outcome, report};
+use super::{Outcome, out, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
 use norefs::transport::table::{self, MountEntry};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,6 +45,6 @@ pub fn run(args: Args) -> Outcome {
             report::text(&stats.requests, &stats.outcomes),
         )
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    out::print(text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use super::fail::Failure;
 use super::near::did_you_mean;
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, out};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub fn on_parse(error: &clap::Error, arguments: &[OsString]) -> Outcome {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            error.print()?;
+            out::unless_closed(error.print())?;
             Ok(ExitCode::SUCCESS)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -3,9 +3,9 @@
 mod page;
 mod rivals;
 
-use super::Outcome;
 use super::fail::Failure;
 use super::progress::Spinner;
+use super::{Outcome, out};
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use norefs::bench::{self, Contender, Error, OPERATIONS, Operation, Plan, Workload};
@@ -13,7 +13,6 @@ use norefs::transport::Transport;
 use page::Page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,7 +103,7 @@ fn workload_parser() -> impl TypedValueParser<Value = Workload> {
 
 pub fn run(args: Args) -> Outcome {
     if args.list {
-        io::stdout().write_all(list().as_bytes())?;
+        out::print(list())?;
         return Ok(ExitCode::SUCCESS);
     }
     let page = args.html.as_deref().map(Page::open).transpose()?;
@@ -134,7 +133,7 @@ pub fn run(args: Args) -> Outcome {
         true => serde_json::to_string(&report)? + "\n",
         false => report.to_string(),
     };
-    io::stdout().write_all(text.as_bytes())?;
+    out::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -250,6 +250,7 @@ fn a_changed_source_file_is_stale_and_logged_once() {
         let log = mount.log();
         let lines = log.lines().filter(|line| line.contains("other")).count();
         assert_eq!(lines, 1, "{what}: {log}");
+        assert_eq!(mount.stats().0["stale"], 1, "{what}");
         assert_eq!(
             std::fs::read(mount.path("file")).unwrap(),
             b"of the source",

@@ -121,6 +121,7 @@ impl Asked for Served {
             max_bytes: config.max_bytes,
             read_only: config.read_only,
             notifications: self.counters.notifications(),
+            stale: fs.stale(),
             outcomes: fs.outcomes(),
             requests: control::by_kind(&self.counters.requests()),
         }

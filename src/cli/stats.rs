@@ -34,13 +34,14 @@ pub fn run(args: Args) -> Outcome {
         serde_json::to_string(&stats)? + "\n"
     } else {
         format!(
-            "{} from {}, pid {}, up {} s, {} inodes, {} invalidations sent\n{}\n{}",
+            "{} from {}, pid {}, up {} s, {} inodes, {} invalidations sent, {} files of the source stale\n{}\n{}",
             stats.mountpoint,
             stats.source,
             stats.pid,
             stats.uptime_seconds,
             stats.inodes,
             stats.notifications,
+            stats.stale,
             report::carriage(&stats),
             report::text(&stats.requests, &stats.outcomes),
         )

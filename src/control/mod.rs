@@ -81,6 +81,9 @@ pub struct Stats {
     pub read_only: bool,
     /// How many times the kernel was told that attributes are stale.
     pub notifications: u64,
+    /// Files of the source that were found changed since they were loaded. Each counts once and has a line in the log.
+    #[serde(default)]
+    pub stale: u64,
     /// How the no-reference operations ended.
     pub outcomes: Outcomes,
     /// Requests by kind; kinds that never came are left out.

@@ -32,6 +32,11 @@ pub struct Loaded<'a> {
 pub trait Origin: Send + Sync {
     /// The content of the file that was loaded with `seed`.
     fn backing(self: Arc<Self>, seed: Seed) -> Box<dyn Backing>;
+
+    /// How many files were found to be others than those that were loaded.
+    fn stale(&self) -> u64 {
+        0
+    }
 }
 
 /// A directory that is being filled. Nobody else can change it meanwhile.
@@ -106,6 +111,11 @@ impl Fs {
     /// EBUSY if that was said before.
     pub fn set_origin(&self, origin: Arc<dyn Origin>) -> Result<()> {
         self.origin.set(origin).map_err(|_| Errno::BUSY)
+    }
+
+    /// How many loaded files were found changed where their content lies.
+    pub fn stale(&self) -> u64 {
+        self.origin.get().map_or(0, |origin| origin.stale())
     }
 
     /// The node of a file of `size` bytes that was loaded with `seed`.

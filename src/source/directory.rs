@@ -77,9 +77,9 @@ pub fn load(
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
-    let mut xattrs = Xattrs::of_fd(root.fd()).map_err(failed)?;
-    acl::settle(fs.keeps_acls(), &mut attr, &mut xattrs);
-    fs.load_root(attr, xattrs);
+    let mut found = Xattrs::of_fd(root.fd());
+    acl::settle(fs.keeps_acls(), &mut attr, &mut found);
+    fs.load_root(attr, found.xattrs);
     fs.set_origin(root.clone()).map_err(failed)?;
 
     let load = Load::new(fs, root.clone(), &stat, options, progress);
@@ -87,7 +87,11 @@ pub fn load(
         id: NodeId::ROOT,
         place: Place::ROOT,
     });
-    let mut report = run(&load, &queue, threads(options))?;
+    let mut report = LoadReport::default();
+    if let Some(errno) = found.missing {
+        load.unreadable(&mut report, Place::ROOT, errno)?;
+    }
+    report.absorb(run(&load, &queue, threads(options))?);
     root.shrink();
     report.elapsed = started.elapsed();
     Ok(report)

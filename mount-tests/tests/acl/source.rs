@@ -94,3 +94,60 @@ fn a_list_too_long_to_be_kept_narrows_the_mode() {
     let rights = rights(&mount.path("file"));
     assert_eq!((rights.mode & 0o7777, rights.names), (0o644, Ok(vec![])));
 }
+
+/// Gives `path` more extended attributes than can be listed.
+fn crowd(path: &Path) {
+    let flags = rustix::fs::XattrFlags::empty();
+    let set = |number| {
+        let name = format!("user.{number:0240}");
+        rustix::fs::setxattr(path, name.as_str(), b"x", flags).is_ok()
+    };
+    assert!((0..400).take_while(|&number| set(number)).count() > 300);
+    let listed = rustix::fs::listxattr(path, &mut vec![0; 65536][..]);
+    assert_eq!(listed.err(), Some(rustix::io::Errno::TOOBIG));
+}
+
+#[test]
+fn a_list_counts_also_among_more_attributes_than_can_be_listed() {
+    let source = Tmpfs::new();
+    chmod(&*source, 0o770.into()).unwrap();
+    std::fs::create_dir(source.join("dir")).unwrap();
+    for name in ["file", "dir/file"] {
+        std::fs::write(source.join(name), name).unwrap();
+    }
+    let crowded = ["", "file", "dir"].map(|name| source.join(name));
+    for path in &crowded {
+        rustix::fs::chown(path, None, Some(rustix::fs::Gid::from_raw(12345))).unwrap();
+        set(path, ACCESS, "u::rwx,u:12346:rwx,g::---,m::rwx,o::---").unwrap();
+        crowd(path);
+    }
+    set(&source.join("dir"), DEFAULT, HANDED_DOWN).unwrap();
+    // Who is in the group is refused; whom the list names gets in.
+    let gets_in = |root: &Path, uid| {
+        let paths = ["file", "dir/file"].map(|name| root.join(name));
+        let listing = as_user(uid, 12345, &[], || std::fs::read_dir(root).is_ok());
+        let read = paths.map(|path| as_user(uid, 12345, &[], || std::fs::read(path).is_ok()));
+        (listing, read)
+    };
+    let nobody = (false, [false; 2]);
+    assert_eq!(gets_in(&source, 12347), nobody);
+    assert_eq!(gets_in(&source, 12346), (true, [true; 2]));
+    for options in ["allow_other", "allow_other,permissions=daemon"] {
+        let mount = load(&source, options);
+        assert_eq!(gets_in(mount.root(), 12347), nobody, "{options}");
+        assert!(
+            mount.log().contains("3 entries could not be read in full"),
+            "{}",
+            mount.log()
+        );
+    }
+    let mount = load(&source, "allow_other,acl");
+    assert_eq!(gets_in(mount.root(), 12347), nobody);
+    assert_eq!(gets_in(mount.root(), 12346), (true, [true; 2]));
+    for name in ["", "file", "dir"] {
+        for which in [ACCESS, DEFAULT] {
+            let of = |root: &Path| mount_tests::acl::get(&root.join(name), which);
+            assert_eq!(of(mount.root()), of(&source), "{name} {which}");
+        }
+    }
+}

@@ -6,32 +6,45 @@
 //!
 //! Source: the kernel's `posix_acl_permission`.
 
-use super::attributes::XattrList;
+use super::attributes::Found;
 use crate::fs::{Acl, Who};
-use crate::tree::Attr;
+use crate::tree::{Attr, Kind};
 
-/// Leaves in `xattrs` the lists that are kept, and in `attr` a mode that allows no more than the source does.
-pub(super) fn settle(keeps_acls: bool, attr: &mut Attr, xattrs: &mut XattrList) {
-    xattrs.retain(|(name, value)| match &**name {
+/// Leaves in `found` the lists that are kept, and in `attr` a mode that allows no more than the source does.
+pub(super) fn settle(keeps_acls: bool, attr: &mut Attr, found: &mut Found) {
+    if attr.kind == Kind::Symlink {
+        return;
+    }
+    let mut in_doubt = found.in_doubt;
+    found.xattrs.retain(|(name, value)| match &**name {
         Acl::ACCESS => match Acl::parse(value) {
             Ok(Some(acl)) if keeps_acls && acl.check_size().is_ok() => true,
             Ok(acl) => {
                 attr.perm = acl.map_or(attr.perm, |acl| narrow(attr.perm, &acl));
                 false
             }
-            // Whatever it says, it said so of anybody but the owner.
             Err(_) => {
-                attr.perm &= !0o077;
+                in_doubt = true;
                 false
             }
         },
-        Acl::DEFAULT => keeps_acls && is_kept(value),
+        Acl::DEFAULT if keeps_acls => {
+            let kept =
+                Acl::parse(value).and_then(|acl| acl.map(|acl| acl.check_size()).transpose());
+            // Without it others may get at what is made here later.
+            in_doubt |= kept.is_err();
+            matches!(kept, Ok(Some(())))
+        }
+        Acl::DEFAULT => false,
         _ => true,
     });
-}
-
-fn is_kept(value: &[u8]) -> bool {
-    matches!(Acl::parse(value), Ok(Some(acl)) if acl.check_size().is_ok())
+    if in_doubt {
+        // Whatever the lists say, they say it of anybody but the owner.
+        attr.perm &= !0o077;
+        found
+            .xattrs
+            .retain(|(name, _)| !matches!(&**name, Acl::ACCESS | Acl::DEFAULT));
+    }
 }
 
 fn narrow(perm: u16, acl: &Acl) -> u16 {
@@ -53,7 +66,7 @@ fn narrow(perm: u16, acl: &Acl) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Kind, Time};
+    use crate::tree::Time;
 
     const USER_OBJ: u16 = 0x01;
     const USER: u16 = 0x02;
@@ -76,11 +89,15 @@ mod tests {
     fn settled(keeps_acls: bool, perm: u16, pairs: &[(&[u8], &[u8])]) -> (u16, Vec<Vec<u8>>) {
         let mut attr = Attr::new(Kind::Directory, perm, 0, 0, Time::default());
         let pairs = pairs.iter();
-        let mut xattrs = pairs
+        let xattrs = pairs
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect();
-        settle(keeps_acls, &mut attr, &mut xattrs);
-        let names = xattrs.into_iter().map(|(name, _)| name.into_vec());
+        let mut found = Found {
+            xattrs,
+            ..Found::default()
+        };
+        settle(keeps_acls, &mut attr, &mut found);
+        let names = found.xattrs.into_iter().map(|(name, _)| name.into_vec());
         (attr.perm, names.collect())
     }
 
@@ -147,6 +164,41 @@ mod tests {
                     (0o4600, vec![b"user.x".to_vec()])
                 );
             }
+        }
+    }
+
+    #[test]
+    fn in_doubt_the_owner_alone_is_let_in() {
+        let value = list(&[(USER_OBJ, 7), (GROUP_OBJ, 7), (OTHER, 7)]);
+        for keeps in [false, true] {
+            for (kind, perm) in [
+                (Kind::Directory, 0o1700),
+                (Kind::Regular, 0o1700),
+                (Kind::Symlink, 0o1777),
+            ] {
+                let mut attr = Attr::new(kind, 0o1777, 0, 0, Time::default());
+                let mut found = Found {
+                    xattrs: vec![(Acl::ACCESS.into(), value[..].into())],
+                    in_doubt: kind != Kind::Symlink,
+                    ..Found::default()
+                };
+                found.xattrs.truncate(usize::from(found.in_doubt));
+                settle(keeps, &mut attr, &mut found);
+                assert_eq!((attr.perm, found.xattrs), (perm, vec![]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_list_that_cannot_be_kept_closes_its_directory() {
+        let mut long = vec![(USER_OBJ, 7)];
+        long.resize(520, (USER, 7));
+        long.extend([(GROUP_OBJ, 7), (MASK, 7), (OTHER, 0)]);
+        let access = list(&[(USER_OBJ, 7), (GROUP_OBJ, 7), (OTHER, 7)]);
+        for default in [list(&long), b"rubbish".to_vec()] {
+            let pairs = [(Acl::ACCESS, &access[..]), (Acl::DEFAULT, &default[..])];
+            assert_eq!(settled(true, 0o777, &pairs), (0o700, vec![]));
+            assert_eq!(settled(false, 0o777, &pairs), (0o777, vec![]));
         }
     }
 

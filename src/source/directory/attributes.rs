@@ -1,6 +1,6 @@
 //! What the system says of one inode, in the tree's terms.
 
-use crate::fs::Xattr;
+use crate::fs::{Acl, Xattr};
 use crate::tree::{Attr, Kind, Time};
 use rustix::fs::{Statx, StatxAttributes, StatxFlags, StatxTimestamp};
 use rustix::io::{Errno, Result};
@@ -83,6 +83,45 @@ impl Mount {
 /// Names and values of extended attributes.
 pub(super) type XattrList = Vec<Xattr>;
 
+/// The extended attributes of an inode, as far as they could be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) xattrs: XattrList,
+    /// Why some are missing.
+    pub(super) missing: Option<Errno>,
+    /// Whether an access control list may be among those.
+    pub(super) in_doubt: bool,
+}
+
+impl Found {
+    /// What is asked for by name where the names cannot be listed: what decides who gets in, and with which privileges.
+    const VITAL: [&CStr; 3] = [
+        c"system.posix_acl_access",
+        c"system.posix_acl_default",
+        c"security.capability",
+    ];
+
+    fn without(errno: Errno) -> Found {
+        Found {
+            missing: Some(errno),
+            ..Found::default()
+        }
+    }
+
+    /// Takes what reading the value of `name` gave.
+    fn take(&mut self, name: &CStr, value: Result<&[u8]>) {
+        let name = name.to_bytes();
+        match value {
+            Ok(value) => self.xattrs.push((name.into(), value.into())),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => (),
+            Err(errno) => {
+                self.missing.get_or_insert(errno);
+                self.in_doubt |= name == Acl::ACCESS || name == Acl::DEFAULT;
+            }
+        }
+    }
+}
+
 /// Reads extended attributes of entries that are only known by their name in an open directory.
 ///
 /// The calls take a path, not a directory and a name. So the reading thread stops sharing its
@@ -110,7 +149,7 @@ impl Xattrs {
     }
 
     /// The extended attributes of an open file.
-    pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<XattrList> {
+    pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Found {
         collect(
             &mut Buffer::new(),
             &mut Buffer::new(),
@@ -131,13 +170,13 @@ impl Xattrs {
     }
 
     /// The extended attributes of `name`, which is not followed if it is a symbolic link.
-    pub(super) fn of(&mut self, name: &CStr) -> Result<XattrList> {
+    pub(super) fn of(&mut self, name: &CStr) -> Found {
         self.path.truncate(self.directory);
         let path = if self.directory == 0 {
             name
         } else {
             self.path.extend_from_slice(name.to_bytes_with_nul());
-            CStr::from_bytes_with_nul(&self.path).map_err(|_| Errno::INVAL)?
+            CStr::from_bytes_with_nul(&self.path).unwrap_or_default()
         };
         collect(
             &mut self.names,
@@ -153,21 +192,27 @@ fn collect(
     value: &mut Buffer,
     list: impl FnMut(&mut [u8]) -> Result<usize>,
     mut get: impl FnMut(&CStr, &mut [u8]) -> Result<usize>,
-) -> Result<XattrList> {
-    let names = match names.fill(list) {
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        names => names?,
+) -> Found {
+    let mut take = |found: &mut Found, name: &CStr| {
+        found.take(name, value.fill(|buf| get(name, buf)));
     };
-    let mut xattrs = Vec::new();
-    for name in names.split_inclusive(|byte| *byte == 0) {
-        let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::IO)?;
-        match value.fill(|buf| get(name, buf)) {
-            Ok(value) => xattrs.push((name.to_bytes().into(), value.into())),
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => (),
-            Err(errno) => return Err(errno),
+    match names.fill(list) {
+        Ok(names) => {
+            let mut found = Found::default();
+            let names = names.split_inclusive(|byte| *byte == 0);
+            for name in names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+                take(&mut found, name);
+            }
+            found
+        }
+        Err(Errno::OPNOTSUPP) => Found::default(),
+        // Such as E2BIG: together the names have more bytes than are listed.
+        Err(errno) => {
+            let mut found = Found::without(errno);
+            Found::VITAL.iter().for_each(|name| take(&mut found, name));
+            found
         }
     }
-    Ok(xattrs)
 }
 
 /// Room for the largest list or value there is. A small part is offered first: the kernel allocates
@@ -216,9 +261,69 @@ mod tests {
         });
         let one: XattrList = vec![((*b"user.name").into(), (*b"value").into())];
         for [file, missing] in found.join().unwrap() {
-            assert_eq!(file.unwrap(), one);
-            assert_eq!(missing, Err(Errno::NOENT));
+            assert_eq!((file.xattrs, file.missing), (one.clone(), None));
+            assert!(missing.xattrs.is_empty() && missing.in_doubt);
+            assert_eq!(missing.missing, Some(Errno::NOENT));
         }
+    }
+
+    /// What is found where listing gives `list`, and asking for a name what `get` says.
+    fn collected(list: Result<&[u8]>, get: impl Fn(&CStr) -> Result<&'static [u8]>) -> Found {
+        let copy = |from: &[u8], to: &mut [u8]| {
+            let to = to.get_mut(..from.len()).ok_or(Errno::RANGE)?;
+            to.copy_from_slice(from);
+            Ok(from.len())
+        };
+        collect(
+            &mut Buffer::new(),
+            &mut Buffer::new(),
+            |buf| copy(list?, buf),
+            |name, buf| copy(get(name)?, buf),
+        )
+    }
+
+    const LISTED: &[u8] = b"user.a\0system.posix_acl_access\0user.b\0";
+
+    #[test]
+    fn lists_and_capabilities_are_asked_for_by_name_where_names_cannot_be_listed() {
+        let get = |name: &CStr| match name.to_bytes() {
+            b"system.posix_acl_access" => Ok(&b"list"[..]),
+            b"system.posix_acl_default" => Err(Errno::OPNOTSUPP),
+            b"security.capability" => Ok(&b"some"[..]),
+            _ => panic!("{name:?}"),
+        };
+        for errno in [
+            Errno::TOOBIG,
+            Errno::IO,
+            Errno::NOMEM,
+            Errno::ACCESS,
+            Errno::RANGE,
+        ] {
+            let found = collected(Err(errno), get);
+            let names: Vec<_> = found.xattrs.iter().map(|(name, _)| &**name).collect();
+            assert_eq!(names, [Acl::ACCESS, b"security.capability"]);
+            assert_eq!((found.missing, found.in_doubt), (Some(errno), false));
+            let nothing = collected(Err(errno), |_| Err(Errno::IO));
+            assert!(nothing.in_doubt && nothing.xattrs.is_empty());
+        }
+        assert_eq!(collected(Err(Errno::OPNOTSUPP), get), Found::default());
+    }
+
+    #[test]
+    fn one_value_that_cannot_be_read_hides_no_other() {
+        let refuse = |which: &'static [u8], errno| {
+            let get = move |name: &CStr| match name.to_bytes() == which {
+                true => Err(errno),
+                false => Ok(&b"value"[..]),
+            };
+            let found = collected(Ok(LISTED), get);
+            (found.xattrs.len(), found.missing, found.in_doubt)
+        };
+        let denied = Errno::ACCESS;
+        assert_eq!(refuse(b"user.a", denied), (2, Some(denied), false));
+        assert_eq!(refuse(Acl::ACCESS, denied), (2, Some(denied), true));
+        assert_eq!(refuse(Acl::ACCESS, Errno::NODATA), (2, None, false));
+        assert_eq!(refuse(b"", denied), (3, None, false));
     }
 
     #[test]

@@ -30,6 +30,10 @@ impl Origin for SourceRoot {
             identity: Identity(seed.bits()),
         })
     }
+
+    fn stale(&self) -> u64 {
+        self.stale_files()
+    }
 }
 
 impl SourceFile {

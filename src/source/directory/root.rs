@@ -341,6 +341,11 @@ impl SourceRoot {
         }
         Errno::STALE
     }
+
+    /// How many files were found changed.
+    pub(super) fn stale_files(&self) -> u64 {
+        self.reported.lock().len() as u64
+    }
 }
 
 /// A file that was the recorded one when it was opened.

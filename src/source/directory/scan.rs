@@ -55,6 +55,25 @@ impl<'a> Load<'a> {
             .as_ref()
             .is_some_and(|mount| mount.is_left_by(stat))
     }
+
+    /// Counts and logs an entry that could not be read in full, or makes it the end of a strict load.
+    pub(super) fn unreadable(
+        &self,
+        found: &mut LoadReport,
+        place: Place,
+        errno: Errno,
+    ) -> Fallible<()> {
+        let path = self.root.path(place);
+        if self.strict {
+            return Err(LoadError::Unreadable { path, errno });
+        }
+        tracing::warn!("cannot read {}: {errno}", path.display());
+        found.unreadable += 1;
+        if found.first_unreadable.len() < LoadReport::FIRST {
+            found.first_unreadable.push(Unreadable { path, errno });
+        }
+        Ok(())
+    }
 }
 
 /// One thread's part.
@@ -238,11 +257,8 @@ impl<'l, 'a> Worker<'l, 'a> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let stat = stat(listing.fd.as_fd(), name, flags)?;
         let mut attr = attributes::attr(&stat).ok_or(Errno::INVAL)?;
-        let (mut xattrs, missing) = match self.xattrs.of(name) {
-            Ok(xattrs) => (xattrs, None),
-            Err(errno) => (Vec::new(), Some(errno)),
-        };
-        acl::settle(self.load.fs.keeps_acls(), &mut attr, &mut xattrs);
+        let mut found = self.xattrs.of(name);
+        acl::settle(self.load.fs.keeps_acls(), &mut attr, &mut found);
         let target = match attr.kind {
             Kind::Symlink => self.read_target(listing, name)?,
             _ => 0..0,
@@ -252,13 +268,13 @@ impl<'l, 'a> Worker<'l, 'a> {
             name: name.to_bytes(),
             place,
             attr,
-            xattrs,
+            xattrs: found.xattrs,
             target,
             key: several.then(|| Key::of(&stat)),
             seed: self.seed(listing, (name, place), &stat, &attr)?,
             elsewhere: self.load.is_elsewhere(&stat),
         };
-        Ok((entry, missing))
+        Ok((entry, found.missing))
     }
 
     /// The target's place in `targets`.
@@ -358,22 +374,12 @@ impl<'l, 'a> Worker<'l, 'a> {
         }
     }
 
-    /// Counts and logs an entry that could not be read in full, or makes it the end of a strict load.
     fn unreadable(&mut self, place: Place, errno: Errno) -> Fallible<()> {
-        let path = self.load.root.path(place);
-        if self.load.strict {
-            return Err(LoadError::Unreadable { path, errno });
-        }
-        tracing::warn!("cannot read {}: {errno}", path.display());
-        self.found.unreadable += 1;
-        if self.found.first_unreadable.len() < LoadReport::FIRST {
-            self.found.first_unreadable.push(Unreadable { path, errno });
-        }
-        Ok(())
+        self.load.unreadable(&mut self.found, place, errno)
     }
 }
 
-type Fallible<T> = std::result::Result<T, LoadError>;
+pub(super) type Fallible<T> = std::result::Result<T, LoadError>;
 
 /// What was read of one name.
 struct Entry<'e> {

@@ -135,11 +135,7 @@ fn create<'t>(
     number: usize,
     kind: Kind,
 ) -> Result<InodeRef<'t>> {
-    let new = NewInode {
-        attr: attr(kind, 0o644),
-        target: None,
-        ext: None,
-    };
+    let new = NewInode::plain(attr(kind, 0o644));
     let name = format!("a-name-{number:09}");
     tree.create(parent, name.as_bytes(), new, None)
 }

@@ -108,6 +108,7 @@ fn fill(fs: &Fs, directory: NodeId, numbers: Range<u64>) -> Result<()> {
 fn described(kind: Kind, size: u64, number: u64) -> Loaded<'static> {
     Loaded {
         attr: attr(kind, 1 + u32::from(kind == Kind::Directory), size),
+        ino: None,
         target: None,
         xattrs: Vec::new(),
         backing: None,

@@ -12,11 +12,7 @@ pub fn build(shape: &Shape) -> Result<(Tree, Ids<NodeId>)> {
     let mut dirs = vec![tree.root().id()];
     for dir in &shape.dirs[1..] {
         let parent = tree.get(dirs[dir.parent as usize])?;
-        let new = NewInode {
-            attr: dir_attr(),
-            target: None,
-            ext: None,
-        };
+        let new = NewInode::plain(dir_attr());
         dirs.push(tree.create(&parent, &dir.name, new, None)?.id());
     }
     let mut files = Vec::with_capacity(shape.files.len());
@@ -24,9 +20,8 @@ pub fn build(shape: &Shape) -> Result<(Tree, Ids<NodeId>)> {
         let parent = tree.get(dirs[file.dir as usize])?;
         let target = Shape::target(index);
         let new = NewInode {
-            attr: file_attr(index, file.symlink),
             target: file.symlink.then_some(&target[..]),
-            ext: None,
+            ..NewInode::plain(file_attr(index, file.symlink))
         };
         files.push(tree.create(&parent, &file.name, new, None)?.id());
     }

@@ -173,7 +173,11 @@ impl Fs {
             }
             _ => self.inherit(caller, &parent, &mut attr, max_bytes)?,
         };
-        let new = NewInode { attr, target, ext };
+        let new = NewInode {
+            target,
+            ext,
+            ..NewInode::plain(attr)
+        };
         let inode = {
             let _room = self.room_for_inode(max_inodes)?;
             self.tree.create(&parent, name, new, Some(now))?
@@ -206,11 +210,7 @@ fn permissions(mode: u32) -> u16 {
 /// after the change.
 fn entry(inode: &InodeRef<'_, Node>, parent: &InodeRef<'_, Node>) -> Result<Committed<Entry>> {
     inode.raise_lookup()?;
-    let entry = Entry {
-        id: inode.id(),
-        attr: inode.attr(),
-    };
-    Ok(Committed::new(entry, [parent.id()]))
+    Ok(Committed::new(inode.entry(), [parent.id()]))
 }
 
 #[cfg(test)]

@@ -10,12 +10,16 @@ use super::{Config, Fs, Node};
 use crate::tree::{self, Attr, Errno, Kind, NewInode, NodeId, Result, Seed};
 use arc_swap::Guard;
 use parking_lot::MutexGuard;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An inode as a source describes it.
 pub struct Loaded<'a> {
     /// As stat is to show it, nlink included.
     pub attr: Attr,
+    /// The number that stat is to show, if inodes have numbers of their own ([`Fs::number`]).
+    pub ino: Option<NonZeroU64>,
     /// The target of a symbolic link.
     pub target: Option<&'a [u8]>,
     /// Extended attributes. Names outside `user.`, `trusted.` and `security.` are left out, but for access control lists
@@ -80,6 +84,7 @@ impl Filling<'_> {
             attr: new.attr,
             target: new.target,
             ext,
+            ino: new.ino,
         };
         self.names.create(name, inode, seed)
     }
@@ -116,6 +121,24 @@ impl Fs {
     /// How many loaded files were found changed where their content lies.
     pub fn stale(&self) -> u64 {
         self.origin.get().map_or(0, |origin| origin.stale())
+    }
+
+    /// Has inodes show the numbers they are loaded with instead of their node ids, and the root `root`. To be called before
+    /// anything is loaded.
+    ///
+    /// # Errors
+    /// ENOSPC without memory.
+    pub fn number(&self, root: Option<NonZeroU64>) -> Result<()> {
+        self.tree.number(root)
+    }
+
+    /// Says which numbers nothing has in the source, now and later: what is made from now on gets them, or, when they
+    /// are used up, such as have bit 63 set and bit 62 not. The first call counts.
+    ///
+    /// # Panics
+    /// If `range` is empty.
+    pub fn set_own_numbers(&self, range: Range<u64>) {
+        self.tree.set_own_numbers(range);
     }
 
     /// The node of a file of `size` bytes that was loaded with `seed`.
@@ -220,6 +243,7 @@ mod tests {
     fn loaded(attr: Attr) -> Loaded<'static> {
         Loaded {
             attr,
+            ino: None,
             target: None,
             xattrs: Vec::new(),
             backing: None,
@@ -294,7 +318,11 @@ mod tests {
                 size: Some(size),
                 ..SetAttr::default()
             };
-            bed.fs.setattr(&ROOT, file, &change).unwrap().deliver(drop)
+            bed.fs
+                .setattr(&ROOT, file, &change)
+                .unwrap()
+                .deliver(drop)
+                .attr
         };
         assert_eq!((size(600).size, size(600).blocks), (600, 2));
         assert_eq!(bed.fs.write(&ROOT, file, 0, b"x", false), Err(Errno::STALE));

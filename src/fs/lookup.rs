@@ -26,10 +26,7 @@ impl Fs {
             return Err(Errno::STALE);
         }
         inode.raise_lookup()?;
-        Ok(Some(Entry {
-            id: inode.id(),
-            attr: inode.attr(),
-        }))
+        Ok(Some(inode.entry()))
     }
 
     /// Takes `n` lookups of `id` back. An inode without lookups and names is freed.
@@ -39,7 +36,15 @@ impl Fs {
         }
     }
 
-    /// The attributes, without a lock or a reference.
+    /// What stat reports, without a lock or a reference.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn stat(&self, id: NodeId) -> Result<Entry> {
+        self.tree.entry(id)
+    }
+
+    /// The attributes alone.
     ///
     /// # Errors
     /// ESTALE.

@@ -1,7 +1,7 @@
 //! Listings.
 
-use super::{Caller, Fs, ListEntry};
-use crate::tree::{Errno, Kind, Mask, NodeId, Result};
+use super::{Caller, Fs, ListEntry, Node};
+use crate::tree::{Errno, InodeRef, Kind, Mask, NodeId, Result};
 use std::ops::ControlFlow;
 
 const DOT: u64 = 1;
@@ -35,26 +35,26 @@ impl Fs {
         if dir.kind() != Kind::Directory {
             return Err(Errno::NOTDIR);
         }
-        let mut dot = |name: &[u8], id, cookie| {
+        let mut dot = |name: &[u8], inode: &InodeRef<'_, Node>, cookie| {
             from >= cookie
                 || sink(&ListEntry {
                     name,
-                    id,
+                    id: inode.id(),
+                    ino: inode.ino(),
                     kind: Kind::Directory,
                     cookie,
                     attr: None,
                 })
         };
-        if !dot(b".", id, DOT) {
+        if !dot(b".", &dir, DOT) {
             return Ok(());
         }
         if from < DOT_DOT {
             let parent = match self.tree.parent(&dir) {
-                Ok(parent) => parent.id(),
-                Err(Errno::NOENT) => id,
-                Err(errno) => return Err(errno),
+                Err(Errno::NOENT) => dir.clone(),
+                parent => parent?,
             };
-            if !dot(b"..", parent, DOT_DOT) {
+            if !dot(b"..", &parent, DOT_DOT) {
                 return Ok(());
             }
         }
@@ -62,6 +62,7 @@ impl Fs {
             let taken = sink(&ListEntry {
                 name: child.name,
                 id: child.id,
+                ino: child.ino,
                 kind: child.kind,
                 cookie: child.cookie,
                 attr: plus.then_some(child.attr),

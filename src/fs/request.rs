@@ -119,6 +119,8 @@ pub struct ListEntry<'a> {
     pub name: &'a [u8],
     /// The inode.
     pub id: NodeId,
+    /// Its number.
+    pub ino: u64,
     /// Its type.
     pub kind: Kind,
     /// The position after this entry: pass it on to continue.

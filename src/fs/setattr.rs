@@ -2,13 +2,13 @@
 
 use super::privilege::{Loss, would_lose};
 use super::{Caller, Committed, Fs, Node, SetAttr};
-use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Result, Time};
+use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NodeId, Result, Time};
 
 /// Largest size of a file.
 pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
 
 impl Fs {
-    /// Changes attributes as one step and returns all of them. ctime becomes now unless it is
+    /// Changes attributes as one step and returns what stat reports then. ctime becomes now unless it is
     /// given, as does mtime when a size is.
     ///
     /// Growing a file allocates nothing. Cutting a source-backed file does not read its source.
@@ -21,19 +21,23 @@ impl Fs {
         caller: &Caller,
         id: NodeId,
         change: &SetAttr,
-    ) -> Result<Committed<Attr>> {
+    ) -> Result<Committed<Entry>> {
         self.writable()?;
         let inode = self.get(id)?;
         let change = &self.permitted(caller, &inode, change)?;
         if is_of_a_stranger(caller, &inode, change) {
-            return Ok(Committed::new(inode.attr(), []));
+            return Ok(Committed::new(inode.entry(), []));
         }
         let attr = match change.size {
             Some(size) => self.resize(caller, &inode, size, change)?,
             None => apply(caller, &inode, change, |_| ())?,
         };
         // The kernel replaces what it caches by the reply.
-        Ok(Committed::new(attr, []))
+        let entry = Entry {
+            attr,
+            ..inode.entry()
+        };
+        Ok(Committed::new(entry, []))
     }
 
     fn resize(
@@ -144,9 +148,10 @@ mod tests {
     use crate::fs::xattr::Xattrs;
 
     fn set(bed: &Bed, id: NodeId, change: SetAttr) -> Result<Attr> {
-        bed.fs
-            .setattr(&ROOT, id, &change)
-            .map(|done| done.deliver(|id| panic!("the reply itself brings {id:?} up to date")))
+        bed.fs.setattr(&ROOT, id, &change).map(|done| {
+            done.deliver(|id| panic!("the reply itself brings {id:?} up to date"))
+                .attr
+        })
     }
 
     #[test]
@@ -188,7 +193,7 @@ mod tests {
             umask: 0,
         };
         let nothing = bed.fs.setattr(&stranger, file, &SetAttr::default());
-        assert_eq!(stale(nothing).0, before);
+        assert_eq!(stale(nothing).0.attr, before);
         // Nothing would be taken, so it is a change like others.
         let mode = SetAttr {
             perm: Some(0o2745),
@@ -198,7 +203,7 @@ mod tests {
         set(&bed, file, mode).unwrap();
         let before = bed.age(file);
         let nothing = bed.fs.setattr(&stranger, file, &SetAttr::default());
-        let after = stale(nothing).0;
+        let after = stale(nothing).0.attr;
         assert_eq!((after.perm, after.ctime > before.ctime), (0o2745, true));
     }
 
@@ -237,9 +242,9 @@ mod tests {
         assert_eq!(set(&bed, file, SetAttr::default()).unwrap().perm, 0o755);
         mode(file, 0o6755);
         let nothing = |caller| bed.fs.setattr(caller, file, &SetAttr::default());
-        assert_eq!(stale(nothing(&USER)).0.perm, 0o6755);
+        assert_eq!(stale(nothing(&USER)).0.attr.perm, 0o6755);
         let owner = Caller { uid: 5, ..USER };
-        assert_eq!(stale(nothing(&owner)).0.perm, 0o755);
+        assert_eq!(stale(nothing(&owner)).0.attr.perm, 0o755);
         let both = SetAttr {
             perm: Some(0o6711),
             ..chown

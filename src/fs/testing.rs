@@ -79,6 +79,7 @@ impl Bed {
                 nlink: 1,
                 ..Attr::new(Kind::Regular, 0o644, 0, 0, Time::now())
             },
+            ino: None,
             target: None,
             xattrs: Vec::new(),
             backing: Some(Box::new(source)),

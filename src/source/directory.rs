@@ -22,6 +22,7 @@ mod backing;
 mod filesystem;
 mod identity;
 mod links;
+mod numbers;
 mod queue;
 mod root;
 mod scan;
@@ -30,6 +31,7 @@ use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
 use crate::tree::NodeId;
 use attributes::Xattrs;
+use numbers::Numbers;
 use queue::{Queue, Waiting};
 use root::{Place, SourceRoot};
 use rustix::io::Errno;
@@ -41,7 +43,7 @@ use std::time::Instant;
 
 /// Loads all metadata of the directory `dir` into `fs`, whose tree must still be empty.
 ///
-/// Modes, owners, times, link counts, sizes and block counts, device numbers, link targets and
+/// Inode numbers, modes, owners, times, link counts, sizes and block counts, device numbers, link targets and
 /// extended attributes become what the source shows, the root's own included; access control lists
 /// only if `fs` keeps them, else modes are narrowed instead. File content is not
 /// read: reads are served from the source as long as the file is the one that was recorded there,
@@ -79,10 +81,12 @@ pub fn load(
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
     let mut found = Xattrs::of_fd(root.fd());
     acl::settle(fs.keeps_acls(), &mut attr, &mut found);
+    let numbers = Numbers::new(&stat);
+    fs.number(numbers.of(&stat)).map_err(failed)?;
     fs.load_root(attr, found.xattrs);
     fs.set_origin(root.clone()).map_err(failed)?;
 
-    let load = Load::new(fs, root.clone(), &stat, options, progress);
+    let load = Load::new(fs, root.clone(), &stat, &numbers, options, progress);
     let queue = Queue::new(Waiting {
         id: NodeId::ROOT,
         place: Place::ROOT,
@@ -93,6 +97,10 @@ pub fn load(
     }
     report.absorb(run(&load, &queue, threads(options))?);
     root.shrink();
+    let statfs = rustix::fs::fstatfs(root.fd()).map_err(failed)?;
+    if let Some(range) = numbers.free(&statfs) {
+        fs.set_own_numbers(range);
+    }
     report.elapsed = started.elapsed();
     Ok(report)
 }

@@ -5,7 +5,7 @@ use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::session::{self, MountError};
 use crate::transport::wire::AttrOut;
 use crate::transport::{Cache, Carriage, Options, Permissions};
-use crate::tree::{Attr, Errno, Kind};
+use crate::tree::{Attr, Entry, Errno, Kind, NodeId};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use std::time::Duration;
 /// `FUSE_GETATTR`.
 const GETATTR: u32 = 3;
 
-struct Constant(Attr);
+struct Constant(Entry);
 
 impl Serve for Constant {
     fn handle(&self, exchange: &mut Exchange<'_>, _: Patience) -> Answer {
         match exchange.header.opcode {
             GETATTR => {
-                let reply = AttrOut::new(exchange.node(), &self.0, Duration::ZERO);
+                let reply = AttrOut::new(&self.0, Duration::ZERO);
                 exchange.send(&reply).unwrap_or_else(Answer::Error)
             }
             _ => Answer::Error(Errno::NOSYS),
@@ -41,7 +41,8 @@ pub fn serve(
     let mount_point = session::prepare(mount_point)?;
     let (connection, _) = session::connect(mount_point.clone(), &options, Permissions::Kernel)?;
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Default::default());
-    let serve: Arc<dyn Serve> = Arc::new(Constant(attr));
+    let (id, ino) = (NodeId::ROOT, NodeId::ROOT.raw());
+    let serve: Arc<dyn Serve> = Arc::new(Constant(Entry { id, ino, attr }));
     let carried = connection.serve(&serve, &options)?;
     ready(carried.carriage);
     let ended = carried.serving.join().unwrap_or(Ok(()));

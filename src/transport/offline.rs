@@ -98,6 +98,7 @@ impl Offline {
                 size: SLOW_CONTENT.len() as u64,
                 ..attr(Kind::Regular, 0o666)
             },
+            ino: None,
             target: None,
             xattrs: Vec::new(),
             backing: Some(Box::new(Fetched)),

@@ -6,6 +6,7 @@ use super::noref::PATH_MAX;
 use super::writer::Writer;
 use super::{Attr, Errno, InodeRef, Kind, Result, Seed, Time, Tree};
 use crate::sync::Lifetime;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 /// What a new inode starts with.
@@ -18,15 +19,18 @@ pub struct NewInode<'a, E = ()> {
     pub target: Option<&'a [u8]>,
     /// The extension to start with.
     pub ext: Option<E>,
+    /// The number to show, in a tree that shows numbers ([`Tree::number`]).
+    pub ino: Option<NonZeroU64>,
 }
 
 impl<E> NewInode<'_, E> {
-    /// An inode of `attr` without target and extension.
+    /// An inode of `attr` without target, extension and number.
     pub fn plain(attr: Attr) -> NewInode<'static, E> {
         NewInode {
             attr,
             target: None,
             ext: None,
+            ino: None,
         }
     }
 }
@@ -129,7 +133,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             _ => seed.map_or(0, |seed| seed.number),
         };
         let slot = store
-            .begin_inode(&attr, aux, links)
+            .begin_inode(&attr, aux, links, new.ino)
             .inspect_err(|_| match attr.kind {
                 Kind::Directory => store.directories.free(aux),
                 Kind::Symlink => store.links.free(aux),

@@ -3,7 +3,7 @@
 use super::block::{self, Head};
 use super::noref::{LinkTarget, Pinned};
 use super::store::Inode;
-use super::{Attr, Ext, Kind, NodeId, Result, Seed, Tree};
+use super::{Attr, Entry, Ext, Kind, NodeId, Result, Seed, Tree};
 use crate::sync::{Holding, Lifetime};
 use rustix::io::Errno;
 use std::sync::atomic::Ordering;
@@ -98,6 +98,20 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
         NodeId::new(self.slot, self.generation)
     }
 
+    /// Its number, `st_ino`, which never changes.
+    pub fn ino(&self) -> u64 {
+        self.tree.store.ino(self.id())
+    }
+
+    /// What `stat` reports.
+    pub fn entry(&self) -> Entry {
+        Entry {
+            id: self.id(),
+            ino: self.ino(),
+            attr: self.attr(),
+        }
+    }
+
     /// The kind, which never changes.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -189,6 +203,10 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
 impl<E: Send + Sync + 'static> Pinned for InodeRef<'_, E> {
     fn id(&self) -> NodeId {
         InodeRef::id(self)
+    }
+
+    fn ino(&self) -> u64 {
+        InodeRef::ino(self)
     }
 
     fn attr(&self) -> Attr {

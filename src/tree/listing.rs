@@ -10,6 +10,8 @@ pub struct DirEntry<'a> {
     pub name: &'a [u8],
     /// The inode it leads to.
     pub id: NodeId,
+    /// That inode's number, `d_ino`.
+    pub ino: u64,
     /// That inode's kind.
     pub kind: Kind,
     /// The position after this entry: a listing goes on from there, whatever was made or removed
@@ -55,9 +57,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
             let slot = dentry.inode();
             let words = self.store.inode(slot).words();
             let head = Head::of(&words);
+            let id = NodeId::new(slot, head.generation());
             let entry = DirEntry {
                 name: &dentry.name(&self.store.pieces),
-                id: NodeId::new(slot, head.generation()),
+                id,
+                ino: self.store.ino(id),
                 kind: head.kind().unwrap_or(Kind::Regular),
                 cookie: cookie.into(),
                 attr: block::decode(&words),

@@ -48,10 +48,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let child = InodeRef::take(self, self.store.dentry(dentry).inode()).ok_or(Errno::STALE)?;
         child.raise_lookup()?;
-        Ok(Some(Entry {
-            id: child.id(),
-            attr: child.attr(),
-        }))
+        Ok(Some(child.entry()))
     }
 
     fn try_lookup(
@@ -73,9 +70,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
         seam!(BeforeEdgeValidate);
         let read = self.store.inode(slot).block.read();
         let retry = match read {
+            // The slot stays in this life: its `nlookup` was raised.
             Some((words, _)) if dentry.live.is_live() => {
+                let id = NodeId::new(slot, Head::of(&words).generation());
                 return Ok(Some(Entry {
-                    id: NodeId::new(slot, Head::of(&words).generation()),
+                    id,
+                    ino: self.store.ino(id),
                     attr: block::decode(&words),
                 }));
             }

@@ -52,6 +52,7 @@ mod listing;
 mod lookup;
 mod name;
 pub mod noref;
+mod numbers;
 mod outcomes;
 mod remove;
 mod rename;
@@ -83,8 +84,11 @@ use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteG
 use dentry::Dentry;
 use directory::Up;
 use name::Name;
+use numbers::Numbers;
 use outcomes::OutcomeCounters;
 use parking_lot::Mutex;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use store::{Inode, Store};
@@ -93,7 +97,7 @@ use store::{Inode, Store};
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 /// Names an inode for good: the slot it lies in, and the generation of that slot. The same 64 bits
-/// never name two inodes. They are the FUSE node id and `st_ino`.
+/// never name two inodes. They are the FUSE node id, and `st_ino` where nothing else was said ([`Tree::number`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
@@ -130,6 +134,8 @@ impl NodeId {
 pub struct Entry {
     /// The inode.
     pub id: NodeId,
+    /// Its number, `st_ino`.
+    pub ino: u64,
     /// Its attributes.
     pub attr: Attr,
 }
@@ -180,7 +186,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let directory = store.directories.take().expect("the first slot");
         store.directories.at(directory).begin(Up::Root);
-        let slot = store.begin_inode(&attr, directory, 1);
+        let slot = store.begin_inode(&attr, directory, 1, None);
         let slot = slot.expect("the first slot");
         assert_eq!(u64::from(slot), NodeId::ROOT.raw());
         Tree {
@@ -189,6 +195,32 @@ impl<E: Send + Sync + 'static> Tree<E> {
             rename_lock: CachePadded::default(),
             still: ShardedLock::default(),
             outcomes: OutcomeCounters::default(),
+        }
+    }
+
+    /// Has inodes show the numbers they are made with ([`NewInode::ino`]) instead of their node ids; the root shows `root`.
+    /// To be called before anything else is made, and once.
+    ///
+    /// A number stays with its inode. Two inodes that are given the same one show the same.
+    /// Without one an inode gets a number from the range of [`Tree::set_own_numbers`]; if there is none left, it shows 2^63 and the low
+    /// 62 bits of its node id.
+    ///
+    /// # Errors
+    /// `ENOSPC` without memory.
+    pub fn number(&self, root: Option<NonZeroU64>) -> Result<()> {
+        let numbers = self.store.numbers.get_or_init(Numbers::default);
+        let given = numbers.give(NodeId::ROOT.slot(), root);
+        given.then_some(()).ok_or(Errno::NOSPC)
+    }
+
+    /// Says which numbers nothing has that was, or will be, made with a number: they are for those that are
+    /// made without one from now on, each for one. The first call counts, in a tree that shows numbers.
+    ///
+    /// # Panics
+    /// If `range` is empty.
+    pub fn set_own_numbers(&self, range: Range<u64>) {
+        if let Some(numbers) = self.store.numbers.get() {
+            numbers.set_own(range);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::ptr::null_mut;
@@ -111,6 +112,7 @@ struct Sealable {
 fn build() -> Sealable {
     let attr = |kind, perm| Attr::new(kind, perm, 0, 0, Time { sec: 1, nsec: 0 });
     let tree = Box::new(Tree::new(attr(Kind::Directory, 0o755)));
+    tree.number(NonZeroU64::new(2)).expect("memory");
     let create = |at: &super::InodeRef<'_>, name: &[u8], kind| {
         let target = (kind == Kind::Symlink).then_some(&b"../d/f"[..]);
         let new = NewInode {
@@ -144,6 +146,7 @@ impl Sealable {
         };
         let stat = tree.stat_node(self.file);
         assert_eq!(tree.stat(&path(b"/d/l")).map(|entry| entry.attr), stat);
+        assert_eq!(tree.entry(NodeId::ROOT).map(|entry| entry.ino), Ok(2));
         assert_eq!(tree.stat(&path(b"d/../d/none")), Err(Errno::NOENT));
         assert_eq!(tree.access(&path(b"d/f"), Mask::WRITE), Err(Errno::ACCESS));
         assert_eq!(

@@ -4,14 +4,16 @@ use super::block::{self, Block, Head, STAMP, WORDS};
 use super::dentry::Dentry;
 use super::directory::Directory;
 use super::name::Piece;
-use super::{Attr, Kind, Result};
+use super::numbers::Numbers;
+use super::{Attr, Kind, NodeId, Result};
 use crate::sync::{Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict};
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// An inode. The first cache line is all that a walk reads of a directory; the counts, which are
 /// written all the time, lie elsewhere ([`Store::lives`]).
@@ -125,6 +127,8 @@ pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) inodes: Slab<Inode<E>>,
     /// The counts of each inode, under the inode's number.
     pub(crate) lives: CachePadded<Segments<Lifetime>>,
+    /// What inodes show as their numbers, unless that is the node id.
+    pub(crate) numbers: OnceLock<Numbers>,
     pub(crate) dentries: Slab<Dentry>,
     pub(crate) pieces: Slab<Piece>,
     pub(crate) directories: Slab<Directory>,
@@ -140,6 +144,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
         Store {
             inodes: Slab::default(),
             lives: CachePadded::default(),
+            numbers: OnceLock::new(),
             dentries: Slab::default(),
             pieces: Slab::default(),
             directories: Slab::default(),
@@ -166,13 +171,26 @@ impl<E: Send + Sync + 'static> Store<E> {
         self.lives.at(slot)
     }
 
+    /// The number of `id`, to be looked at before its block is found unchanged.
+    #[inline(always)]
+    pub(crate) fn ino(&self, id: NodeId) -> u64 {
+        shown(&self.numbers, id)
+    }
+
     /// Begins an inode's life with one reference and `links`. Nobody else can find it yet.
     ///
     /// # Errors
     /// `ENOSPC`.
-    pub(crate) fn begin_inode(&self, attr: &Attr, aux: u32, links: u32) -> Result<u32> {
+    pub(crate) fn begin_inode(
+        &self,
+        attr: &Attr,
+        aux: u32,
+        links: u32,
+        ino: Option<NonZeroU64>,
+    ) -> Result<u32> {
         let slot = self.inodes.take().map_err(|_| Errno::NOSPC)?;
-        if self.lives.reach(slot).is_err() {
+        let numbers = self.numbers.get();
+        if self.lives.reach(slot).is_err() || numbers.is_some_and(|n| !n.give(slot, ino)) {
             self.inodes.free(slot);
             return Err(Errno::NOSPC);
         }
@@ -251,4 +269,10 @@ impl<E: Send + Sync + 'static> Store<E> {
         self.dentry(slot).free_name(&self.pieces);
         self.dentries.free(slot);
     }
+}
+
+/// The number of `id`.
+#[inline(always)]
+pub(crate) fn shown(numbers: &OnceLock<Numbers>, id: NodeId) -> u64 {
+    numbers.get().map_or(id.raw(), |numbers| numbers.of(id))
 }

@@ -160,9 +160,8 @@ impl<'t> Run<'t> {
 
     fn create(&mut self, dir: Pick, name: &[u8], attr: Attr, target: Option<&[u8]>, now: Time) {
         let new = NewInode {
-            attr,
             target,
-            ext: None,
+            ..NewInode::plain(attr)
         };
         let real = self
             .inode(dir)

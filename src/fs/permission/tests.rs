@@ -54,7 +54,7 @@ fn nothing_is_decided_where_the_kernel_does() {
         uid: Some(1),
         ..SetAttr::default()
     };
-    assert_eq!(stale(fs.setattr(c, inside, &change)).0.perm, 0o6777);
+    assert_eq!(stale(fs.setattr(c, inside, &change)).0.attr.perm, 0o6777);
     stale(fs.setxattr(c, inside, b"user.a", b"", 0, false));
     assert!(fs.getxattr(c, inside, b"user.a").is_ok());
     stale(fs.link(c, inside, closed, b"g"));
@@ -291,7 +291,7 @@ fn set_group_id_is_for_members() {
                 gid,
                 ..SetAttr::default()
             };
-            stale(bed.fs.setattr(caller, id, &to)).0.perm
+            stale(bed.fs.setattr(caller, id, &to)).0.attr.perm
         };
         assert_eq!(left(&USER, None), 0o2751, "{kind}");
         assert_eq!(left(&stranger, None), 0o751);

@@ -4,6 +4,7 @@ use super::acl;
 use super::attributes::{self, Mount, XattrList, Xattrs};
 use super::backing;
 use super::links::{Key, Links};
+use super::numbers::Numbers;
 use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
 use super::root::{self, Names, Place, SourceRoot};
 use crate::fs::{Filling, Fs, Loaded};
@@ -13,6 +14,7 @@ use rustix::fs::{AtFlags, RawDir, Statx};
 use rustix::io::{Errno, Result};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub(super) struct Load<'a> {
     progress: &'a dyn Progress,
     total: AtomicU64,
     links: Links,
+    numbers: &'a Numbers,
 }
 
 impl<'a> Load<'a> {
@@ -36,6 +39,7 @@ impl<'a> Load<'a> {
         fs: &'a Fs,
         root: Arc<SourceRoot>,
         stat: &Statx,
+        numbers: &'a Numbers,
         options: &LoadOptions,
         progress: &'a dyn Progress,
     ) -> Load<'a> {
@@ -47,6 +51,7 @@ impl<'a> Load<'a> {
             progress,
             total: AtomicU64::new(0),
             links: Links::new(),
+            numbers,
         }
     }
 
@@ -267,6 +272,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         let entry = Entry {
             name: name.to_bytes(),
             place,
+            ino: self.load.numbers.of(&stat),
             attr,
             xattrs: found.xattrs,
             target,
@@ -336,6 +342,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         let kind = entry.attr.kind;
         let new = Loaded {
             attr: entry.attr,
+            ino: entry.ino,
             target: (kind == Kind::Symlink).then(|| &self.targets[entry.target]),
             xattrs: entry.xattrs,
             backing: None,
@@ -385,6 +392,7 @@ pub(super) type Fallible<T> = std::result::Result<T, LoadError>;
 struct Entry<'e> {
     name: &'e [u8],
     place: Place,
+    ino: Option<NonZeroU64>,
     attr: Attr,
     xattrs: XattrList,
     target: Range<usize>,

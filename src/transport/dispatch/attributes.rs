@@ -10,10 +10,9 @@ const NANOS: u32 = 1_000_000_000;
 
 impl Call<'_, '_> {
     pub(super) fn getattr(&mut self) -> Result<Answer> {
-        let node = self.node();
-        let attr = self.fs().getattr(node)?;
+        let entry = self.fs().stat(self.node())?;
         let ttl = self.shared.ttl;
-        self.exchange.send(&AttrOut::new(node, &attr, ttl))
+        self.exchange.send(&AttrOut::new(&entry, ttl))
     }
 
     /// Whatever was asked for, all is told: it costs nothing, and the kernel keeps it.
@@ -22,10 +21,9 @@ impl Call<'_, '_> {
             // The kernel uses GETATTR from now on.
             return Err(Errno::NOSYS);
         }
-        let node = self.node();
-        let attr = self.fs().getattr(node)?;
+        let entry = self.fs().stat(self.node())?;
         let ttl = self.shared.ttl;
-        self.exchange.send(&StatxOut::new(node, &attr, ttl))
+        self.exchange.send(&StatxOut::new(&entry, ttl))
     }
 
     pub(super) fn setattr(&mut self) -> Result<Answer> {
@@ -35,9 +33,9 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let set = self.fs().setattr(&caller, node, &change)?;
-        let attr = self.shared.deliver(set);
+        let entry = self.shared.deliver(set);
         let ttl = self.shared.ttl;
-        self.exchange.send(&AttrOut::new(node, &attr, ttl))
+        self.exchange.send(&AttrOut::new(&entry, ttl))
     }
 
     pub(super) fn access(&self) -> Result<Answer> {

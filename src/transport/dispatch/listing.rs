@@ -32,7 +32,11 @@ impl Call<'_, '_> {
         shared.fs.readdir(dir, args.offset, plus, |entry| {
             // "." and ".." have no attributes: the kernel does not take them for a lookup.
             let out = entry.attr.map_or_else(EntryOut::default, |attr| {
-                shared.entry(&Entry { id: entry.id, attr })
+                shared.entry(&Entry {
+                    id: entry.id,
+                    ino: entry.ino,
+                    attr,
+                })
             });
             listing.add(entry, plus.then_some(&out))
         })?;

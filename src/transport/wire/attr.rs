@@ -1,6 +1,6 @@
 //! Attributes as the kernel wants them.
 
-use crate::tree::{Attr, Entry, NodeId, Time};
+use crate::tree::{Entry, NodeId, Time};
 use std::time::Duration;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -32,9 +32,9 @@ pub(crate) struct FuseAttr {
 }
 
 impl FuseAttr {
-    fn new(id: NodeId, attr: &Attr) -> FuseAttr {
+    fn new(Entry { ino, attr, .. }: &Entry) -> FuseAttr {
         FuseAttr {
-            ino: id.raw(),
+            ino: *ino,
             size: attr.size,
             blocks: attr.blocks,
             atime: attr.atime.sec,
@@ -80,7 +80,7 @@ impl EntryOut {
                 NodeId::ROOT => 0,
                 _ => u64::from(mount),
             },
-            attr: FuseAttr::new(entry.id, &entry.attr),
+            attr: FuseAttr::new(entry),
             ..negative_entry(name_ttl)
         }
     }
@@ -106,12 +106,12 @@ pub(crate) struct AttrOut {
 }
 
 impl AttrOut {
-    pub(crate) fn new(id: NodeId, attr: &Attr, ttl: Duration) -> AttrOut {
+    pub(crate) fn new(entry: &Entry, ttl: Duration) -> AttrOut {
         AttrOut {
             attr_valid: ttl.as_secs(),
             attr_valid_nsec: ttl.subsec_nanos(),
             dummy: 0,
-            attr: FuseAttr::new(id, attr),
+            attr: FuseAttr::new(entry),
         }
     }
 }
@@ -167,7 +167,7 @@ pub(crate) struct StatxOut {
 }
 
 impl StatxOut {
-    pub(crate) fn new(id: NodeId, attr: &Attr, ttl: Duration) -> StatxOut {
+    pub(crate) fn new(Entry { ino, attr, .. }: &Entry, ttl: Duration) -> StatxOut {
         let (rdev_major, rdev_minor) = device(attr.rdev);
         StatxOut {
             attr_valid: ttl.as_secs(),
@@ -179,7 +179,7 @@ impl StatxOut {
             gid: attr.gid,
             // All kinds and permissions are in the lower 16 bits.
             mode: attr.mode() as u16,
-            ino: id.raw(),
+            ino: *ino,
             size: attr.size,
             blocks: attr.blocks,
             atime: attr.atime.into(),
@@ -206,9 +206,17 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Kind;
+    use crate::tree::{Attr, Kind};
 
     const TTL: Duration = Duration::from_millis(2500);
+
+    fn entry() -> Entry {
+        Entry {
+            id: NodeId::from_raw(7 << 32 | 9),
+            ino: 12 << 40,
+            attr: attr(),
+        }
+    }
 
     fn attr() -> Attr {
         Attr {
@@ -235,11 +243,10 @@ mod tests {
 
     #[test]
     fn an_entry_says_what_the_attributes_are_and_for_how_long() {
-        let id = NodeId::from_raw(7 << 32 | 9);
-        let out = EntryOut::new(&Entry { id, attr: attr() }, Duration::from_secs(9), TTL, 5);
+        let out = EntryOut::new(&entry(), Duration::from_secs(9), TTL, 5);
         assert_eq!(
             (out.nodeid, out.generation, out.attr.ino),
-            (id.raw(), 5, id.raw())
+            (7 << 32 | 9, 5, 12 << 40)
         );
         assert_eq!((out.entry_valid, out.entry_valid_nsec), (9, 0));
         assert_eq!((out.attr_valid, out.attr_valid_nsec), (2, 500_000_000));
@@ -251,7 +258,7 @@ mod tests {
         assert_eq!((out.attr.mtime, out.attr.ctime), (i64::MIN, i64::MAX));
         assert_eq!((out.attr.uid, out.attr.gid), (10, 20));
         let bytes = out.as_bytes();
-        assert_eq!(bytes[40..48], id.raw().to_ne_bytes());
+        assert_eq!(bytes[40..48], (12u64 << 40).to_ne_bytes());
         assert_eq!(bytes[48..56], (5u64 << 32).to_ne_bytes());
         assert_eq!(bytes[100..104], 0o021640u32.to_ne_bytes());
     }
@@ -260,7 +267,7 @@ mod tests {
     fn the_root_is_of_the_generation_the_kernel_made_it_of() {
         let root = Entry {
             id: NodeId::ROOT,
-            attr: attr(),
+            ..entry()
         };
         assert_eq!(EntryOut::new(&root, TTL, TTL, 5).generation, 0);
     }
@@ -273,7 +280,7 @@ mod tests {
 
     #[test]
     fn statx_tells_all_attributes_and_the_time_of_birth() {
-        let out = StatxOut::new(NodeId::ROOT, &attr(), TTL);
+        let out = StatxOut::new(&entry(), TTL);
         let bytes = out.as_bytes();
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         let long = |at: usize| i64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
@@ -287,7 +294,7 @@ mod tests {
         assert_eq!(word(stat + 28), 0o021640);
         assert_eq!(
             (long(stat + 32), long(stat + 40), long(stat + 48)),
-            (1, 5 << 32, 77)
+            (12 << 40, 5 << 32, 77)
         );
         let times = [0, 16, 32, 48].map(|at| (long(stat + 64 + at), word(stat + 72 + at)));
         let attr = attr();

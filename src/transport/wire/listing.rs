@@ -38,7 +38,7 @@ impl<'a> Listing<'a> {
     /// it is there then.
     pub(crate) fn add(&mut self, entry: &ListEntry<'_>, plus: Option<&EntryOut>) -> bool {
         let dirent = Dirent {
-            ino: entry.id.raw(),
+            ino: entry.ino,
             off: entry.cookie,
             // Names have at most 255 bytes.
             namelen: entry.name.len() as u32,
@@ -80,6 +80,7 @@ mod tests {
         names.into_iter().enumerate().map(|(n, name)| ListEntry {
             name,
             id: NodeId::from_raw(n as u64 + 1),
+            ino: n as u64 + 100,
             kind: Kind::Fifo,
             cookie: n as u64 + 10,
             attr: None,
@@ -122,7 +123,7 @@ mod tests {
                 assert!(room[packed..].iter().all(|&byte| byte == 0xee), "{size}");
                 let found = unpack(&room[..packed], plus.is_some());
                 let expected: Vec<_> = entries()
-                    .map(|e| (e.id.raw(), e.cookie, 1, e.name.to_vec()))
+                    .map(|e| (e.ino, e.cookie, 1, e.name.to_vec()))
                     .take(taken)
                     .collect();
                 assert_eq!(found, expected, "{size}");

@@ -38,13 +38,15 @@ pub use stat::Stat;
 
 use super::block::{self, Head, WORDS};
 use super::cred::Owner;
+use super::numbers::Numbers;
 use super::outcomes::Outcome;
-use super::store::Link;
+use super::store::{self, Link};
 use super::walk::{RcuWalk, Walked};
 use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, Result, Tree};
 use crate::sync::Slab;
 use crossbeam_epoch::Guard;
 use place::Place;
+use std::sync::OnceLock;
 
 /// Steps of a test between two steps of an operation; nothing in a release build.
 macro_rules! seam {
@@ -164,6 +166,9 @@ pub trait Pinned {
     /// The node id.
     fn id(&self) -> NodeId;
 
+    /// The number, `st_ino`.
+    fn ino(&self) -> u64;
+
     /// The attributes, read under the inode's lock.
     fn attr(&self) -> Attr;
 
@@ -178,6 +183,7 @@ pub struct View<'v> {
     slot: u32,
     words: [u64; WORDS],
     links: &'v Slab<Link>,
+    numbers: &'v OnceLock<Numbers>,
     guard: Option<&'v Guard>,
 }
 
@@ -192,6 +198,12 @@ impl View<'_> {
     #[inline(always)]
     pub fn id(&self) -> NodeId {
         NodeId::new(self.slot, Head::of(&self.words).generation())
+    }
+
+    /// The number, `st_ino`.
+    #[inline(always)]
+    pub fn ino(&self) -> u64 {
+        store::shown(self.numbers, self.id())
     }
 
     /// The kind.

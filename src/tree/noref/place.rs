@@ -69,6 +69,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             slot,
             words,
             links: &self.store.links,
+            numbers: &self.store.numbers,
             guard,
         }
     }

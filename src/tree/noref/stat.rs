@@ -3,7 +3,7 @@
 use super::{Fast, NorefOp, PathArgs, Pinned, View};
 use crate::tree::{Attr, Entry, NodeId, Result, Tree};
 
-/// The operation: all attributes of one instant, the creation time among them.
+/// The operation: the number, and all attributes of one instant, the creation time among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat;
 
@@ -19,6 +19,7 @@ impl NorefOp for Stat {
     fn fast(&self, view: &View<'_>, out: &mut Option<Entry>) -> Fast {
         *out = Some(Entry {
             id: view.id(),
+            ino: view.ino(),
             attr: view.attr(),
         });
         Fast::Done
@@ -27,16 +28,36 @@ impl NorefOp for Stat {
     fn slow(&self, inode: &dyn Pinned, out: &mut Option<Entry>) -> Result<()> {
         *out = Some(Entry {
             id: inode.id(),
+            ino: inode.ino(),
             attr: inode.attr(),
         });
         Ok(())
     }
 }
 
+/// The attributes alone, for whoever does not want the number.
+struct Attributes;
+
+impl NorefOp for Attributes {
+    type Out = Option<Attr>;
+    const FOLLOWS_POINTER: bool = false;
+
+    #[inline(always)]
+    fn fast(&self, view: &View<'_>, out: &mut Option<Attr>) -> Fast {
+        *out = Some(view.attr());
+        Fast::Done
+    }
+
+    fn slow(&self, inode: &dyn Pinned, out: &mut Option<Attr>) -> Result<()> {
+        *out = Some(inode.attr());
+        Ok(())
+    }
+}
+
 #[inline(always)]
-fn answered(entry: Option<Entry>) -> Entry {
-    match entry {
-        Some(entry) => entry,
+fn answered<T>(answer: Option<T>) -> T {
+    match answer {
+        Some(answer) => answer,
         None => unreachable!("an operation that succeeds has filled in its answer"),
     }
 }
@@ -47,9 +68,17 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// # Errors
     /// `ESTALE`.
     #[inline]
+    pub fn entry(&self, id: NodeId) -> Result<Entry> {
+        self.noref_value(id, &Stat).map(answered)
+    }
+
+    /// The attributes alone.
+    ///
+    /// # Errors
+    /// `ESTALE`.
+    #[inline]
     pub fn stat_node(&self, id: NodeId) -> Result<Attr> {
-        self.noref_value(id, &Stat)
-            .map(|entry| answered(entry).attr)
+        self.noref_value(id, &Attributes).map(answered)
     }
 
     /// stat of a path.

@@ -48,7 +48,7 @@ fn chmod(bed: &Bed, id: NodeId, perm: u16) -> u16 {
         perm: Some(perm),
         ..SetAttr::default()
     };
-    stale(bed.fs.setattr(&ROOT, id, &change)).0.perm
+    stale(bed.fs.setattr(&ROOT, id, &change)).0.attr.perm
 }
 
 #[test]
@@ -314,6 +314,7 @@ fn a_described_list_is_kept_and_decides_about_the_mode() {
     let load = |name: &[u8], kind, pairs: &[(&[u8], Vec<u8>)]| {
         let new = Loaded {
             attr: described(kind),
+            ino: None,
             target: None,
             xattrs: pairs
                 .iter()

@@ -5,6 +5,7 @@ mod completions;
 mod fail;
 mod helper;
 mod log;
+mod ls;
 mod man;
 mod mount;
 mod mount_options;
@@ -58,6 +59,8 @@ enum Verb {
     Mount(mount::Args),
     #[command(visible_alias = "unmount")]
     Umount(umount::Args),
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
     Stats(stats::Args),
     Set(set::Args),
     Bench(bench::Args),
@@ -82,6 +85,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Run(args) => run::run(args),
                 Verb::Mount(args) => mount::run(args),
                 Verb::Umount(args) => umount::run(args),
+                Verb::Ls(args) => ls::run(args),
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
                 Verb::Bench(args) => bench::run(args),

@@ -1,9 +1,11 @@
 //! Counters as text.
 
+use indicatif::{BinaryBytes, HumanCount};
 use norefs::control::{KindStats, Stats};
 use norefs::tree::Outcomes;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// One line for each kind, the most frequent first, and one for the outcomes.
 pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> String {
@@ -42,6 +44,29 @@ pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> Stri
         outcomes.slow,
     );
     out
+}
+
+/// One line on what is in use, and of what.
+pub fn usage(stats: &Stats) -> String {
+    let of = |max: u64, text: String| match max {
+        u64::MAX => String::new(),
+        _ => format!(" of {text}"),
+    };
+    let names = stats.inodes + stats.further_names;
+    format!(
+        "{}{} bytes in use, {}{} inodes, {} of memory{}",
+        HumanCount(stats.bytes),
+        of(stats.max_bytes, HumanCount(stats.max_bytes).to_string()),
+        HumanCount(names),
+        of(stats.max_inodes, HumanCount(stats.max_inodes).to_string()),
+        BinaryBytes(stats.memory),
+        if stats.read_only { ", read-only" } else { "" },
+    )
+}
+
+/// How long it has been mounted.
+pub fn age(stats: &Stats) -> String {
+    humantime::format_duration(Duration::from_secs(stats.uptime_seconds)).to_string()
 }
 
 /// One line on how requests travel.

@@ -117,6 +117,9 @@ impl Asked for Served {
             max_io: carriage.max_io.into(),
             uptime_seconds: self.since.elapsed().as_secs(),
             inodes: fs.tree().inodes(),
+            further_names: fs.tree().further_names(),
+            bytes: fs.bytes(),
+            memory: resident(),
             max_inodes: config.max_inodes,
             max_bytes: config.max_bytes,
             read_only: config.read_only,
@@ -147,6 +150,16 @@ impl Asked for Served {
             }
         }
     }
+}
+
+/// Resident bytes of this process; 0 without `/proc`.
+fn resident() -> u64 {
+    let numbers = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = numbers
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// Lets `norefs stats` and `norefs set` ask this mount, made with `options`; `fixed` are those that cannot be changed, as they

@@ -34,14 +34,17 @@ pub fn run(args: Args) -> Outcome {
         serde_json::to_string(&stats)? + "\n"
     } else {
         format!(
-            "{} from {}, pid {}, up {} s, {} inodes, {} invalidations sent, {} files of the source stale\n{}\n{}",
+            "{} from {}, pid {}, up {}, {} invalidations sent, {} files of the source stale
+{}
+{}
+{}",
             stats.mountpoint,
             stats.source,
             stats.pid,
-            stats.uptime_seconds,
-            stats.inodes,
+            report::age(&stats),
             stats.notifications,
             stats.stale,
+            report::usage(&stats),
             report::carriage(&stats),
             report::text(&stats.requests, &stats.outcomes),
         )

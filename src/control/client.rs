@@ -1,9 +1,14 @@
 //! The side that asks.
 
-use crate::control::{Answer, Change, Question, Stats, line, runtime};
+use crate::control::line::{self, PATIENCE};
+use crate::control::{Answer, Change, Question, Stats, runtime};
 use crate::transport::table::MountEntry;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -11,9 +16,15 @@ const ANSWER_LIMIT: usize = 1 << 20;
 /// Why a mount did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// No socket of this mount was found: its server is gone, or runs where it cannot be seen.
+    /// No socket of this mount was found: its server runs where it cannot be seen, or is gone.
     #[error("no server answers for this mount")]
     NotFound,
+    /// Its socket is there and nobody listens: its server is gone.
+    #[error("the mount's server is gone")]
+    Gone,
+    /// Nothing came back in time: its server is stopped, or has no time.
+    #[error("the mount's server does not answer")]
+    Silent,
     /// The socket exists but does not accept the caller.
     #[error("cannot ask the mount's server")]
     Unreachable(#[source] io::Error),
@@ -27,7 +38,12 @@ pub enum ControlError {
 
 /// Asks the server of a norefs mount for its counters.
 pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
-    match ask(mount, &Question::Stats)? {
+    stats_within(mount, PATIENCE)
+}
+
+/// The same of a server that may be stopped, of which an answer is expected within `patience`.
+pub fn stats_within(mount: &MountEntry, patience: Duration) -> Result<Stats, ControlError> {
+    match ask(mount, &Question::Stats, patience)? {
         Answer::Stats(stats) => Ok(*stats),
         _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
     }
@@ -35,13 +51,17 @@ pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
 
 /// Changes limits of a norefs mount that is being served. What is held beyond a lowered limit stays.
 pub fn set(mount: &MountEntry, change: Change) -> Result<(), ControlError> {
-    match ask(mount, &Question::Set(change))? {
+    match ask(mount, &Question::Set(change), PATIENCE)? {
         Answer::Done => Ok(()),
         _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
     }
 }
 
-fn ask(mount: &MountEntry, question: &Question) -> Result<Answer, ControlError> {
+fn ask(
+    mount: &MountEntry,
+    question: &Question,
+    patience: Duration,
+) -> Result<Answer, ControlError> {
     let owner = mount.owner.unwrap_or(0);
     let stream = connect(mount, owner)?;
     let peer = rustix::net::sockopt::socket_peercred(&stream)
@@ -49,23 +69,56 @@ fn ask(mount: &MountEntry, question: &Question) -> Result<Answer, ControlError> 
     if peer.uid.as_raw() != owner && !peer.uid.is_root() {
         return Err(ControlError::NotFound);
     }
-    line::send(&stream, question).map_err(ControlError::Exchange)?;
-    match line::receive(&stream, ANSWER_LIMIT).map_err(ControlError::Exchange)? {
+    let answer = line::send(&stream, question)
+        .and_then(|()| line::receive(&stream, ANSWER_LIMIT, patience))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ControlError::Silent,
+            _ => ControlError::Exchange(error),
+        })?;
+    match answer {
         Answer::Error(reason) => Err(ControlError::Refused(reason)),
         answer => Ok(answer),
     }
 }
 
 fn connect(mount: &MountEntry, owner: u32) -> Result<UnixStream, ControlError> {
-    let mut reason = None;
+    let mut found = ControlError::NotFound;
     for dir in runtime::candidates(owner) {
-        match UnixStream::connect(dir.join(runtime::file_name(mount.device))) {
+        found = match reach(&dir.join(runtime::file_name(mount.device))) {
             Ok(stream) => return Ok(stream),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
-                _ => reason = Some(error),
-            },
-        }
+            Err(Errno::NOENT) => continue,
+            Err(Errno::CONNREFUSED) => ControlError::Gone,
+            Err(Errno::AGAIN) => ControlError::Silent,
+            Err(errno) => ControlError::Unreachable(errno.into()),
+        };
     }
-    Err(reason.map_or(ControlError::NotFound, ControlError::Unreachable))
+    Err(found)
+}
+
+/// Connects without waiting: `EAGAIN` if a server that is stopped has been asked too often.
+fn reach(path: &Path) -> Result<UnixStream, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    Ok(UnixStream::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_lets_nobody_in_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let waiting: Vec<_> = (0..9).map(|_| reach(&path)).collect();
+        assert!(waiting.first().is_some_and(Result::is_ok));
+        assert!(matches!(waiting.last(), Some(Err(Errno::AGAIN))));
+        drop(listener);
+        assert!(matches!(reach(&path), Err(Errno::CONNREFUSED)));
+    }
 }

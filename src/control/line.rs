@@ -6,13 +6,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a whole exchange may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one side of an exchange may take, if nothing else is asked for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads one line of at most `limit` bytes, its end included. `InvalidData` if it is longer, cut
-/// off or not what was expected; `TimedOut` if it does not come.
-pub(crate) fn receive<T: DeserializeOwned>(stream: &UnixStream, limit: usize) -> io::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+/// off or not what was expected; `TimedOut` if it does not come within `patience`.
+pub(crate) fn receive<T: DeserializeOwned>(
+    stream: &UnixStream,
+    limit: usize,
+    patience: Duration,
+) -> io::Result<T> {
+    let deadline = Instant::now() + patience;
     let mut line = Vec::new();
     let mut chunk = [0; 1024];
     loop {

@@ -7,7 +7,7 @@ mod line;
 mod runtime;
 mod server;
 
-pub use client::{ControlError, set, stats};
+pub use client::{ControlError, set, stats, stats_within};
 pub use server::{Asked, Server};
 
 use crate::transport::Requests;
@@ -73,9 +73,18 @@ pub struct Stats {
     pub uptime_seconds: u64,
     /// Inodes in use, the root included.
     pub inodes: u64,
-    /// Inodes held at most.
+    /// Names in use beyond one for each inode. Each counts as an inode does.
+    #[serde(default)]
+    pub further_names: u64,
+    /// Inodes held at most; `u64::MAX`: no limit.
     pub max_inodes: u64,
-    /// Bytes of file data and extended attributes held at most.
+    /// Bytes of file data and extended attributes in use.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Resident bytes of the serving process.
+    #[serde(default)]
+    pub memory: u64,
+    /// Bytes of file data and extended attributes held at most; `u64::MAX`: no limit.
     pub max_bytes: u64,
     /// Whether every change is refused.
     pub read_only: bool,

@@ -105,7 +105,7 @@ fn answer(stream: &UnixStream, asked: &impl Asked) -> io::Result<()> {
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
         Answer::Error("not permitted".to_owned())
     } else {
-        match line::receive(stream, QUESTION_LIMIT) {
+        match line::receive(stream, QUESTION_LIMIT, line::PATIENCE) {
             Ok(Question::Stats) => Answer::Stats(Box::new(asked.stats())),
             Ok(Question::Set(change)) => match asked.set(change) {
                 Ok(()) => Answer::Done,
@@ -152,7 +152,7 @@ mod tests {
         stream
             .shutdown(std::net::Shutdown::Write)
             .unwrap_or_default();
-        line::receive(&stream, 1 << 20).unwrap()
+        line::receive(&stream, 1 << 20, line::PATIENCE).unwrap()
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         let _server = server(dir.path());
         let mut stream = UnixStream::connect(dir.path().join("socket")).unwrap();
         stream.write_all(&vec![b' '; QUESTION_LIMIT]).unwrap();
-        let answer: Answer = line::receive(&stream, 1 << 20).unwrap();
+        let answer: Answer = line::receive(&stream, 1 << 20, line::PATIENCE).unwrap();
         assert!(matches!(answer, Answer::Error(reason) if reason.contains("too long")));
     }
 

@@ -128,6 +128,11 @@ impl Fs {
         }
     }
 
+    /// Bytes of file data and extended attributes held in memory, as `max_bytes` counts them.
+    pub fn bytes(&self) -> u64 {
+        self.ledger.used()
+    }
+
     /// Replaces the configuration, unless it lowers a limit below what is in use.
     ///
     /// # Errors

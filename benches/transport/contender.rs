@@ -1,7 +1,7 @@
 //! Mounts, each served by a process of its own.
 
 use anyhow::{Context, bail};
-use norefs::transport::{Options, Transport, constant, table, unmount::unmount};
+use norefs::transport::{Options, Transport, constant, place::Place, table};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,9 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        let ended = unmount(self.place.path(), true).and_then(|()| self.server.wait());
+        let ended = Place::find(self.place.path())
+            .and_then(|place| place.unmount(true))
+            .and_then(|()| self.server.wait());
         if let Err(error) = ended {
             eprintln!("{}: {error}", self.kind);
         }

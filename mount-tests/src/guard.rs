@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::CString;
 use std::fs::Permissions;
 use std::ops::Deref;
@@ -143,6 +144,22 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(2));
     }
     true
+}
+
+/// Stops every thread of a process, and waits until they stand still.
+pub fn stop(process: Pid) {
+    kill_process(process, Signal::STOP).unwrap();
+    let stopped = |task: PathBuf| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next();
+        state.is_some_and(|state| state.starts_with('T'))
+    };
+    let tasks = format!("/proc/{process}/task");
+    let all = || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap();
+        tasks.all(|task| stopped(task.unwrap().path()))
+    };
+    assert!(wait_until(all), "process {process} cannot be stopped");
 }
 
 /// Breaks the mount when its test takes too long, so that what hangs in it fails instead.

@@ -41,7 +41,7 @@ pub mod transport;
 pub use background::{Background, is_refusal, refused, text};
 pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody};
 pub use dice::Dice;
-pub use guard::{Scratch, Tmpfs, forget, is_mounted, wait_until};
+pub use guard::{Scratch, Tmpfs, forget, is_mounted, stop, wait_until};
 pub use handle::Handle;
 pub use in_process::InProcess;
 pub use installed::installed;

@@ -3,7 +3,9 @@
 use mount_tests::fails;
 use mount_tests::posix::Outcome;
 use mount_tests::transport::{Transport, each};
-use mount_tests::{Background, Daemon, InProcess, Load, Scratch, is_mounted, norefs, wait_until};
+use mount_tests::{
+    Background, Daemon, InProcess, Load, Scratch, is_mounted, norefs, stop, wait_until,
+};
 use norefs::transport::RequestKind;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
@@ -52,24 +54,6 @@ fn broken(fared: Result<(), Errno>, transport: Transport) {
         fared.is_err_and(|errno| BROKEN.contains(&errno)),
         "{transport}: {fared:?}"
     );
-}
-
-/// Stops every thread of the daemon, and waits until they stand still.
-fn stop(daemon: &Daemon) {
-    kill_process(daemon.pid(), Signal::STOP).unwrap();
-    let stopped = |task: PathBuf| {
-        let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-        stat.rsplit(") ")
-            .next()
-            .is_some_and(|state| state.starts_with('T'))
-    };
-    let tasks = format!("/proc/{}/task", daemon.pid());
-    let all = || {
-        fs::read_dir(&tasks)
-            .unwrap()
-            .all(|task| stopped(task.unwrap().path()))
-    };
-    assert!(wait_until(all), "the daemon cannot be stopped");
 }
 
 /// The daemon ends by itself, well, and its mount is gone.
@@ -257,7 +241,7 @@ fn a_forced_end_answers_those_who_wait_for_a_stopped_daemon() {
         for signal in [Signal::CONT, Signal::KILL] {
             let mut daemon = start(transport);
             let connection = Connection::of(daemon.root());
-            stop(&daemon);
+            stop(daemon.pid());
             let callers: Vec<_> = (0..30).map(|_| waiting_caller(daemon.root())).collect();
             assert!(wait_until(|| connection.waiting() >= 30));
             // EBUSY as long as the callers hold the mount: it is broken all the same.
@@ -331,7 +315,7 @@ fn a_stopped_daemon_goes_on_where_it_was() {
         let load = Load::start(daemon.root(), 4);
         for _ in 0..3 {
             assert!(load.goes_on(20));
-            stop(&daemon);
+            stop(daemon.pid());
             assert!(wait_until(|| connection.waiting() >= 4));
             std::thread::sleep(Duration::from_millis(300));
             kill_process(daemon.pid(), Signal::CONT).unwrap();

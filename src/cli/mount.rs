@@ -114,10 +114,10 @@ pub fn run(args: Args) -> Outcome {
 /// Mounts as `asked`, whatever the options in `args` are.
 pub fn start(args: Args, asked: MountOptions) -> Outcome {
     check_options(&asked, args.source())?;
-    let mountpoint = session::prepare(args.mountpoint())?;
+    let place = session::prepare(args.mountpoint())?;
     let source = args.source().map(checked_source).transpose()?;
     if let Some(source) = &source {
-        check_apart(source, &mountpoint)?;
+        check_apart(source, place.path())?;
     }
     if !args.foreground && !args.serve {
         return serve_in_background();
@@ -128,7 +128,7 @@ pub fn start(args: Args, asked: MountOptions) -> Outcome {
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let handle = Arc::new(transport::mount(fs, &mountpoint, &options)?);
+    let handle = Arc::new(transport::mount_at(fs, place, &options)?);
     end_on_signal(signals, Arc::downgrade(&handle));
     let server = serve::answer_questions(&handle, options, asked.fixed);
     if args.serve {

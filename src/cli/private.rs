@@ -73,7 +73,7 @@ pub fn sweep() {
     };
     for entry in mounts.iter().filter(ours) {
         if let Some(directory) = left_behind(&entry.mount_point)
-            && let Err(error) = unmount(&entry.mount_point, true).and_then(|()| remove(&directory))
+            && let Err(error) = unmount(entry, true).and_then(|()| remove(&directory))
         {
             let path = directory.display();
             tracing::warn!(%error, %path, "what a killed run left behind stays");

@@ -9,15 +9,15 @@ use super::stats::mount_at;
 use anyhow::{Context, anyhow};
 use norefs::control::{self, Change, Stats};
 use norefs::transport::table::MountEntry;
-use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount_remount};
+use rustix::mount::MountFlags;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Changes the mount at `path` to what `asked` says.
 pub fn run(path: &Path, asked: &MountOptions) -> Outcome {
     let shown = path.display();
-    let entry = mount_at(path)?;
+    let (place, entry) = mount_at(path)?;
     let stats = control::stats(&entry).with_context(|| shown.to_string())?;
     check_fixed(asked, &stats)?;
     let limits = Change {
@@ -27,9 +27,9 @@ pub fn run(path: &Path, asked: &MountOptions) -> Outcome {
         read_only: (!asked.read_only).then_some(false),
     };
     control::set(&entry, limits).with_context(|| shown.to_string())?;
-    if let Err(errno) = mount_remount(&entry.mount_point, flags(asked), "") {
+    if let Err(error) = place.remount(&entry, flags(asked)) {
         restore(&entry, &stats);
-        return Err(anyhow!("cannot remount {shown}: {}", explained(errno)).into());
+        return Err(anyhow!("cannot remount {shown}: {}", explained(&error)).into());
     }
     if asked.read_only {
         let change = Change {
@@ -65,10 +65,12 @@ fn flags(asked: &MountOptions) -> MountFlags {
     .collect()
 }
 
-fn explained(errno: Errno) -> String {
-    match errno {
-        Errno::BUSY => "a file is open for writing, or was removed and is open".to_owned(),
-        errno => errno.to_string(),
+fn explained(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            "a file is open for writing, or was removed and is open".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -36,7 +36,7 @@ fn count(text: &str) -> Result<u64, &'static str> {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let entry = mount_at(&args.mountpoint)?;
+    let (_, entry) = mount_at(&args.mountpoint)?;
     let change = Change {
         max_bytes: args.size,
         max_inodes: args.inodes,

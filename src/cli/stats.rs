@@ -4,7 +4,8 @@ use super::fail::Failure;
 use super::{Outcome, out, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
-use norefs::transport::table::{self, MountEntry};
+use norefs::transport::place::Place;
+use norefs::transport::table::MountEntry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,17 +19,18 @@ pub struct Args {
     json: bool,
 }
 
-/// The norefs mount at `path`.
-pub fn mount_at(path: &Path) -> Result<MountEntry, Failure> {
+/// The norefs mount at `path`, and where that leads.
+pub fn mount_at(path: &Path) -> Result<(Place, MountEntry), Failure> {
     let shown = path.display();
-    let path = table::absolute(path).with_context(|| shown.to_string())?;
-    let entry = table::top_at(&path)?.filter(|entry| entry.is_norefs());
-    Ok(entry.ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?)
+    let place = Place::find(path).with_context(|| shown.to_string())?;
+    let entry = place.mounted()?.filter(MountEntry::is_norefs);
+    let entry = entry.ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?;
+    Ok((place, entry))
 }
 
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
-    let entry = mount_at(&args.mountpoint)?;
+    let (_, entry) = mount_at(&args.mountpoint)?;
     let stats = control::stats(&entry).with_context(|| shown.to_string())?;
     let text = if args.json {
         serde_json::to_string(&stats)? + "\n"

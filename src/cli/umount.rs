@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::fail::Failure;
 use anyhow::Context;
-use norefs::transport::{table, unmount};
+use norefs::transport::{place::Place, unmount};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,20 +20,22 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
-    let path = table::absolute(&args.mountpoint).with_context(|| shown.to_string())?;
-    let entry = table::top_at(&path)?;
+    let place = Place::find(&args.mountpoint).with_context(|| shown.to_string())?;
+    let entry = place.mounted()?;
     if !entry.is_some_and(|entry| entry.is_norefs()) {
         return Err(Failure::from(anyhow::anyhow!(
             "{shown} is not a norefs mount"
         )));
     }
-    if !unmount::remove_dead(&path)? {
-        unmount::unmount(&path, args.lazy).map_err(|error| match error.kind() {
-            io::ErrorKind::ResourceBusy => {
-                anyhow::anyhow!("{shown} is in use (--lazy detaches it all the same)")
-            }
-            _ => anyhow::anyhow!("cannot unmount {shown}: {error}"),
-        })?;
+    if !unmount::remove_dead(&place)? {
+        place
+            .unmount(args.lazy)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::ResourceBusy => {
+                    anyhow::anyhow!("{shown} is in use (--lazy detaches it all the same)")
+                }
+                _ => anyhow::anyhow!("cannot unmount {shown}: {error}"),
+            })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,8 @@
 //! The side that asks.
 
 use crate::control::line::{self, PATIENCE};
-use crate::control::{Answer, Change, Question, Stats, runtime};
+use crate::control::{Answer, Change, Question, Stats};
+use crate::transport::runtime;
 use crate::transport::table::MountEntry;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
@@ -84,7 +85,7 @@ fn ask(
 fn connect(mount: &MountEntry, owner: u32) -> Result<UnixStream, ControlError> {
     let mut found = ControlError::NotFound;
     for dir in runtime::candidates(owner) {
-        found = match reach(&dir.join(runtime::file_name(mount.device))) {
+        found = match reach(&dir.join(runtime::socket_name(mount.device))) {
             Ok(stream) => return Ok(stream),
             Err(Errno::NOENT) => continue,
             Err(Errno::CONNREFUSED) => ControlError::Gone,

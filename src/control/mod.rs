@@ -4,7 +4,6 @@
 
 mod client;
 mod line;
-mod runtime;
 mod server;
 
 pub use client::{ControlError, set, stats, stats_within};

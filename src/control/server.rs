@@ -1,7 +1,7 @@
 //! The side that answers.
 
-use crate::control::runtime::{self, ignore_missing};
 use crate::control::{Answer, Change, Question, Stats, line};
+use crate::transport::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
 use std::io;
@@ -41,10 +41,7 @@ impl Server {
     /// Fails if no private directory for the socket can be had.
     pub fn start(device: (u32, u32), asked: impl Asked) -> io::Result<Server> {
         let dir = runtime::directory()?;
-        if let Err(error) = runtime::sweep(&dir) {
-            tracing::debug!(%error, "old control sockets could not be swept");
-        }
-        Server::bind(&dir.join(runtime::file_name(device)), asked)
+        Server::bind(&dir.join(runtime::socket_name(device)), asked)
     }
 
     fn bind(path: &Path, asked: impl Asked) -> io::Result<Server> {

@@ -38,13 +38,13 @@ pub fn serve(
         cache: Cache::None,
         ..options.clone()
     };
-    let mount_point = session::prepare(mount_point)?;
-    let (connection, _) = session::connect(mount_point.clone(), &options, Permissions::Kernel)?;
+    let place = session::prepare(mount_point)?;
+    let connection = session::connect(place, &options, Permissions::Kernel)?;
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Default::default());
     let (id, ino) = (NodeId::ROOT, NodeId::ROOT.raw());
     let serve: Arc<dyn Serve> = Arc::new(Constant(Entry { id, ino, attr }));
     let carried = connection.serve(&serve, &options)?;
     ready(carried.carriage);
     let ended = carried.serving.join().unwrap_or(Ok(()));
-    ended.map_err(|error| MountError::Serve(mount_point, error))
+    ended.map_err(|error| MountError::Serve(mount_point.to_owned(), error))
 }

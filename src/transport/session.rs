@@ -1,17 +1,20 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::Fs;
+use crate::transport::attach::{self, Attached, Ground};
 use crate::transport::carry::{self, Carried, CarryError, Rings};
-use crate::transport::channel::{Channel, DEVICE, open_device};
+use crate::transport::channel::{Channel, DEVICE};
 use crate::transport::exchange::Serve;
+use crate::transport::lease::Lease;
 use crate::transport::lost::EndConnection;
 use crate::transport::negotiate::{Agreed, Negotiator};
+use crate::transport::place::{Identity, Place};
 use crate::transport::serve::Shared;
 use crate::transport::table::MountEntry;
-use crate::transport::unmount::{abort, one_line, remove_dead, unmount};
-use crate::transport::{Carriage, Options, Permissions, Requests, flags, passthrough, table};
-use fuser::{MountOption, Session, SessionACL};
+use crate::transport::unmount::{abort, remove_remains, unmount};
+use crate::transport::{Carriage, Options, Permissions, Requests, passthrough, table};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -20,6 +23,11 @@ use std::time::{Duration, Instant};
 
 /// How long a mount taken away may need to end, before it counts as seen from elsewhere.
 const GRACE: Duration = Duration::from_millis(500);
+/// How the mount table shows that links are not followed.
+const NOSYMFOLLOW: &str = "nosymfollow";
+/// How often a mount may move while it is taken away, and how long it is given to come to rest.
+const MOVES: usize = 1000;
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Why nothing was mounted.
 #[derive(Debug, thiserror::Error)]
@@ -62,26 +70,14 @@ pub enum MountError {
     Serve(PathBuf, #[source] io::Error),
 }
 
-/// Makes sure that `path` can be mounted on and returns it as an absolute path. A dead norefs
-/// mount there is taken away first.
-pub fn prepare(path: &Path) -> Result<PathBuf, MountError> {
-    let unreachable = |error| MountError::Unreachable(path.to_owned(), error);
-    let absolute = table::absolute(path).map_err(unreachable)?;
-    match remove_dead(&absolute) {
-        Ok(true) => tracing::warn!(path = %absolute.display(), "removed a dead mount"),
-        Ok(false) => {}
-        Err(error) => return Err(MountError::Dead(absolute, error)),
-    }
-    if let Some(entry) = table::top_at(&absolute).map_err(unreachable)?
-        && entry.is_fuse()
-    {
-        return Err(MountError::InUse(absolute, entry.fs_type));
-    }
-    match absolute.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok(absolute),
-        Ok(_) => Err(MountError::NotDirectory(absolute)),
-        Err(error) => Err(unreachable(error)),
-    }
+/// Makes sure that `path` can be mounted on, and holds on to that place whatever happens to the path. A dead norefs mount there
+/// is taken away first.
+pub fn prepare(path: &Path) -> Result<Place, MountError> {
+    let place = Place::find(path);
+    let place = place.map_err(|error| MountError::Unreachable(path.to_owned(), error))?;
+    attach::check(&place)?;
+    attach::directory(&place)?;
+    Ok(place)
 }
 
 /// Mounts `fs` at `mount_point` and serves it in threads of its own. When this returns the mount
@@ -94,6 +90,11 @@ pub fn mount(
     mount_point: &Path,
     options: &Options,
 ) -> Result<MountHandle, MountError> {
+    mount_at(fs, prepare(mount_point)?, options)
+}
+
+/// As [`mount`], at a place that was resolved before.
+pub fn mount_at(fs: Arc<Fs>, place: Place, options: &Options) -> Result<MountHandle, MountError> {
     if options.passthrough && !options.read_only {
         let reason = "the mount is not read-only";
         return Err(MountError::Passthrough(reason));
@@ -102,9 +103,9 @@ pub fn mount(
         return Err(MountError::Devices);
     }
     check_acl(&fs, options).map_err(MountError::Acl)?;
-    let mount_point = prepare(mount_point)?;
-    open_device().map_err(MountError::Device)?;
-    let (connection, device) = connect(mount_point.clone(), options, fs.permissions())?;
+    let mount_point = place.path().to_owned();
+    let connection = connect(place, options, fs.permissions())?;
+    let mounted = connection.mounted.clone();
     let shared = Arc::new(Shared::new(fs, options, connection.agreed));
     shared.invalidator.connect(&connection.channel);
     if let Some(passthrough) = &shared.passthrough {
@@ -115,7 +116,7 @@ pub fn mount(
     let carried = connection.serve(&serve, options)?;
     Ok(MountHandle {
         mount_point,
-        device,
+        mounted,
         channel,
         shared,
         carriage: carried.carriage,
@@ -136,40 +137,53 @@ fn check_acl(fs: &Fs, options: &Options) -> Result<(), &'static str> {
     }
 }
 
+/// What tells a mount from others.
+#[derive(Clone)]
+struct Mounted {
+    device: (u32, u32),
+    identity: Identity,
+    lease: Option<Arc<Lease>>,
+}
+
+impl Mounted {
+    /// Takes away what is left of it after its connection has ended.
+    fn remove_remains(&self) -> io::Result<()> {
+        remove_remains(self.device, self.identity, self.lease.as_deref())
+    }
+}
+
 /// A mount that nobody serves yet.
 pub(crate) struct Connection {
     mount_point: PathBuf,
-    device: (u32, u32),
+    mounted: Mounted,
     channel: Arc<Channel>,
     agreed: Agreed,
     rings: Rings,
 }
 
-/// Mounts and negotiates. Also gives the mount's device number.
+/// Mounts and negotiates.
 pub(crate) fn connect(
-    mount_point: PathBuf,
+    place: Place,
     options: &Options,
     permissions: Permissions,
-) -> Result<(Connection, (u32, u32)), MountError> {
+) -> Result<Connection, MountError> {
     let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
+    let ground = Ground::take(place)?;
+    let mount_point = ground.place().path().to_owned();
     let (negotiator, agreed) = Negotiator::new(options, permissions, rings.is_some());
-    let session =
-        Session::new(negotiator, &mount_point, &config(options, permissions)).map_err(|error| {
-            match error.kind() {
-                // Of the handshake, which follows the mount.
-                io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
-                    MountError::TakenAway(mount_point.clone())
-                }
-                _ => MountError::Refused(mount_point.clone(), one_line(&error.to_string())),
-            }
-        })?;
+    let attached = ground.attach(negotiator, options, permissions)?;
+    let Attached {
+        session,
+        entry,
+        identity,
+    } = attached;
+    let lease = Lease::take(entry.device, identity);
+    let mounted = Mounted {
+        device: entry.device,
+        identity,
+        lease: lease.inspect_err(untold).ok().map(Arc::new),
+    };
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
-    // Asked while no request is answered: later its users may unmount it. Something else may have
-    // been mounted over it already.
-    let mounts = table::read().map_err(unserved)?;
-    let ours = |entry: &&MountEntry| entry.mount_point == mount_point && entry.is_norefs();
-    let entry = mounts.iter().rfind(ours);
-    let entry = entry.ok_or_else(|| MountError::TakenAway(mount_point.clone()))?;
     let agreed = agreed.get().copied();
     let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
     let channel = Arc::new(Channel::take_over(session));
@@ -180,26 +194,29 @@ pub(crate) fn connect(
     } else if options.acl && !agreed.acl {
         let reason = "the kernel does not check by them, which takes Linux 5.13";
         Some(MountError::Acl(reason))
-    } else if options.nosymfollow
-        && let Err(error) = flags::forbid_links(&mount_point, entry.device, options)
-    {
-        Some(MountError::Refused(mount_point.clone(), error.to_string()))
+    } else if options.nosymfollow && !entry.has_flag(NOSYMFOLLOW) {
+        // Older kernels take the flag and do nothing about it, and fusermount3 does not know it.
+        let reason = "nosymfollow takes Linux 5.10 and root".to_owned();
+        Some(MountError::Refused(mount_point.clone(), reason))
     } else {
         None
     };
     if let Some(refused) = refused {
         drop(channel);
-        remove_dead(&mount_point).map_err(unserved)?;
+        mounted.remove_remains().map_err(unserved)?;
         return Err(refused);
     }
-    let connection = Connection {
+    Ok(Connection {
         mount_point,
-        device: entry.device,
+        mounted,
         channel,
         agreed,
         rings,
-    };
-    Ok((connection, entry.device))
+    })
+}
+
+fn untold(error: &io::Error) {
+    tracing::debug!(%error, "others cannot learn whether the mount is served");
 }
 
 impl Connection {
@@ -211,11 +228,12 @@ impl Connection {
     ) -> Result<Carried, MountError> {
         let Connection {
             mount_point,
-            device,
+            mounted,
             channel,
             agreed,
             rings,
         } = self;
+        let device = mounted.device;
         let watched = Arc::downgrade(&channel);
         let end: EndConnection = Arc::new(move || {
             let aborted = is_connected(&watched).and_then(|lives| match lives {
@@ -227,7 +245,7 @@ impl Connection {
             }
         });
         carry::start(channel, agreed, rings, serve, options, &end).map_err(|error| {
-            let removed = remove_dead(&mount_point);
+            let removed = mounted.remove_remains();
             match (removed, error) {
                 (Err(error), _) | (_, CarryError::Threads(error)) => {
                     MountError::Serve(mount_point, error)
@@ -239,6 +257,12 @@ impl Connection {
     }
 }
 
+/// Whether a mount is not where the table had it a moment ago.
+fn has_moved(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    error.kind() == io::ErrorKind::NotFound || matches!(errno, Some(Errno::LOOP | Errno::NOTDIR))
+}
+
 /// Whether the connection of `channel` has not ended.
 fn is_connected(channel: &Weak<Channel>) -> io::Result<bool> {
     channel
@@ -246,48 +270,10 @@ fn is_connected(channel: &Weak<Channel>) -> io::Result<bool> {
         .map_or(Ok(false), |channel| channel.is_connected())
 }
 
-fn config(options: &Options, permissions: Permissions) -> fuser::Config {
-    let root = rustix::process::geteuid().is_root();
-    let source = match root {
-        true => options.source_name.clone(),
-        // fusermount3 reads one comma list.
-        false => options
-            .source_name
-            .replace('\\', "\\\\")
-            .replace(',', "\\,"),
-    };
-    let subtype = table::FS_TYPE.trim_start_matches("fuse.");
-    let flags = [
-        (
-            permissions == Permissions::Kernel,
-            MountOption::DefaultPermissions,
-        ),
-        (options.read_only, MountOption::RO),
-        (options.noexec, MountOption::NoExec),
-        (options.suid, MountOption::Suid),
-        (options.dev, MountOption::Dev),
-    ];
-    let mut config = fuser::Config::default();
-    config.mount_options = vec![
-        MountOption::FSName(source),
-        MountOption::CUSTOM(format!("subtype={subtype}")),
-    ];
-    config.mount_options.extend(
-        flags
-            .into_iter()
-            .filter_map(|(on, flag)| on.then_some(flag)),
-    );
-    config.acl = match options.allow_other {
-        true => SessionACL::All,
-        false => SessionACL::Owner,
-    };
-    config
-}
-
 /// A mount being served. Dropping it unmounts, lazily if the mount is in use.
 pub struct MountHandle {
     mount_point: PathBuf,
-    device: (u32, u32),
+    mounted: Mounted,
     channel: Weak<Channel>,
     shared: Arc<Shared>,
     carriage: Carriage,
@@ -302,7 +288,7 @@ impl MountHandle {
 
     /// Major and minor device number of the mount.
     pub fn device(&self) -> (u32, u32) {
-        self.device
+        self.mounted.device
     }
 
     /// What is served.
@@ -355,18 +341,26 @@ impl MountHandle {
     }
 
     fn take_away(&self, lazily: bool) -> io::Result<()> {
-        while let Some(place) = self.place()? {
-            unmount(&place, lazily)?;
+        let mut moved = 0;
+        while let Some(entry) = self.place()? {
+            match unmount(&entry, lazily) {
+                // Somebody moves a directory above, or has put a link in its place.
+                Err(error) if has_moved(&error) && moved < MOVES => {
+                    moved += 1;
+                    std::thread::sleep(MOMENT);
+                }
+                ended => ended?,
+            }
         }
         // A connection that was aborted leaves a dead mount behind.
-        remove_dead(&self.mount_point).map(drop)
+        self.mounted.remove_remains()
     }
 
     /// A place where the mount is to be seen: a directory above may have been renamed, and it may
     /// have been bound to others.
-    fn place(&self) -> io::Result<Option<PathBuf>> {
+    fn place(&self) -> io::Result<Option<MountEntry>> {
         let mounts = table::read()?;
-        let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == self.device;
+        let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == self.device();
         let Some(entry) = mounts.iter().rfind(ours) else {
             return Ok(None);
         };
@@ -381,7 +375,7 @@ impl MountHandle {
             .is_some_and(|top| !ours(&top));
         match covered {
             true => Err(io::ErrorKind::ResourceBusy.into()),
-            false => Ok(Some(place.clone())),
+            false => Ok(Some(entry.clone())),
         }
     }
 
@@ -418,7 +412,7 @@ impl MountHandle {
                 Err(_) => Err(io::Error::other("a serving thread panicked")),
             });
         // A connection that was aborted leaves a dead mount behind.
-        remove_dead(&self.mount_point)?;
+        self.mounted.remove_remains()?;
         ended
     }
 }

@@ -14,6 +14,10 @@ const READS: usize = 16;
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountEntry {
+    /// Number of the mount, which no other has at the time.
+    pub id: u64,
+    /// Number of the mount that it is mounted on.
+    pub parent: u64,
     /// Major and minor device number: what `st_dev` of everything in the mount says.
     pub device: (u32, u32),
     /// Where it is mounted.
@@ -32,6 +36,11 @@ impl MountEntry {
     /// Whether this is a norefs mount, served or dead.
     pub fn is_norefs(&self) -> bool {
         self.fs_type == FS_TYPE
+    }
+
+    /// Whether this flag of the mount is set.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.split(',').any(|set| set == flag)
     }
 
     /// Whether this is any FUSE mount.
@@ -62,22 +71,6 @@ pub fn top_at(mount_point: &Path) -> io::Result<Option<MountEntry>> {
     Ok(last.map(|index| mounts.swap_remove(index)))
 }
 
-/// The absolute path of a mount point, found without asking what is mounted there: that may be a
-/// dead mount. `ENOENT` if it does not exist.
-pub fn absolute(path: &Path) -> io::Result<PathBuf> {
-    let beside = match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
-            Some(std::env::current_dir()?.join(name))
-        }
-        (Some(parent), Some(name)) => Some(parent.canonicalize()?.join(name)),
-        _ => None,
-    };
-    match beside {
-        Some(path) if top_at(&path)?.is_some() => Ok(path),
-        _ => path.canonicalize(),
-    }
-}
-
 /// Reads the text of `/proc/PID/mountinfo`. Lines that are not understood are left out.
 fn parse(text: &[u8]) -> Vec<MountEntry> {
     text.split(|byte| *byte == b'\n')
@@ -87,7 +80,9 @@ fn parse(text: &[u8]) -> Vec<MountEntry> {
 
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = str::from_utf8(fields.nth(2)?).ok()?;
+    let id = number(fields.next()?)?;
+    let parent = number(fields.next()?)?;
+    let device = str::from_utf8(fields.next()?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let mount_point = unescape(fields.nth(1)?);
     let flags = String::from_utf8(fields.next()?.to_vec()).ok()?;
@@ -100,6 +95,8 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         .find_map(|option| option.strip_prefix(b"user_id="))
         .and_then(|id| str::from_utf8(id).ok()?.parse().ok());
     Some(MountEntry {
+        id,
+        parent,
         device: (major.parse().ok()?, minor.parse().ok()?),
         mount_point: PathBuf::from(OsStr::from_bytes(&mount_point)),
         flags,
@@ -107,6 +104,10 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         source,
         owner,
     })
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    str::from_utf8(field).ok()?.parse().ok()
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits.
@@ -146,6 +147,8 @@ garbage\n\
         assert_eq!(
             mounts[1],
             MountEntry {
+                id: 40,
+                parent: 22,
                 device: (0, 51),
                 mount_point: PathBuf::from("/mnt/a b"),
                 flags: "rw,nosuid,nodev,relatime".to_owned(),
@@ -177,17 +180,5 @@ garbage\n\
     #[test]
     fn the_root_of_the_namespace_is_found() {
         assert!(top_at(Path::new("/")).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_mount_point_is_made_absolute() {
-        let dir = tempfile::tempdir().unwrap();
-        let real = dir.path().canonicalize().unwrap().join("real");
-        std::fs::create_dir(&real).unwrap();
-        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
-        assert_eq!(absolute(&dir.path().join("link")).unwrap(), real);
-        assert_eq!(absolute(&dir.path().join("real/.")).unwrap(), real);
-        let missing = absolute(&dir.path().join("missing")).unwrap_err();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,23 +1,27 @@
-//! Taking a mount away: directly where allowed, through fusermount3 otherwise.
+//! Taking a mount away: directly where allowed, through fusermount3 otherwise. What is mounted is never asked.
 
+use crate::transport::lease::{self, Lease};
+use crate::transport::place::{Identity, Place};
 use crate::transport::table::{self, MountEntry};
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Unmounts what is mounted at `mount_point`; `lazily`: takes it out of the tree now, it ends
-/// when its last user has left. `EBUSY` if it is in use and not `lazily`.
-pub fn unmount(mount_point: &Path, lazily: bool) -> io::Result<()> {
-    let flags = match lazily {
-        true => UnmountFlags::DETACH | UnmountFlags::NOFOLLOW,
-        false => UnmountFlags::NOFOLLOW,
-    };
-    match rustix::mount::unmount(mount_point, flags) {
-        Err(Errno::PERM) => fusermount(mount_point, lazily),
-        result => Ok(result?),
+/// Unmounts the mount that `entry` tells of, and no other: `ENOENT` or `ELOOP` if it is not to be seen where the table had it.
+/// `lazily` and other errors are as of [`Place::unmount`].
+pub fn unmount(entry: &MountEntry, lazily: bool) -> io::Result<()> {
+    place_of(entry)?.unmount(lazily)
+}
+
+/// Where `entry` is to be seen.
+fn place_of(entry: &MountEntry) -> io::Result<Place> {
+    let place = Place::exact(&entry.mount_point)?;
+    let seen = place.mounted()?;
+    match seen.is_some_and(|seen| seen.id == entry.id && seen.device == entry.device) {
+        true => Ok(place),
+        false => Err(io::ErrorKind::NotFound.into()),
     }
 }
 
@@ -33,14 +37,13 @@ pub(crate) fn abort((major, minor): (u32, u32)) -> io::Result<()> {
     let ours = |entry: &&MountEntry| entry.is_norefs() && entry.device == (major, minor);
     let entry = mounts.iter().rfind(ours).ok_or(io::ErrorKind::NotFound)?;
     // Ends the connection (`fuse_umount_begin`) before it finds the mount in use.
-    let flags = UnmountFlags::FORCE | UnmountFlags::NOFOLLOW;
-    match rustix::mount::unmount(&entry.mount_point, flags) {
+    match place_of(entry)?.unmount_with(UnmountFlags::FORCE) {
         Err(Errno::BUSY) => Ok(()),
         result => Ok(result?),
     }
 }
 
-fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
+pub(crate) fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
     let output = Command::new("fusermount3")
         .arg(if lazily { "-uz" } else { "-u" })
         .arg("--")
@@ -58,28 +61,44 @@ fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
     }
 }
 
-/// Whether `entry` is a norefs mount whose server is gone.
-pub fn is_dead(entry: &MountEntry) -> bool {
-    // The kernel may still hold the root's attributes: it is made to ask.
-    let asked = || {
-        let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::SYMLINK_NOFOLLOW;
-        statx(CWD, &entry.mount_point, flags, StatxFlags::BASIC_STATS)
-    };
-    // Aborted: the connection ended while it was asked.
-    let ended = |errno| matches!(errno, Errno::NOTCONN | Errno::CONNABORTED);
-    entry.is_norefs() && asked().is_err_and(ended)
-}
-
-/// Takes away dead norefs mounts at `mount_point`, an absolute path. Returns whether there was one.
-pub fn remove_dead(mount_point: &Path) -> io::Result<bool> {
+/// Takes away dead norefs mounts at `place`. Returns whether there was one.
+pub fn remove_dead(place: &Place) -> io::Result<bool> {
     let mut found = false;
-    while let Some(entry) = table::top_at(mount_point)?
-        && is_dead(&entry)
+    while let Some(entry) = place.mounted()?
+        && entry.is_norefs()
+        && lease::is_over(&entry, place.identity(&entry))
     {
-        unmount(mount_point, true)?;
+        place.unmount(true)?;
         found = true;
     }
     Ok(found)
+}
+
+/// What is left of a mount whose connection has ended: everything with its number, as long as the mount itself is still to be
+/// seen. A connection that was aborted leaves it behind.
+pub(crate) fn remove_remains(
+    device: (u32, u32),
+    identity: Identity,
+    lease: Option<&Lease>,
+) -> io::Result<()> {
+    // A later mount may have all of our numbers where the kernel tells no unique one.
+    if identity.unique.is_none() && !lease.is_some_and(Lease::is_current) {
+        return Ok(());
+    }
+    let mounts = table::read()?;
+    let same = |entry: &&MountEntry| entry.is_norefs() && entry.device == device;
+    let itself = |entry: &MountEntry| {
+        let place = place_of(entry);
+        entry.id == identity.id && place.is_ok_and(|place| place.identity(entry).is(identity))
+    };
+    if !mounts.iter().filter(same).any(itself) {
+        return Ok(());
+    }
+    mounts
+        .iter()
+        .rev()
+        .filter(same)
+        .try_for_each(|entry| unmount(entry, true))
 }
 
 /// The last line of a helper's error text, without the helper's name.

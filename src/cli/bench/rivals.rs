@@ -4,7 +4,7 @@ use crate::cli::fail::say;
 use crate::cli::private::{self, Private};
 use anyhow::{Context, anyhow};
 use norefs::bench::Contender;
-use norefs::transport::unmount::unmount;
+use norefs::transport::place::Place;
 use norefs::transport::{Transport, table};
 use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::{MountFlags, mount};
@@ -104,7 +104,8 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let mountpoint = self.private.mount_point();
-        let ended = unmount(&mountpoint, false).or_else(|_| unmount(&mountpoint, true));
+        let ended = Place::find(&mountpoint)
+            .and_then(|place| place.unmount(false).or_else(|_| place.unmount(true)));
         if let Err(error) = ended {
             say(format_args!(
                 "cannot unmount {}: {error}",

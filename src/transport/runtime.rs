@@ -1,14 +1,16 @@
-//! Where control sockets live: a directory of the mount's owner that nobody else can enter.
+//! Where the sockets and locks of mounts live: a directory of their owner that nobody else can enter.
 
 use crate::transport::table;
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-const SUFFIX: &str = ".sock";
+const SOCKET: &str = ".sock";
+const LOCK: &str = ".lock";
 
 /// The directories in which a mount of `owner` may keep its socket, best first.
 pub(crate) fn candidates(owner: u32) -> Vec<PathBuf> {
@@ -29,8 +31,13 @@ pub(crate) fn candidates(owner: u32) -> Vec<PathBuf> {
 }
 
 /// The file name of a mount's socket: the mount's device number, which no two mounts share.
-pub(crate) fn file_name((major, minor): (u32, u32)) -> String {
-    format!("{major}-{minor}{SUFFIX}")
+pub(crate) fn socket_name((major, minor): (u32, u32)) -> String {
+    format!("{major}-{minor}{SOCKET}")
+}
+
+/// The file name of a mount's lock.
+pub(crate) fn lock_name((major, minor): (u32, u32)) -> String {
+    format!("{major}-{minor}{LOCK}")
 }
 
 /// Makes the first directory that can be had and is private to this user.
@@ -61,14 +68,22 @@ fn make_private(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes sockets in `dir` whose mount is gone and that nobody listens on.
+/// Removes sockets and locks in `dir` whose mount is gone and that nobody listens on or holds.
 pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
-    let live: Vec<String> = table::read()?.iter().map(|m| file_name(m.device)).collect();
+    let mounts = table::read()?;
+    let names = |device| [socket_name(device), lock_name(device)];
+    let live: Vec<String> = mounts.iter().flat_map(|m| names(m.device)).collect();
     for entry in fs::read_dir(dir)?.flatten() {
         let name = entry.file_name();
-        let ours = name.to_str().is_some_and(|name| name.ends_with(SUFFIX));
+        let ends_with = |suffix| name.to_str().is_some_and(|name| name.ends_with(suffix));
         let mounted = live.iter().any(|live| **live == *name);
-        if ours && !mounted && UnixStream::connect(entry.path()).is_err() {
+        let left = || match (ends_with(SOCKET), ends_with(LOCK)) {
+            (true, _) => UnixStream::connect(entry.path()).is_err(),
+            (_, true) => File::open(entry.path())
+                .is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared).is_ok()),
+            _ => false,
+        };
+        if !mounted && left() {
             fs::remove_file(entry.path()).or_else(ignore_missing)?;
         }
     }
@@ -103,16 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn dead_sockets_are_swept_and_live_ones_stay() {
+    fn what_nobody_holds_is_swept_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let live = dir.path().join(file_name((9_999, 1)));
+        let live = dir.path().join(socket_name((9_999, 1)));
         let _listener = std::os::unix::net::UnixListener::bind(&live).unwrap();
-        let dead = dir.path().join(file_name((9_999, 2)));
+        let dead = dir.path().join(socket_name((9_999, 2)));
         drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
         fs::write(dir.path().join("other"), "").unwrap();
+        let held = dir.path().join(lock_name((9_999, 3)));
+        let lock = File::create(&held).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let given_up = dir.path().join(lock_name((9_999, 4)));
+        fs::write(&given_up, "").unwrap();
         sweep(dir.path()).unwrap();
-        assert!(live.exists());
-        assert!(!dead.exists());
+        assert!(live.exists() && held.exists());
+        assert!(!dead.exists() && !given_up.exists());
         assert!(dir.path().join("other").exists());
     }
 }

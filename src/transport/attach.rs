@@ -1,0 +1,276 @@
+//! Mounting at a place, so that it is this mount alone that is made there.
+
+use crate::transport::channel::open_device;
+use crate::transport::negotiate::Negotiator;
+use crate::transport::place::{Identity, Place};
+use crate::transport::session::MountError;
+use crate::transport::table::{self, MountEntry};
+use crate::transport::unmount::{one_line, remove_dead, unmount};
+use crate::transport::{Options, Permissions};
+use fuser::{MountOption, Session, SessionACL};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{getgid, getuid};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long another mount may take that is being made at the same place. Who holds the lock for longer is no mount in the making.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often something else may be mounted at the place meanwhile.
+const TRIES: usize = 16;
+
+/// Makes sure that `place` can be mounted on. A dead norefs mount there is taken away first.
+pub(crate) fn check(place: &Place) -> Result<(), MountError> {
+    let path = || place.path().to_owned();
+    match remove_dead(place) {
+        Ok(true) => tracing::warn!(path = %path().display(), "removed a dead mount"),
+        Ok(false) => {}
+        Err(error) => return Err(MountError::Dead(path(), error)),
+    }
+    let mounted = place.mounted();
+    match mounted.map_err(|error| MountError::Unreachable(path(), error))? {
+        Some(entry) if entry.is_fuse() => Err(MountError::InUse(path(), entry.fs_type)),
+        _ => Ok(()),
+    }
+}
+
+/// The directory that is to be seen at `place`.
+pub(crate) fn directory(place: &Place) -> Result<OwnedFd, MountError> {
+    let path = || place.path().to_owned();
+    place.directory().map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => MountError::NotDirectory(path()),
+        _ => MountError::Unreachable(path(), error),
+    })
+}
+
+/// A directory to mount on, which nobody else who goes by its lock mounts on meanwhile.
+pub(crate) struct Ground {
+    place: Place,
+    directory: OwnedFd,
+    _lock: Option<File>,
+}
+
+/// A mount that was made, and what was agreed on with the kernel.
+pub(crate) struct Attached {
+    pub(crate) session: Session<Negotiator>,
+    pub(crate) entry: MountEntry,
+    pub(crate) identity: Identity,
+}
+
+impl Ground {
+    pub(crate) fn take(place: Place) -> Result<Ground, MountError> {
+        let unreachable = |error| MountError::Unreachable(place.path().to_owned(), error);
+        for _ in 0..TRIES {
+            check(&place)?;
+            let directory = directory(&place)?;
+            let lock = lock(&directory);
+            // Whoever had the lock may have mounted.
+            check(&place)?;
+            if place.shows(&directory).map_err(unreachable)? {
+                return Ok(Ground {
+                    place,
+                    directory,
+                    _lock: lock,
+                });
+            }
+        }
+        let changing = io::Error::other("what is mounted there keeps changing");
+        Err(unreachable(changing))
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Mounts and negotiates.
+    pub(crate) fn attach(
+        &self,
+        negotiator: Negotiator,
+        options: &Options,
+        permissions: Permissions,
+    ) -> Result<Attached, MountError> {
+        let device = open_device().map_err(MountError::Device)?;
+        let made = match self.mount(&device, options, permissions) {
+            Ok(()) => {
+                let entry = self.made(device.as_fd())?;
+                let config = fuser::Config::default();
+                Session::from_fd(negotiator, device.into(), acl(options), config)
+                    .map(|session| (session, entry.clone()))
+                    .map_err(|error| {
+                        take_back(&entry);
+                        self.refused(&error)
+                    })
+            }
+            // Ordinary users have fusermount3 for it.
+            Err(Errno::PERM) => {
+                let config = config(options, permissions);
+                let session = Session::new(negotiator, self.place.path(), &config);
+                let session = session.map_err(|error| self.refused(&error))?;
+                let entry = self.made(session.as_fd())?;
+                Ok((session, entry))
+            }
+            Err(errno) => Err(self.refused(&errno.into())),
+        };
+        let (session, entry) = made?;
+        let identity = self.place.identity(&entry);
+        Ok(Attached {
+            session,
+            entry,
+            identity,
+        })
+    }
+
+    fn refused(&self, error: &io::Error) -> MountError {
+        let path = self.place.path().to_owned();
+        match error.kind() {
+            // Of the handshake, which follows the mount.
+            io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
+                MountError::TakenAway(path)
+            }
+            _ => MountError::Refused(path, one_line(&error.to_string())),
+        }
+    }
+
+    /// Mounts on the very directory that is held.
+    fn mount(
+        &self,
+        device: &File,
+        options: &Options,
+        permissions: Permissions,
+    ) -> Result<(), Errno> {
+        let mut data = format!(
+            "fd={},rootmode={:o},user_id={},group_id={},subtype={}",
+            device.as_raw_fd(),
+            fstat(&self.directory)?.st_mode,
+            getuid(),
+            getgid(),
+            subtype(),
+        );
+        if permissions == Permissions::Kernel {
+            data.push_str(",default_permissions");
+        }
+        if options.allow_other {
+            data.push_str(",allow_other");
+        }
+        let flags = [
+            (options.read_only, MountFlags::RDONLY),
+            (options.noexec, MountFlags::NOEXEC),
+            (options.nosymfollow, MountFlags::NOSYMFOLLOW),
+            (!options.suid, MountFlags::NOSUID),
+            (!options.dev, MountFlags::NODEV),
+        ];
+        let flags = flags.iter().filter_map(|(on, flag)| on.then_some(*flag));
+        let at = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
+        let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+        let source = &*options.source_name;
+        mount(source, at, "fuse", flags.collect(), &*data)
+    }
+
+    /// The mount that was just made through `device`. It must be on the directory itself: of several that are made at one place
+    /// at once only the first stays.
+    fn made(&self, device: BorrowedFd<'_>) -> Result<MountEntry, MountError> {
+        let path = || self.place.path().to_owned();
+        let unserved = |error| MountError::Serve(path(), error);
+        let mounts = table::read().map_err(unserved)?;
+        let is_made = |entry: &&MountEntry| match connection(device) {
+            Some(number) => entry.device == number,
+            None => entry.mount_point == self.place.path(),
+        };
+        let made = mounts
+            .iter()
+            .filter(|entry| entry.is_norefs())
+            .rfind(is_made);
+        let entry = made.ok_or_else(|| MountError::TakenAway(path()))?;
+        let ground = self.place.mount_of(&self.directory).map_err(unserved)?;
+        match ground {
+            Some(ground) if ground != entry.parent => {
+                take_back(entry);
+                Err(MountError::InUse(path(), entry.fs_type.clone()))
+            }
+            _ => Ok(entry.clone()),
+        }
+    }
+}
+
+/// Takes away what was mounted in vain.
+fn take_back(entry: &MountEntry) {
+    if let Err(error) = unmount(entry, true) {
+        let path = entry.mount_point.display();
+        tracing::warn!(%error, %path, "a mount that is not served stays");
+    }
+}
+
+/// Waits until nobody mounts on `directory`. Nothing if it cannot be locked: the kernel tells afterwards who was first.
+fn lock(directory: &OwnedFd) -> Option<File> {
+    let again = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let flags = OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(again, flags, Mode::empty()).ok()?);
+    let began = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The device number of the mount that is served through `device`, if the kernel tells (Linux 6.16).
+fn connection(device: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", device.as_raw_fd()));
+    let told = told.ok()?;
+    let number = told
+        .lines()
+        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
+    // As the kernel writes device numbers for itself.
+    let number: u32 = number.trim().parse().ok()?;
+    Some((number >> 20, number & 0xf_ffff))
+}
+
+fn subtype() -> &'static str {
+    table::FS_TYPE.trim_start_matches("fuse.")
+}
+
+fn acl(options: &Options) -> SessionACL {
+    match options.allow_other {
+        true => SessionACL::All,
+        false => SessionACL::Owner,
+    }
+}
+
+/// What fusermount3 is told.
+fn config(options: &Options, permissions: Permissions) -> fuser::Config {
+    // It reads one comma list.
+    let source = options
+        .source_name
+        .replace('\\', "\\\\")
+        .replace(',', "\\,");
+    let flags = [
+        (
+            permissions == Permissions::Kernel,
+            MountOption::DefaultPermissions,
+        ),
+        (options.read_only, MountOption::RO),
+        (options.noexec, MountOption::NoExec),
+        (options.suid, MountOption::Suid),
+        (options.dev, MountOption::Dev),
+    ];
+    let mut config = fuser::Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(source),
+        MountOption::CUSTOM(format!("subtype={}", subtype())),
+    ];
+    config.mount_options.extend(
+        flags
+            .into_iter()
+            .filter_map(|(on, flag)| on.then_some(flag)),
+    );
+    config.acl = acl(options);
+    config
+}

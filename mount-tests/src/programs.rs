@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 /// The Debian package that brings each program the tests run.
 const PACKAGES: &[(&str, &str)] = &[
+    ("borg", "borgbackup"),
     ("cc", "gcc"),
     ("chattr", "e2fsprogs"),
     ("cmp", "diffutils"),
@@ -21,9 +22,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("getfacl", "acl"),
     ("git", "git"),
     ("lsattr", "e2fsprogs"),
+    ("hg", "mercurial"),
     ("make", "make"),
     ("postmark", "postmark"),
     ("python3", "python3"),
+    ("restic", "restic"),
     ("rsync", "rsync"),
     ("script", "bsdutils"),
     ("setfacl", "acl"),
@@ -33,7 +36,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// Whether a program that `.ci/run` does not install is there. A test of it says so and passes if
+/// Whether a program is there that not everybody who runs the tests has to have. A test of it says so and passes if
 /// it is not.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

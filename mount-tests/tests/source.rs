@@ -291,6 +291,35 @@ fn a_change_of_metadata_alone_in_the_source_leaves_the_content_readable() {
 }
 
 #[test]
+fn what_moves_about_in_the_source_stays_readable() {
+    let passthrough = mount_tests::offered::passthrough().then_some("allow_other,ro,passthrough");
+    let options = ["allow_other", "allow_other,cache=none"];
+    for options in options.into_iter().chain(passthrough) {
+        let outer = Scratch::new();
+        let source = outer.dir("source");
+        sh(
+            &source,
+            "mkdir -p a/sub b; for f in a/x a/sub/y b/z b/renamed b/linked; do echo $f > $f; done; ln b/linked further",
+        );
+        let mount = load(&source, options);
+        let open = File::open(mount.path("a/sub/y")).unwrap();
+        sh(
+            &source,
+            "mv a b/moved; mkdir a; echo another > a/x; mv b c; mv c/renamed new; rm c/linked; chmod 700 c/moved",
+        );
+        std::fs::rename(&source, outer.join("elsewhere")).unwrap();
+        for file in ["a/x", "a/sub/y", "b/z", "b/renamed", "b/linked"] {
+            let read = std::fs::read_to_string(mount.path(file)).unwrap();
+            assert_eq!(read, format!("{file}\n"), "{options}");
+        }
+        let mut read = [0; 7];
+        open.read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(&read, b"a/sub/y", "{options}");
+        assert_eq!(mount.stats().0["stale"], 0, "{options}");
+    }
+}
+
+#[test]
 fn a_write_to_a_file_changed_in_the_source_is_stale_too() {
     let Loaded { mount, source } = Loaded::new();
     std::thread::sleep(std::time::Duration::from_millis(11));

@@ -22,18 +22,22 @@ mod backing;
 mod filesystem;
 mod identity;
 mod links;
+mod moved;
+mod names;
 mod numbers;
 mod queue;
 mod root;
 mod scan;
+mod search;
 
 use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
 use crate::tree::NodeId;
 use attributes::Xattrs;
+use names::Place;
 use numbers::Numbers;
 use queue::{Queue, Waiting};
-use root::{Place, SourceRoot};
+use root::SourceRoot;
 use rustix::io::Errno;
 use scan::{Load, Worker};
 use std::num::NonZeroUsize;
@@ -75,7 +79,7 @@ pub fn load(
         path: dir.to_owned(),
         errno,
     };
-    let root = SourceRoot::open(dir).map_err(failed)?;
+    let root = SourceRoot::open(dir, options.cross_mounts).map_err(failed)?;
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
@@ -96,11 +100,11 @@ pub fn load(
         load.unreadable(&mut report, Place::ROOT, errno)?;
     }
     report.absorb(run(&load, &queue, threads(options))?);
-    root.shrink();
     let statfs = rustix::fs::fstatfs(root.fd()).map_err(failed)?;
     if let Some(range) = numbers.free(&statfs) {
         fs.set_own_numbers(range);
     }
+    root.complete();
     report.elapsed = started.elapsed();
     Ok(report)
 }

@@ -1,7 +1,8 @@
 //! The content of a file that stayed in the source.
 
 use super::identity::Identity;
-use super::root::{Look, OpenFile, Place, SourceRoot};
+use super::names::Place;
+use super::root::{Look, OpenFile, SourceRoot};
 use crate::fs::{Backing, Origin};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};

@@ -11,12 +11,25 @@
 //! same size and mtime is taken for the same.
 
 use super::filesystem::Filesystem;
+use super::root::{Device, device};
 use crate::tree::Seed;
 use ahash::RandomState;
 use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 
+/// Names a directory of the source: device and inode number, hashed with a key of this load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Directory(u64);
+
+/// The part of an identity that the inode number alone gives. Many files have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Number(u64);
+
+impl Number {
+    const BITS: u32 = 16;
+}
+
 /// What is compared of one file, hashed into as many bits as a seed has: from the lowest up, a flag, the time of birth, the
-/// rest.
+/// inode number, all but the time of birth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(pub(super) u64);
 
@@ -25,12 +38,20 @@ impl Identity {
     const NUMBERED: u64 = 1;
     const BIRTH_SHIFT: u32 = 1;
     const BIRTH_BITS: u32 = 13;
-    const REST_SHIFT: u32 = Identity::BIRTH_SHIFT + Identity::BIRTH_BITS;
+    const NUMBER_SHIFT: u32 = Identity::BIRTH_SHIFT + Identity::BIRTH_BITS;
+    const REST_SHIFT: u32 = Identity::NUMBER_SHIFT + Number::BITS;
     const REST_BITS: u32 = Seed::BITS - Identity::REST_SHIFT;
 
-    fn new(rest: u64, birth: u64, flag: u64) -> Identity {
+    fn new(rest: u64, number: Number, birth: u64, flag: u64) -> Identity {
         let rest = rest & ((1 << Identity::REST_BITS) - 1);
-        Identity(rest << Identity::REST_SHIFT | birth << Identity::BIRTH_SHIFT | flag)
+        let high = rest << Identity::REST_SHIFT | number.0 << Identity::NUMBER_SHIFT;
+        Identity(high | birth << Identity::BIRTH_SHIFT | flag)
+    }
+
+    /// The inode number's part, if the number is compared.
+    pub(super) fn number(self) -> Option<Number> {
+        let number = self.0 >> Identity::NUMBER_SHIFT & ((1 << Number::BITS) - 1);
+        (self.0 & Identity::NUMBERED != 0).then_some(Number(number))
     }
 
     /// The time of birth; 0: there is none.
@@ -57,7 +78,29 @@ impl Identities {
             true => self.birth(stat),
             false => 0,
         };
-        Identity::new(self.rest(stat, flag), birth, flag)
+        Identity::new(
+            self.rest(stat, flag),
+            self.number_of(stat, flag),
+            birth,
+            flag,
+        )
+    }
+
+    fn number_of(&self, stat: &Statx, flag: u64) -> Number {
+        match flag {
+            0 => Number(0),
+            _ => self.number(device(stat), stat.stx_ino),
+        }
+    }
+
+    /// Of a file on `device` with the inode number `inode`.
+    pub(super) fn number(&self, device: Device, inode: u64) -> Number {
+        Number(self.0.hash_one((device, inode)) & ((1 << Number::BITS) - 1))
+    }
+
+    /// Of the directory that `stat` tells of.
+    pub(super) fn directory(&self, stat: &Statx) -> Directory {
+        Directory(self.0.hash_one((device(stat), stat.stx_ino)))
     }
 
     /// What has to be known of a file.
@@ -74,14 +117,19 @@ impl Identities {
                 birth => birth,
             },
         };
-        Identity::new(self.rest(stat, flag), birth, flag) == recorded
+        Identity::new(
+            self.rest(stat, flag),
+            self.number_of(stat, flag),
+            birth,
+            flag,
+        ) == recorded
     }
 
     fn rest(&self, stat: &Statx, flag: u64) -> u64 {
         let number = (flag != 0).then_some(stat.stx_ino);
-        let device = (stat.stx_dev_major, stat.stx_dev_minor);
         let mtime = stamp(stat.stx_mtime);
-        self.0.hash_one((device, number, stat.stx_size, mtime))
+        self.0
+            .hash_one((device(stat), number, stat.stx_size, mtime))
     }
 
     /// Never 0 if there is a time of birth.

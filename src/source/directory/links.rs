@@ -1,5 +1,6 @@
 //! Hard links: which inodes of the source that have several names are loaded already.
 
+use super::names::Place;
 use crate::tree::NodeId;
 use ahash::RandomState;
 use parking_lot::{Mutex, MutexGuard};
@@ -22,8 +23,8 @@ impl Key {
     }
 }
 
-/// One part of the map.
-pub(super) type Shard = HashMap<Key, NodeId, RandomState>;
+/// One part of the map: which inode was loaded, and where the name stands that it was loaded by.
+pub(super) type Shard = HashMap<Key, (NodeId, Place), RandomState>;
 
 /// Source inode to loaded inode, for inodes with more than one name.
 pub(super) struct Links(Box<[Mutex<Shard>]>);

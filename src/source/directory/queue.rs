@@ -1,7 +1,9 @@
 //! The work that waits, shared by all threads of a load.
 
 use super::filesystem::Filesystem;
-use super::root::{Device, Names, Place};
+use super::identity::Directory;
+use super::names::{Names, Place};
+use super::root::Device;
 use crate::tree::NodeId;
 use parking_lot::{Condvar, Mutex};
 use std::os::fd::OwnedFd;
@@ -25,6 +27,8 @@ pub(super) struct Listing {
     pub(super) fd: OwnedFd,
     /// Its device.
     pub(super) device: Device,
+    /// What it is found by if it is moved.
+    pub(super) directory: Directory,
     /// What it lies on.
     pub(super) filesystem: Filesystem,
 }

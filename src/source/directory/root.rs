@@ -2,7 +2,9 @@
 //! beneath it.
 
 use super::filesystem::Filesystem;
-use super::identity::{Identities, Identity};
+use super::identity::{Directory, Identities, Identity, Number};
+use super::moved::{Looks, Recorded};
+use super::names::{Names, Parts, Place};
 use crate::tree::PATH_MAX;
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -14,78 +16,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A name below the root: all names of the source are numbered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place(pub(super) u32);
-
-impl Place {
-    /// The root's, which has no name.
-    pub(super) const ROOT: Place = Place(u32::MAX);
-
-    /// Of the name that many after this.
-    pub(super) fn plus(self, names: u32) -> Place {
-        Place(self.0 + names)
-    }
-}
-
-/// Some names of one directory, each ended by NUL. They are looked through from the first to the last, so there
-/// are not many.
-#[derive(Clone)]
-pub(super) struct Names(Arc<[u8]>);
-
-impl Names {
-    pub(super) fn new(bytes: &[u8]) -> Names {
-        Names(bytes.into())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &CStr> {
-        let names = self.0.split_inclusive(|byte| *byte == 0);
-        names.map(|name| CStr::from_bytes_with_nul(name).unwrap_or_default())
-    }
-
-    /// The name that many after the first; empty if there are fewer.
-    fn nth(&self, number: u32) -> &CStr {
-        self.iter().nth(number as usize).unwrap_or_default()
-    }
-}
-
-/// Some names of one directory.
-struct Part {
-    /// The first one's.
-    first: Place,
-    /// The directory's own.
-    directory: Place,
-    names: Names,
-}
-
-/// All names that were read, in the order of their places.
-#[derive(Default)]
-struct Parts {
-    all: Vec<Part>,
-    next: u32,
-}
-
-impl Parts {
-    fn add(&mut self, directory: Place, names: Names, count: u32) -> Result<Place> {
-        let first = Place(self.next);
-        let next = self.next.checked_add(count).filter(|next| *next < u32::MAX);
-        self.next = next.ok_or(Errno::OVERFLOW)?;
-        self.all.push(Part {
-            first,
-            directory,
-            names,
-        });
-        Ok(first)
-    }
-
-    /// The directory of a place that was given out, and the name there.
-    fn find(&self, place: Place) -> (Place, &CStr) {
-        let after = self.all.partition_point(|part| part.first <= place);
-        let part = &self.all[after - 1];
-        (part.directory, part.names.nth(place.0 - part.first.0))
-    }
-}
 
 /// Device number: major and minor.
 pub(super) type Device = (u32, u32);
@@ -101,6 +31,10 @@ pub(super) struct SourceRoot {
     parts: RwLock<Parts>,
     identities: Identities,
     filesystems: RwLock<HashMap<Device, Filesystem>>,
+    crosses_mounts: bool,
+    /// The place of a file's first name, and of a further one.
+    further_names: RwLock<Vec<(Place, Place)>>,
+    pub(super) looks: Looks,
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
 }
@@ -113,14 +47,18 @@ const CONTENT: OFlags = OFlags::NONBLOCK
     .union(OFlags::CLOEXEC);
 
 impl SourceRoot {
-    /// Opens the directory at `path`, which may itself be reached through symbolic links.
-    pub(super) fn open(path: &Path) -> Result<SourceRoot> {
+    /// Opens the directory at `path`, which may itself be reached through symbolic links. `crosses_mounts`: what is mounted
+    /// below belongs to the source.
+    pub(super) fn open(path: &Path, crosses_mounts: bool) -> Result<SourceRoot> {
         Ok(SourceRoot {
             path: path.to_owned(),
             fd: rustix::fs::open(path, DIRECTORY, Mode::empty())?,
             parts: RwLock::default(),
             identities: Identities::new(),
             filesystems: RwLock::default(),
+            crosses_mounts,
+            further_names: RwLock::default(),
+            looks: Looks::new(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
         })
@@ -139,14 +77,72 @@ impl SourceRoot {
         )
     }
 
-    /// Enters `count` names of the directory whose own name stands at `directory`. Returns the first one's place.
-    pub(super) fn add(&self, directory: Place, names: Names, count: u32) -> Result<Place> {
-        self.parts.write().add(directory, names, count)
+    /// Enters `count` names of the directory `inode`, whose own name stands at `directory`. Returns the first one's
+    /// place.
+    pub(super) fn add(
+        &self,
+        directory: Place,
+        inode: Directory,
+        names: Names,
+        count: u32,
+    ) -> Result<Place> {
+        self.parts.write().add(directory, inode, names, count)
     }
 
-    /// Gives back memory that growing left over.
-    pub(super) fn shrink(&self) {
+    /// Enters one more name of the file that was loaded by the name at `first`.
+    pub(super) fn add_further_name(&self, first: Place, further: Place) {
+        self.further_names.write().push((first, further));
+    }
+
+    /// Ends the load: further names can be found now, and memory that growing left over is given back.
+    pub(super) fn complete(&self) {
         self.parts.write().all.shrink_to_fit();
+        let mut further = self.further_names.write();
+        further.sort_unstable();
+        further.shrink_to_fit();
+    }
+
+    /// The places of all other names of the file that was loaded by the name at `first`.
+    pub(super) fn further_names(&self, first: Place) -> Vec<Place> {
+        let all = self.further_names.read();
+        let from = all.partition_point(|(of, _)| *of < first);
+        let names = all[from..].iter().take_while(|(of, _)| *of == first);
+        names.map(|(_, further)| *further).collect()
+    }
+
+    /// What was recorded of directories.
+    pub(super) fn recorded(&self) -> Recorded {
+        let mut recorded = Recorded::default();
+        for part in self.parts.read().all.iter() {
+            recorded.places.insert(part.inode, part.directory);
+            let names = recorded.names.entry(part.directory).or_default();
+            names.push(part.names.clone());
+        }
+        recorded
+    }
+
+    /// The directories on the way to the name at `place`, from the root on: each one's inode, and the name that leads on.
+    pub(super) fn way(&self, mut place: Place) -> Vec<(Directory, CString)> {
+        let parts = self.parts.read();
+        let mut way = Vec::new();
+        while place != Place::ROOT {
+            let (part, name) = parts.find(place);
+            way.push((part.inode, name.to_owned()));
+            place = part.directory;
+        }
+        way.reverse();
+        way
+    }
+
+    /// Whether the name at `place` is the last one of `path`, in the directory whose own name stands at `above`.
+    pub(super) fn stands(&self, place: Place, above: Option<Place>, path: &[u8]) -> bool {
+        if place == Place::ROOT {
+            return path.is_empty();
+        }
+        let parts = self.parts.read();
+        let (part, name) = parts.find(place);
+        let last = path.rsplit(|byte| *byte == b'/').next();
+        above == Some(part.directory) && last == Some(name.to_bytes())
     }
 
     /// The path of a name, beginning with the source as it was given.
@@ -162,9 +158,9 @@ impl SourceRoot {
         let parts = self.parts.read();
         let mut names = Vec::new();
         while place != Place::ROOT {
-            let (directory, name) = parts.find(place);
+            let (part, name) = parts.find(place);
             names.push(name.to_bytes());
-            place = directory;
+            place = part.directory;
         }
         names.reverse();
         names.join(&b'/')
@@ -173,8 +169,8 @@ impl SourceRoot {
     /// The place of the directory a name stands in, and the name.
     pub(super) fn find(&self, place: Place) -> (Place, CString) {
         let parts = self.parts.read();
-        let (directory, name) = parts.find(place);
-        (directory, name.to_owned())
+        let (part, name) = parts.find(place);
+        (part.directory, name.to_owned())
     }
 
     /// Opens the directory whose name stands at `place`. Its access time is left alone where that
@@ -191,6 +187,59 @@ impl SourceRoot {
         open_quietly(parent, name.to_bytes(), DIRECTORY)
     }
 
+    /// What a directory is found by if it is moved.
+    pub(super) fn directory(&self, stat: &Statx) -> Directory {
+        self.identities.directory(stat)
+    }
+
+    /// The part of an identity that the inode number `inode` gives, on the device that `stat` tells of.
+    pub(super) fn number(&self, stat: &Statx, inode: u64) -> Number {
+        self.identities.number(device(stat), inode)
+    }
+
+    /// Opens the directory at `path` below the root, if it is one that belongs to the source.
+    pub(super) fn open_inside(&self, path: &[u8]) -> Result<Option<(OwnedFd, Statx)>> {
+        let path = if path.is_empty() { b"." } else { path };
+        let here = self.inside();
+        let open = |from: BorrowedFd<'_>, path: &[u8]| match open_as(
+            from,
+            path,
+            DIRECTORY | OFlags::NOATIME,
+            here,
+        ) {
+            Err(Errno::PERM) => open_as(from, path, DIRECTORY, here),
+            fd => fd,
+        };
+        let fd = match self.open_path(path, open) {
+            Err(Errno::XDEV | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            fd => fd?,
+        };
+        let stat = stat_content(&fd)?;
+        Ok(Some((fd, stat)))
+    }
+
+    /// Finds what `path` leads to from the root, or from `directory`, without opening it and without leaving the source.
+    pub(super) fn find_inside(
+        &self,
+        directory: Option<BorrowedFd<'_>>,
+        path: &[u8],
+    ) -> Result<OwnedFd> {
+        // A symbolic link is found itself.
+        let flags = FOUND | OFlags::NOFOLLOW;
+        let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, flags, self.inside());
+        match directory {
+            Some(directory) => find(directory, path),
+            None => self.open_path(path, find),
+        }
+    }
+
+    fn inside(&self) -> ResolveFlags {
+        match self.crosses_mounts {
+            true => ResolveFlags::empty(),
+            false => ResolveFlags::NO_XDEV,
+        }
+    }
+
     /// Finds what `name` leads to in the open directory `parent`, without opening it.
     pub(super) fn find_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
         open(parent, name.to_bytes(), FOUND)
@@ -202,8 +251,16 @@ impl SourceRoot {
         place: Place,
         open_rest: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd>,
     ) -> Result<OwnedFd> {
-        let path = self.path_below(place);
-        let mut rest = path.as_slice();
+        self.open_path(&self.path_below(place), open_rest)
+    }
+
+    /// The same with a path.
+    fn open_path<T>(
+        &self,
+        path: &[u8],
+        open_rest: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let mut rest = path;
         let mut reached: Option<OwnedFd> = None;
         while rest.len() >= PATH_MAX {
             let piece = &rest[..PATH_MAX];
@@ -275,8 +332,8 @@ impl SourceRoot {
             Err(Errno::NOENT) => {
                 let read = |from: BorrowedFd<'_>, path: &[u8]| open_quietly(from, path, CONTENT);
                 let file = self.open_beneath(place, read)?;
-                self.check(&file, place, recorded)?;
-                file
+                let known = self.recognise(file, recorded)?;
+                known.ok_or_else(|| self.stale(place))?.0
             }
             file => file?,
         };
@@ -314,21 +371,29 @@ impl SourceRoot {
     ) -> Result<(OwnedFd, Changed)> {
         let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
         let found = match self.open_beneath(place, find) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(self.stale(place)),
-            found => found?,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
+            found => self.recognise(found?, recorded)?,
         };
-        let changed = self.check(&found, place, recorded)?;
-        Ok((found, changed))
+        match found {
+            Some(found) => Ok(found),
+            // Looking for where it went may take long.
+            None if how.contains(ResolveFlags::CACHED) => Err(Errno::AGAIN),
+            None => self
+                .search(place, recorded)?
+                .ok_or_else(|| self.stale(place)),
+        }
     }
 
-    /// When the inode of `file` changed last; `ESTALE` if it is not the regular file that was recorded for `place`.
-    fn check(&self, file: &OwnedFd, place: Place, recorded: Identity) -> Result<Changed> {
-        let stat = stat_content(file)?;
+    /// `file`, and when its inode changed last, if it is the recorded file.
+    pub(super) fn recognise(
+        &self,
+        file: OwnedFd,
+        recorded: Identity,
+    ) -> Result<Option<(OwnedFd, Changed)>> {
+        let stat = stat_content(&file)?;
         let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-        match regular && self.identities.is(recorded, &stat) {
-            true => Ok(Changed::of(&stat)),
-            false => Err(self.stale(place)),
-        }
+        let same = regular && self.identities.is(recorded, &stat);
+        Ok(same.then(|| (file, Changed::of(&stat))))
     }
 
     /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
@@ -340,6 +405,11 @@ impl SourceRoot {
             tracing::warn!("{}: changed since it was loaded", path.display());
         }
         Errno::STALE
+    }
+
+    /// Whether the file at `place` was found changed before.
+    pub(super) fn is_reported(&self, place: Place) -> bool {
+        self.reported.lock().contains(&place)
     }
 
     /// How many files were found changed.
@@ -357,10 +427,10 @@ pub(super) struct OpenFile {
 
 /// When an inode changed last (ctime).
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Changed(i64, u32);
+pub(super) struct Changed(i64, u32);
 
 impl Changed {
-    fn of(stat: &Statx) -> Changed {
+    pub(super) fn of(stat: &Statx) -> Changed {
         Changed(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)
     }
 }
@@ -375,7 +445,7 @@ pub(super) enum Look {
     Other,
 }
 
-fn stat_content(file: impl AsFd) -> Result<Statx> {
+pub(super) fn stat_content(file: impl AsFd) -> Result<Statx> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, Identities::WANTED)
 }
 

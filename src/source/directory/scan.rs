@@ -4,9 +4,10 @@ use super::acl;
 use super::attributes::{self, Mount, XattrList, Xattrs};
 use super::backing;
 use super::links::{Key, Links};
+use super::names::{Names, Place};
 use super::numbers::Numbers;
 use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
-use super::root::{self, Names, Place, SourceRoot};
+use super::root::{self, SourceRoot};
 use crate::fs::{Filling, Fs, Loaded};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
 use crate::tree::{Attr, Kind, Seed};
@@ -170,6 +171,7 @@ impl<'l, 'a> Worker<'l, 'a> {
             id: waiting.id,
             place: waiting.place,
             device: root::device(&stat),
+            directory: self.load.root.directory(&stat),
             filesystem: self.load.root.filesystem(&stat, || Ok(&fd))?,
             fd,
         }))
@@ -192,7 +194,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         let mut end_chunk = |names: &mut Vec<u8>, count| {
             let part = Names::new(names);
             names.clear();
-            let first = root.add(listing.place, part.clone(), count)?;
+            let first = root.add(listing.place, listing.directory, part.clone(), count)?;
             chunks.push(Chunk {
                 listing: listing.clone(),
                 first,
@@ -334,8 +336,9 @@ impl<'l, 'a> Worker<'l, 'a> {
         // Held until the inode is entered: another thread may meet its next name.
         let mut links = entry.key.map(|key| (self.load.links.shard(&key), key));
         let known = links.as_ref().and_then(|(shard, key)| shard.get(key));
-        if let Some(id) = known {
+        if let Some((id, first)) = known {
             filling.link(*id, entry.name)?;
+            self.load.root.add_further_name(*first, entry.place);
             self.found.links += 1;
             return Ok(());
         }
@@ -350,7 +353,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         };
         let id = filling.add(entry.name, new)?;
         if let Some((shard, key)) = &mut links {
-            shard.insert(*key, id);
+            shard.insert(*key, (id, entry.place));
         }
         match kind {
             Kind::Directory if entry.elsewhere => self.found.mounts_skipped += 1,

@@ -75,7 +75,8 @@ fn run_passes_standard_input_and_arguments_on() {
 
 #[test]
 fn run_reports_on_standard_error() {
-    let report = text(&shell("mkdir a b c; stat a > /dev/null").stderr);
+    let script = "mkdir a b c; stat a > /dev/null";
+    let report = text(&norefs_run(&["--report", "--", "sh", "-c", script]).stderr);
     assert!(
         report.lines().all(|line| line.starts_with("norefs:")),
         "{report}"
@@ -87,6 +88,29 @@ fn run_reports_on_standard_error() {
     assert!(mkdir.split_whitespace().any(|word| word == "3"), "{report}");
     let silent = norefs_run(&["--no-report", "--", "true"]);
     assert_eq!(text(&silent.stderr), "");
+}
+
+#[test]
+fn run_tells_in_one_line_what_was_loaded_read_and_asked_for() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    for name in ["a", "b"] {
+        std::fs::write(source.join(name), vec![1; 50_000]).unwrap();
+    }
+    let from = ["--from", source.to_str().unwrap(), "--"];
+    let line = |command: &[&str]| text(&norefs_run(&[&from[..], command].concat()).stderr);
+    let said = line(&["cat", "a", "b"]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("norefs: loaded 2 files in "), "{said}");
+    assert!(
+        said.contains(" s; read 100.00 kB from the source in "),
+        "{said}"
+    );
+    assert!(said.contains(" requests in "), "{said}");
+    let said = line(&["true"]);
+    assert!(said.contains("; read nothing from the source; "), "{said}");
+    let said = text(&shell("true").stderr);
+    assert!(said.ends_with(" s\n") && !said.contains("source"), "{said}");
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub fn start(args: Args, asked: MountOptions) -> Outcome {
     }
     let log = args.log_file.as_deref().map(open_log).transpose()?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
-    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?.fs;
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;

@@ -1,7 +1,9 @@
 //! Counters as text.
 
-use indicatif::{BinaryBytes, HumanCount};
+use indicatif::{BinaryBytes, DecimalBytes, HumanCount};
 use norefs::control::{KindStats, Stats};
+use norefs::fs::Reading;
+use norefs::source::LoadReport;
 use norefs::tree::Outcomes;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -44,6 +46,41 @@ pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> Stri
         outcomes.slow,
     );
     out
+}
+
+/// One line on a run: what was loaded, read of the source and asked for, and how long each took.
+pub fn of_run(
+    loaded: Option<(LoadReport, Duration)>,
+    reading: Reading,
+    requests: u64,
+    elapsed: Duration,
+) -> String {
+    let mut parts = Vec::new();
+    if let Some((report, took)) = loaded {
+        let files = HumanCount(report.entries);
+        parts.push(format!("loaded {files} files in {}", seconds(took)));
+        let (bytes, took) = (
+            DecimalBytes(reading.bytes),
+            Duration::from_nanos(reading.nanos),
+        );
+        parts.push(match reading.bytes {
+            0 => "read nothing from the source".to_owned(),
+            _ => format!("read {bytes} from the source in {}", seconds(took)),
+        });
+    }
+    let requests = HumanCount(requests);
+    parts.push(format!("{requests} requests in {}", seconds(elapsed)));
+    parts.join("; ")
+}
+
+/// Seconds, with more digits where they are few.
+fn seconds(took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    match seconds {
+        ..0.1 => format!("{seconds:.3} s"),
+        ..1.0 => format!("{seconds:.2} s"),
+        _ => format!("{seconds:.1} s"),
+    }
 }
 
 /// One line on what is in use, and of what.
@@ -107,6 +144,27 @@ mod tests {
             "0 ns", "999 ns", "1.23 us", "56.8 us", "123 us", "2.50 ms", "3.00 s",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_run_is_told_in_one_line() {
+        let loaded = LoadReport {
+            entries: 22_000,
+            ..LoadReport::default()
+        };
+        let reading = Reading {
+            bytes: 1_200_000,
+            nanos: 30_000_000,
+        };
+        let (load, elapsed) = (Duration::from_millis(400), Duration::from_millis(2_100));
+        assert_eq!(
+            of_run(Some((loaded, load)), reading, 345, elapsed),
+            "loaded 22,000 files in 0.40 s; read 1.20 MB from the source in 0.030 s; 345 requests in 2.1 s"
+        );
+        assert_eq!(
+            of_run(None, Reading::default(), 0, elapsed),
+            "0 requests in 2.1 s"
+        );
     }
 
     #[test]

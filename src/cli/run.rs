@@ -33,8 +33,11 @@ pub struct Args {
     /// Mount options, separated by commas: those of `norefs mount`
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
-    /// Do not print the counters at the end
+    /// Print all counters at the end, not one line
     #[arg(long)]
+    report: bool,
+    /// Print nothing at the end
+    #[arg(long, conflicts_with = "report")]
     no_report: bool,
     /// What to run (default: $SHELL)
     #[arg(last = true)]
@@ -50,7 +53,7 @@ pub fn run(args: Args) -> Outcome {
     let asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
-    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
     // Until now a signal ends us; from here on it is for the command, and what we make is taken away.
@@ -65,10 +68,12 @@ pub fn run(args: Args) -> Outcome {
     end(&handle);
     if !args.no_report && ended.is_ok() {
         let requests = handle.requests();
-        let (total, seconds) = (requests.total(), elapsed.as_secs_f64());
-        say(format_args!("{total} requests in {seconds:.2} s"));
-        let text = report::text(&control::by_kind(&requests), &handle.fs().outcomes());
-        text.lines().for_each(say);
+        let reading = handle.fs().reading();
+        say(report::of_run(loaded, reading, requests.total(), elapsed));
+        if args.report {
+            let text = report::text(&control::by_kind(&requests), &handle.fs().outcomes());
+            text.lines().for_each(say);
+        }
     }
     ended.map(|status| ExitCode::from(exit_code(status)))
 }

@@ -10,6 +10,7 @@ use norefs::transport::Cache;
 use norefs::tree::{Attr, Kind, Time};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const ROOT_MODE: u16 = 0o755;
 /// Bytes of memory an inode is reckoned with when their number is limited by default.
@@ -46,13 +47,20 @@ pub fn memory() -> u64 {
         .saturating_mul(u64::from(info.mem_unit).max(1))
 }
 
+/// A tree to be mounted.
+pub struct Built {
+    pub fs: Arc<Fs>,
+    /// What loading it gave and how long that took, if it has a source.
+    pub loaded: Option<(LoadReport, Duration)>,
+}
+
 /// An empty tree, or one that holds the directory `from`.
 pub fn build(
     from: Option<&Path>,
     load: &LoadArgs,
     options: &MountOptions,
     cache: Cache,
-) -> Result<Arc<Fs>, Failure> {
+) -> Result<Built, Failure> {
     let half = memory() / 2;
     let config = Config {
         ttl: cache.ttl(),
@@ -62,6 +70,7 @@ pub fn build(
     };
     let fs = Fs::new(config, root(options)).with_permissions(options.permissions);
     let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
+    let mut loaded = None;
     if let Some(dir) = from {
         let how = LoadOptions {
             strict: load.strict,
@@ -69,11 +78,13 @@ pub fn build(
             threads: 0,
         };
         let bar = Bar::new(dir.display().to_string());
+        let began = Instant::now();
         let report = source::load(&fs, dir, &how, &bar)?;
         drop(bar);
         print(&report);
+        loaded = Some((report, began.elapsed()));
     }
-    Ok(fs)
+    Ok(Built { fs, loaded })
 }
 
 fn root(options: &MountOptions) -> Attr {

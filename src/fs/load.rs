@@ -32,6 +32,15 @@ pub struct Loaded<'a> {
     pub seed: Option<Seed>,
 }
 
+/// What was read of loaded files where their content lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes.
+    pub bytes: u64,
+    /// Nanoseconds it took, summed over all who read at the same time.
+    pub nanos: u64,
+}
+
 /// Knows the content of many loaded files.
 pub trait Origin: Send + Sync {
     /// The content of the file that was loaded with `seed`.
@@ -40,6 +49,11 @@ pub trait Origin: Send + Sync {
     /// How many files were found to be others than those that were loaded.
     fn stale(&self) -> u64 {
         0
+    }
+
+    /// What was read of the files.
+    fn reading(&self) -> Reading {
+        Reading::default()
     }
 }
 
@@ -121,6 +135,12 @@ impl Fs {
     /// How many loaded files were found changed where their content lies.
     pub fn stale(&self) -> u64 {
         self.origin.get().map_or(0, |origin| origin.stale())
+    }
+
+    /// What was read of loaded files where their content lies.
+    pub fn reading(&self) -> Reading {
+        let origin = self.origin.get();
+        origin.map_or_else(Reading::default, |origin| origin.reading())
     }
 
     /// Has inodes show the numbers they are loaded with instead of their node ids, and the root `root`. To be called before

@@ -62,7 +62,7 @@ mod xattr;
 pub use acl::{Acl, Who};
 pub use data::Backing;
 pub use limits::{Config, InUse, StatFs};
-pub use load::{Filling, Loaded, Origin};
+pub use load::{Filling, Loaded, Origin, Reading};
 pub use node::Node;
 pub use permission::Permissions;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};

@@ -22,6 +22,7 @@ mod backing;
 mod filesystem;
 mod identity;
 mod links;
+mod meter;
 mod moved;
 mod names;
 mod numbers;

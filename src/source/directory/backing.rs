@@ -3,7 +3,7 @@
 use super::identity::Identity;
 use super::names::Place;
 use super::root::{Look, OpenFile, SourceRoot};
-use crate::fs::{Backing, Origin};
+use crate::fs::{Backing, Origin, Reading};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
@@ -34,6 +34,10 @@ impl Origin for SourceRoot {
 
     fn stale(&self) -> u64 {
         self.stale_files()
+    }
+
+    fn reading(&self) -> Reading {
+        self.meter.total()
     }
 }
 
@@ -67,7 +71,8 @@ impl Backing for SourceFile {
     /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` and others as the source gives
     /// them.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.on_unchanged(|file| read_fully(file, offset, buf))
+        let read = || self.on_unchanged(|file| read_fully(file, offset, buf));
+        self.root.meter.measure(read)
     }
 
     /// What is in the page cache of a file that is open already.
@@ -76,7 +81,8 @@ impl Backing for SourceFile {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
-        match rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT) {
+        let read = || rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT);
+        match self.root.meter.measure(read) {
             Ok(length) if length == buf.len() => match self.root.look(&file, self.identity)? {
                 Look::Same => Ok(true),
                 Look::Touched => Ok(false),

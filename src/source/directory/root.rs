@@ -3,6 +3,7 @@
 
 use super::filesystem::Filesystem;
 use super::identity::{Directory, Identities, Identity, Number};
+use super::meter::Meter;
 use super::moved::{Looks, Recorded};
 use super::names::{Names, Parts, Place};
 use crate::tree::PATH_MAX;
@@ -37,6 +38,7 @@ pub(super) struct SourceRoot {
     pub(super) looks: Looks,
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
+    pub(super) meter: Meter,
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
@@ -61,6 +63,7 @@ impl SourceRoot {
             looks: Looks::new(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
+            meter: Meter::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The real binary on a real mount.
 
-use crate::guard::{Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_until};
+use crate::guard::{ROOT_ALONE, Scratch, Tmpfs, Watchdog, force_unmount, is_mounted, wait_until};
 use crate::report;
 use crate::transport::{self, Transport};
 use norefs::transport::Permissions;
@@ -20,10 +20,6 @@ pub(crate) fn binary() -> &'static Path {
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing: load the fuse module, or start the container with --device /dev/fuse"
-        );
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "the tests on real mounts must run as root"
         );
         let mut cargo = Command::new(env!("CARGO"));
         cargo
@@ -46,7 +42,22 @@ pub(crate) fn binary() -> &'static Path {
 
 /// The `norefs` command, ready for arguments.
 pub fn norefs() -> Command {
+    assert!(rustix::process::geteuid().is_root(), "{ROOT_ALONE}");
     Command::new(binary())
+}
+
+/// The `norefs` command for an ordinary user: the caller, or [`NOBODY`] where that is root. Sockets are kept in `place`, which
+/// is given to that user.
+pub fn norefs_as_ordinary_user(place: &Path) -> Command {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            std::os::unix::fs::chown(place, Some(NOBODY), Some(NOBODY)).unwrap();
+            norefs_as_nobody(place)
+        }
+        false => Command::new(binary()),
+    };
+    command.env("XDG_RUNTIME_DIR", place);
+    command
 }
 
 /// The user and group `nobody`: fusermount3 serves only those who have a name.

@@ -53,7 +53,7 @@ impl Deref for Scratch {
     }
 }
 
-const ROOT_ALONE: &str = "mounting a tmpfs: the tests must run as root";
+pub(crate) const ROOT_ALONE: &str = "the tests on real mounts must run as root; as an ordinary user, mount-tests/all runs those that need no root";
 
 /// A tmpfs of its own: what norefs is compared with.
 pub struct Tmpfs {

@@ -68,7 +68,7 @@ impl InProcess {
         let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
         InProcess {
             _watchdog: Watchdog::new(&root),
-            handle: mount(fs, &root, &options).expect("mounting: the tests must run as root"),
+            handle: mount(fs, &root, &options).expect("mounting"),
             root,
             _scratch: scratch,
         }

@@ -1,7 +1,8 @@
 //! What the tests on real mounts share.
 //!
 //! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep
-//! the tests short. The tests need root and `/dev/fuse`; where one is missing they fail and say so.
+//! the tests short. The tests need root and `/dev/fuse`; where one is missing they fail and say so. Only those of `ordinary` need no
+//! root; the script `all` runs these for an ordinary user, and names the others.
 //!
 //! `MOUNT_TESTS_TRANSPORT=ring` or `=device` makes every mount use that transport; a ring that the
 //! machine does not offer makes the tests fail. Without it norefs chooses, and the tests of how
@@ -39,7 +40,7 @@ pub mod suites;
 pub mod transport;
 
 pub use background::{Background, is_refusal, refused, text};
-pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody};
+pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody, norefs_as_ordinary_user};
 pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, forget, is_mounted, stop, wait_until};
 pub use handle::Handle;

@@ -60,6 +60,14 @@ pub fn norefs_as_ordinary_user(place: &Path) -> Command {
     command
 }
 
+/// The process that serves the norefs mount at `mountpoint`.
+pub fn server_of(mountpoint: &Path) -> rustix::process::Pid {
+    let output = norefs().args(["stats", "--json"]).arg(mountpoint).output();
+    let stats: Value = serde_json::from_slice(&output.unwrap().stdout).expect("stats are JSON");
+    let pid = stats["pid"].as_i64().expect("a process id");
+    rustix::process::Pid::from_raw(pid as i32).unwrap()
+}
+
 /// The user and group `nobody`: fusermount3 serves only those who have a name.
 pub const NOBODY: u32 = 65_534;
 

@@ -37,10 +37,13 @@ pub mod report;
 pub mod sample;
 mod slow_source;
 pub mod suites;
+mod terminal;
 pub mod transport;
 
 pub use background::{Background, is_refusal, refused, text};
-pub use daemon::{Daemon, NOBODY, Stats, norefs, norefs_as_nobody, norefs_as_ordinary_user};
+pub use daemon::{
+    Daemon, NOBODY, Stats, norefs, norefs_as_nobody, norefs_as_ordinary_user, server_of,
+};
 pub use dice::Dice;
 pub use guard::{Scratch, Tmpfs, forget, is_mounted, stop, wait_until};
 pub use handle::Handle;
@@ -49,3 +52,4 @@ pub use installed::installed;
 pub use load::Load;
 pub use posix::{fails, same_as_tmpfs, same_as_tmpfs_with, same_whoever_decides};
 pub use slow_source::{Call, Shape, SlowSource};
+pub use terminal::Terminal;

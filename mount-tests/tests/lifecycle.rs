@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::File;
+use std::process::Command;
 
 fn gone(pid: Pid) -> bool {
     wait_until(|| test_kill_process(pid).is_err())
@@ -166,4 +167,99 @@ fn one_mount_on_top_of_another_kind_leaves_that_alone() {
     assert_eq!(std::fs::read(below.join("file")).unwrap(), b"of the tmpfs");
     refused(&norefs().args(["umount", at]).output().unwrap());
     assert!(is_mounted(&below));
+}
+
+/// What a shell says to a script in which `$NOREFS` is the program and `$M` a place to mount.
+fn script(lines: &str) -> String {
+    let scratch = Scratch::new();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", lines]).current_dir(&*scratch);
+    shell.env("NOREFS", norefs().get_program());
+    let output = shell.env("M", scratch.dir("mount")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+#[test]
+fn a_daemon_keeps_no_lock_and_no_pipe_of_whoever_started_it() {
+    let lock = "exec 9>lock; flock 9; $NOREFS mount $M; exec 9>&-; flock --nonblock lock true; echo $?; \
+        $NOREFS umount $M";
+    assert_eq!(script(lock), "0\n");
+    // `cat` ends when nobody holds the other end any more.
+    let pipe = "{ $NOREFS mount $M 8>&1 >/dev/null; } | cat; echo read; $NOREFS umount $M";
+    assert_eq!(script(pipe), "read\n");
+}
+
+#[test]
+fn a_daemon_has_nothing_but_what_it_needs() {
+    let told = script(
+        "trap '' INT USR1; umask 0; exec 7<.; $NOREFS mount $M; \
+         PID=$($NOREFS stats --json $M | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
+         readlink /proc/$PID/cwd /proc/$PID/fd/0 /proc/$PID/fd/1 /proc/$PID/fd/2; \
+         ls -l /proc/$PID/fd | grep -c -e $PWD -e pipe:; \
+         ps -o sid=,tty= -p $PID | tr -s ' ' | sed \"s/$PID/its own/\"; \
+         grep -E 'SigIgn|Umask' /proc/$PID/status; $NOREFS umount $M",
+    );
+    let told: Vec<&str> = told.lines().map(str::trim).collect();
+    let expected = ["/", "/dev/null", "/dev/null", "/dev/null", "0", "its own ?"];
+    assert_eq!(told[..6], expected, "{told:?}");
+    assert_eq!(told[6], "Umask:\t0077");
+    let ignored = told[7].trim_start_matches("SigIgn:\t");
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    // SIGINT and SIGUSR1 are not, which the caller ignores.
+    assert_eq!(ignored & (1 << 1 | 1 << 9), 0, "{ignored:x}");
+}
+
+#[test]
+fn an_unmount_returns_when_the_source_is_let_go_of() {
+    for _ in 0..5 {
+        let source = Tmpfs::new();
+        for n in 0..200 {
+            std::fs::write(source.join(n.to_string()), "content").unwrap();
+        }
+        let scratch = Scratch::new();
+        let at = scratch.dir("mount");
+        let mut command = norefs();
+        let mounted = command.arg("mount").arg(&*source).arg(&at).status();
+        assert!(mounted.unwrap().success());
+        assert_eq!(std::fs::read(at.join("7")).unwrap(), b"content");
+        assert!(norefs().arg("umount").arg(&at).status().unwrap().success());
+        rustix::mount::unmount(&*source, UnmountFlags::empty()).unwrap();
+    }
+}
+
+#[test]
+fn a_mount_in_use_tells_by_whom() {
+    let mount = Background::new(&[]);
+    let named = |name: &str, pid: u32| {
+        let output = mount.norefs("umount", &[]);
+        refused(&output);
+        let said = text(&output.stderr);
+        assert!(said.contains(&format!("{name} ({pid})")), "{said}");
+    };
+    let mut inside = Command::new("sleep");
+    let mut inside = inside
+        .arg("1000")
+        .current_dir(&mount.mountpoint)
+        .spawn()
+        .unwrap();
+    named("sleep", inside.id());
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    let file = File::create(mount.mountpoint.join("file")).unwrap();
+    file.set_len(4096).unwrap();
+    let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+    named(own.trim(), std::process::id());
+    drop(file);
+    let place = mount.mountpoint.join("place");
+    std::fs::create_dir(&place).unwrap();
+    let below = Tmpfs::at(place);
+    let output = mount.norefs("umount", &[]);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("the mount at {}", below.display())),
+        "{said}"
+    );
+    drop(below);
+    assert!(mount.norefs("umount", &[]).status.success());
 }

@@ -1,7 +1,7 @@
 //! `norefs run`.
 
 use mount_tests::programs::{attempt, run};
-use mount_tests::{Scratch, is_mounted, norefs, text, transport, wait_until};
+use mount_tests::{Scratch, is_mounted, norefs, server_of, stop, text, transport, wait_until};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -171,18 +171,26 @@ fn what_a_killed_run_left_behind_goes_at_the_next_start_and_nothing_else() {
     let (mut killed, dead) = sleeping_run();
     let (mut stopped, alive) = sleeping_run();
     let stopped_pid = Pid::from_child(&stopped);
-    kill_process(stopped_pid, Signal::STOP).unwrap();
-    let sleeper = children(&killed);
+    let left: Vec<Pid> = children(&killed);
+    for pid in children(&stopped).into_iter().chain([stopped_pid]) {
+        kill_process(pid, Signal::STOP).unwrap();
+    }
+    // Neither of the two that look after the mount can take it away.
+    stop(Pid::from_child(&killed));
+    let server = server_of(&dead);
+    kill_process(server, Signal::KILL).unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(is_mounted(&dead), "a killed run cannot unmount");
     assert!(shell("true").status.success());
     assert!(!is_mounted(&dead) && !dead.parent().unwrap().exists());
     assert!(is_mounted(&alive), "a run that is only stopped goes on");
-    for pid in sleeper {
+    for pid in left.into_iter().filter(|pid| *pid != server) {
         kill_process(pid, Signal::KILL).unwrap();
     }
-    kill_process(stopped_pid, Signal::CONT).unwrap();
+    for pid in children(&stopped).into_iter().chain([stopped_pid]) {
+        kill_process(pid, Signal::CONT).unwrap();
+    }
     kill_process(stopped_pid, Signal::TERM).unwrap();
     assert!(wait_until(|| stopped.try_wait().unwrap().is_some()));
     assert!(!is_mounted(&alive));

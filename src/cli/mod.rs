@@ -1,7 +1,9 @@
 //! The command line: one file for each verb. Parsing, wiring and printing; no logic.
 
 mod bench;
+mod command;
 mod completions;
+mod entry;
 mod fail;
 mod helper;
 mod log;
@@ -19,10 +21,12 @@ mod report;
 mod run;
 mod serve;
 mod set;
+mod spawn;
 mod stats;
 mod tree;
 mod umount;
 mod usage;
+mod users;
 
 use clap::{Parser, Subcommand};
 use fail::Failure;

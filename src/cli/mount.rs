@@ -4,17 +4,18 @@ use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{Outcome, helper, remount, serve};
-use anyhow::{Context, anyhow, bail};
+use super::{Outcome, helper, remount, serve, spawn};
+use anyhow::{Context, bail};
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
+use rustix::fs::Mode;
 use rustix::process::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::{Arc, Weak};
 
 /// What the serving process says when the mount answers.
@@ -243,22 +244,14 @@ fn serve_in_background() -> Outcome {
     // Behind what says how we were called: the name of a helper, or a verb or source.
     let called = if helper::is_named(&arguments) { 1 } else { 2 };
     arguments.insert(called, "--serve".into());
-    let mut child = Command::new("/proc/self/exe")
-        .arg0(&arguments[0])
-        .args(&arguments[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
+    let nothing = File::open("/dev/null")?;
+    let (output, their_output) = io::pipe()?;
+    let server = spawn::server(&arguments, nothing.as_fd(), their_output.as_fd())
         .context("cannot start the serving process")?;
-    let said = child.stdout.take().map(BufReader::new);
-    let first = said.and_then(|said| said.lines().next());
-    if matches!(first, Some(Ok(line)) if line == READY) {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let status = child.wait()?;
-    match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) if code != 0 => Ok(ExitCode::from(code)),
-        _ => Err(anyhow!("the serving process ended before the mount was ready").into()),
+    drop(their_output);
+    match BufReader::new(output).lines().next() {
+        Some(Ok(line)) if line == READY => Ok(ExitCode::SUCCESS),
+        _ => spawn::failed(server),
     }
 }
 
@@ -277,6 +270,8 @@ fn settle_in_background(log: Option<File>) -> io::Result<()> {
         .write(true)
         .open("/dev/null")?;
     std::env::set_current_dir("/")?;
+    // What it makes from here on is for its owner alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "still in the session it was started from");
     }

@@ -5,24 +5,30 @@ use super::mount_options::MountOptions;
 use super::private::{self, Private};
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{Outcome, mount, report, serve};
+use super::{Outcome, command, mount, report, serve, spawn};
 use anyhow::Context;
 use norefs::control;
 use norefs::transport::{self, MountHandle};
-use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, pidfd_open, pidfd_send_signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use parking_lot::Mutex;
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
-const BY_SIGNAL: i32 = 128;
+/// Ends the path that the serving process tells.
+const END: u8 = 0;
+/// What the serving process is told when the command has run and ended.
+const ENDED: &[u8] = b"ended";
 
 /// Run a command in a tree that lives as long as the command
 #[derive(clap::Args)]
@@ -42,6 +48,9 @@ pub struct Args {
     /// What to run (default: $SHELL)
     #[arg(last = true)]
     command: Vec<OsString>,
+    /// Serve until standard input ends, and say on stdout where the mount is
+    #[arg(long, hide = true)]
+    serve: bool,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -49,6 +58,53 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
+    if args.serve {
+        return serve(args);
+    }
+    let (their_input, input) = io::pipe()?;
+    let (output, their_output) = io::pipe()?;
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // Behind the verb.
+    arguments.insert(2, "--serve".into());
+    let server = spawn::server(&arguments, their_input.as_fd(), their_output.as_fd())
+        .context("cannot start the serving process")?;
+    drop((their_input, their_output));
+    let Some(mountpoint) = told(output)? else {
+        return spawn::failed(server);
+    };
+    let ended = command::run(&args.command, &mountpoint, server);
+    finish(input, server, ended.is_ok())?;
+    Ok(ExitCode::from(ended?))
+}
+
+/// Where the mount is, once it is served.
+fn told(output: PipeReader) -> io::Result<Option<PathBuf>> {
+    let mut path = Vec::new();
+    BufReader::new(output).read_until(END, &mut path)?;
+    let whole = path.pop() == Some(END);
+    Ok(whole.then(|| OsString::from_vec(path).into()))
+}
+
+/// Lets the serving process unmount and report, and waits until it has.
+fn finish(mut input: PipeWriter, server: Pid, well: bool) -> io::Result<()> {
+    if well {
+        // Fails if it has ended already.
+        input.write_all(ENDED).unwrap_or_default();
+    }
+    drop(input);
+    let ended = retry_on_intr(|| waitpid(Some(server), WaitOptions::empty()));
+    if ended.is_err() || ended.is_ok_and(|ended| ended.is_none_or(|(_, status)| status.signaled()))
+    {
+        // It was killed, and has left everything.
+        private::sweep();
+    }
+    Ok(())
+}
+
+/// The process that serves, in a session of its own: no terminal stops or ends it. Its standard input says when to end.
+fn serve(args: Args) -> Outcome {
+    rustix::process::setsid().unwrap_or_else(|_| getpid());
+    let until = Until::watch();
     let source = args.from.as_deref().map(checked_source).transpose()?;
     let asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
@@ -56,17 +112,17 @@ pub fn run(args: Args) -> Outcome {
     let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
-    // Until now a signal ends us; from here on it is for the command, and what we make is taken away.
-    let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+    until.keep_going()?;
     let private = Private::new().context("cannot make a private directory")?;
     let handle = transport::mount(fs, &private.mount_point(), &options)?;
     let server = serve::answer_questions(&handle, options, asked.fixed);
+    std::env::set_current_dir("/")?;
     let started = Instant::now();
-    let ended = run_command(&args.command, handle.mountpoint(), signals);
+    let well = tell(handle.mountpoint()).is_ok() && until.over();
     let elapsed = started.elapsed();
     drop(server);
     end(&handle);
-    if !args.no_report && ended.is_ok() {
+    if !args.no_report && well {
         let requests = handle.requests();
         let reading = handle.fs().reading();
         say(report::of_run(loaded, reading, requests.total(), elapsed));
@@ -75,7 +131,63 @@ pub fn run(args: Args) -> Outcome {
             text.lines().for_each(say);
         }
     }
-    ended.map(|status| ExitCode::from(exit_code(status)))
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where the mount is, and no more.
+fn tell(mountpoint: &Path) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(mountpoint.as_os_str().as_bytes())?;
+    stdout.write_all(&[END])?;
+    stdout.flush()?;
+    let null = File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(null)?)
+}
+
+/// How long to serve: until whoever started us says that the command has ended, or is gone, or a signal comes. As long as there is
+/// nothing to take away that just ends this process.
+struct Until {
+    keeps_going: Arc<Mutex<bool>>,
+    tell: Sender<bool>,
+    ended: Receiver<bool>,
+}
+
+impl Until {
+    fn watch() -> Until {
+        let (tell, ended) = mpsc::channel();
+        let keeps_going = Arc::new(Mutex::new(false));
+        let (seen, end) = (keeps_going.clone(), tell.clone());
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            let read = io::stdin().read_to_end(&mut said);
+            match *seen.lock() {
+                true => end.send(read.is_ok() && said == ENDED).unwrap_or_default(),
+                false => std::process::exit(1),
+            }
+        });
+        Until {
+            keeps_going,
+            tell,
+            ended,
+        }
+    }
+
+    /// From here on there will be something to take away.
+    fn keep_going(&self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let end = self.tell.clone();
+        std::thread::spawn(move || {
+            signals.forever().next();
+            end.send(false).unwrap_or_default();
+        });
+        *self.keeps_going.lock() = true;
+        Ok(())
+    }
+
+    /// Waits. Returns whether the command was run and has ended.
+    fn over(&self) -> bool {
+        self.ended.recv().unwrap_or_default()
+    }
 }
 
 /// Refuses what only makes sense where a mount point is chosen and the mount outlives the command.
@@ -103,83 +215,5 @@ fn end(handle: &MountHandle) {
     };
     if let Err(error) = ended {
         tracing::error!(%error, "the mount did not end well");
-    }
-}
-
-fn run_command(
-    command: &[OsString],
-    mountpoint: &Path,
-    signals: Signals,
-) -> Result<ExitStatus, Failure> {
-    let shell = || {
-        std::env::var_os("SHELL")
-            .filter(|shell| !shell.is_empty())
-            .unwrap_or_else(|| "/bin/sh".into())
-    };
-    let (program, arguments) = match command {
-        [program, arguments @ ..] => (program.clone(), arguments),
-        [] => (shell(), [].as_slice()),
-    };
-    let mut child = Command::new(&program)
-        .args(arguments)
-        .current_dir(mountpoint)
-        .env("NOREFS_MOUNT", mountpoint)
-        .env("PWD", mountpoint)
-        .spawn()
-        .map_err(|error| cannot_start(&program, &error))?;
-    let handle = signals.handle();
-    let forwarding = forward(signals, &child)?;
-    let status = child.wait();
-    handle.close();
-    forwarding.join().unwrap_or_default();
-    Ok(status?)
-}
-
-fn cannot_start(program: &OsStr, error: &io::Error) -> Failure {
-    let status = match error.kind() {
-        io::ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_EXECUTABLE,
-    };
-    Failure::with_status(status, format!("{}: {error}", program.display()))
-}
-
-/// Passes signals on to the command until the signals are closed. What a terminal sends to its
-/// whole foreground group has reached the command already.
-fn forward(mut signals: Signals, child: &Child) -> io::Result<std::thread::JoinHandle<()>> {
-    let child: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    Ok(std::thread::spawn(move || {
-        for number in signals.forever() {
-            let from_terminal = matches!(number, SIGINT | SIGQUIT) && in_foreground();
-            if let Some(signal) = Signal::from_named_raw(number)
-                && !from_terminal
-            {
-                // Fails only if the command has just ended.
-                pidfd_send_signal(&child, signal).unwrap_or_default();
-            }
-        }
-    }))
-}
-
-fn in_foreground() -> bool {
-    let terminal = std::fs::File::open("/dev/tty").ok();
-    let group = terminal.and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok());
-    group == Some(getpgrp())
-}
-
-fn exit_code(status: ExitStatus) -> u8 {
-    let by_signal = || status.signal().map(|signal| BY_SIGNAL + signal);
-    let code = status.code().or_else(by_signal);
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_s_status_is_ours() {
-        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
-        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
-        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
     }
 }

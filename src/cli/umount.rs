@@ -1,12 +1,21 @@
 //! `norefs umount`
 
-use super::Outcome;
-use super::fail::Failure;
-use anyhow::Context;
+use super::fail::{Failure, say};
+use super::stats::mount_at;
+use super::{Outcome, users};
+use norefs::control::{self, ServerProcess};
 use norefs::transport::{place::Place, unmount};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a mount may be in use by somebody who just looks at it.
+const GLANCE: Duration = Duration::from_millis(200);
+/// How long whoever served the mount may need to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before looking again.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Unmount a norefs mount, served or dead
 #[derive(clap::Args)]
@@ -20,22 +29,65 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
-    let place = Place::find(&args.mountpoint).with_context(|| shown.to_string())?;
-    let entry = place.mounted()?;
-    if !entry.is_some_and(|entry| entry.is_norefs()) {
-        return Err(Failure::from(anyhow::anyhow!(
-            "{shown} is not a norefs mount"
-        )));
+    let (place, entry) = mount_at(&args.mountpoint)?;
+    let server = control::server_of(&entry);
+    if unmount::remove_dead(&place)? {
+        return Ok(ExitCode::SUCCESS);
     }
-    if !unmount::remove_dead(&place)? {
-        place
-            .unmount(args.lazy)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::ResourceBusy => {
-                    anyhow::anyhow!("{shown} is in use (--lazy detaches it all the same)")
-                }
-                _ => anyhow::anyhow!("cannot unmount {shown}: {error}"),
-            })?;
+    let patience = if args.lazy { Duration::ZERO } else { GLANCE };
+    match unused(&place, patience) {
+        Ok(()) => {
+            if let Some(server) = server {
+                wait(&server)?;
+            }
+        }
+        Err(error) if !is_busy(&error) => return Err(failed(&args, &error)),
+        Err(_) if args.lazy => place.unmount(true).map_err(|error| failed(&args, &error))?,
+        Err(_) => {
+            let users = users::of(&entry);
+            let reason = format!("{shown} is in use{users} (--lazy detaches it all the same)");
+            return Err(anyhow::anyhow!(reason).into());
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn failed(args: &Args, error: &io::Error) -> Failure {
+    let shown = args.mountpoint.display();
+    anyhow::anyhow!("cannot unmount {shown}: {error}").into()
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
+/// Unmounts what nobody uses any more within `patience`.
+fn unused(place: &Place, patience: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match place.unmount(false) {
+            Err(error) if is_busy(&error) && began.elapsed() < patience => {
+                std::thread::sleep(MOMENT);
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Waits until the mount's server has ended, and with that let go of the source.
+fn wait(server: &ServerProcess) -> io::Result<()> {
+    let began = Instant::now();
+    while !server.ends_within(MOMENT)? {
+        let pid = server.pid();
+        let why = match server.is_stopped() {
+            true => "is stopped",
+            false if began.elapsed() < PATIENCE => continue,
+            false => "goes on: maybe the mount is seen in another mount namespace",
+        };
+        say(format_args!(
+            "unmounted, but process {pid} that served the mount {why}"
+        ));
+        break;
+    }
+    Ok(())
 }

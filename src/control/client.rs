@@ -1,7 +1,7 @@
 //! The side that asks.
 
 use crate::control::line::{self, PATIENCE};
-use crate::control::{Answer, Change, Question, Stats};
+use crate::control::{Answer, Change, Question, ServerProcess, Stats};
 use crate::transport::runtime;
 use crate::transport::table::MountEntry;
 use rustix::io::Errno;
@@ -80,6 +80,16 @@ fn ask(
         Answer::Error(reason) => Err(ControlError::Refused(reason)),
         answer => Ok(answer),
     }
+}
+
+/// The process that serves a norefs mount, if it can be seen from here. It is not asked.
+pub fn server_of(mount: &MountEntry) -> Option<ServerProcess> {
+    let owner = mount.owner.unwrap_or(0);
+    let stream = connect(mount, owner).ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+    let process = ServerProcess::open(peer.pid).ok()?;
+    // It listens still: the number was not another process's by then.
+    connect(mount, owner).ok().map(|_| process)
 }
 
 fn connect(mount: &MountEntry, owner: u32) -> Result<UnixStream, ControlError> {

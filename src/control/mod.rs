@@ -4,9 +4,11 @@
 
 mod client;
 mod line;
+mod process;
 mod server;
 
-pub use client::{ControlError, set, stats, stats_within};
+pub use client::{ControlError, server_of, set, stats, stats_within};
+pub use process::ServerProcess;
 pub use server::{Asked, Server};
 
 use crate::transport::Requests;

@@ -6,6 +6,7 @@ use norefs::fs::{Backing, Fs, Loaded, Origin};
 use norefs::tree::{Attr, Kind, NodeId, Seed, Time};
 use rustix::io::Result;
 use serde::Serialize;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -44,6 +45,7 @@ pub fn run(files: u64) -> Result<Synthetic> {
     let before = resident();
     let fs = empty();
     let origin = Arc::new(MadeUp::default());
+    fs.number(NonZeroU64::new(1))?;
     fs.set_origin(origin.clone())?;
     let started = Instant::now();
     for (upper, below) in shape::directories(files) {
@@ -108,7 +110,7 @@ fn fill(fs: &Fs, directory: NodeId, numbers: Range<u64>) -> Result<()> {
 fn described(kind: Kind, size: u64, number: u64) -> Loaded<'static> {
     Loaded {
         attr: attr(kind, 1 + u32::from(kind == Kind::Directory), size),
-        ino: None,
+        ino: NonZeroU64::new(2 + number),
         target: None,
         xattrs: Vec::new(),
         backing: None,

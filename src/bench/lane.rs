@@ -47,12 +47,6 @@ impl Lane {
         self.root.as_fd()
     }
 
-    /// A path of the subdirectory, for this process and those it starts.
-    pub fn path(&self) -> PathBuf {
-        let number = self.root.as_raw_fd();
-        PathBuf::from(format!("/proc/self/fd/{number}"))
-    }
-
     /// Has what was written so far stored, so that it can be forgotten.
     pub fn store(&self) -> Result<(), Error> {
         syncfs(&self.root).map_err(|error| self.failed("storing the tree", error.into()))
@@ -63,7 +57,12 @@ impl Lane {
     }
 }
 
-fn failed(label: &str, doing: &str, error: io::Error) -> Error {
+/// A path of an open directory, for this process and those it starts.
+pub fn path(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+pub fn failed(label: &str, doing: &str, error: io::Error) -> Error {
     Error::Failed {
         label: label.to_owned(),
         doing: doing.to_owned(),
@@ -72,7 +71,7 @@ fn failed(label: &str, doing: &str, error: io::Error) -> Error {
 }
 
 /// Filesystems that do not count inodes say that there are none at all.
-fn check_room(directory: &OwnedFd, room: Room) -> io::Result<()> {
+pub fn check_room(directory: &OwnedFd, room: Room) -> io::Result<()> {
     let has = fstatvfs(directory)?;
     let short = |needed: u64, free: u64, of: &str| {
         let reason = format!("No space left: {needed} {of} are needed, {free} are free");

@@ -1,9 +1,11 @@
 //! What metadata calls and real commands cost in directories, compared with each other.
 //!
 //! [`run`] builds the same trees in every contender's directory and lets the contenders take turns
-//! (A B A B ...) at each operation and each command. The groups answer different questions and are
-//! never mixed:
+//! (A B A B ...) at each operation and each command. Contenders that can [`Load`] a directory get the
+//! commands' trees that way, from where they were built once, and are compared with that directory itself. The groups
+//! answer different questions and are never mixed:
 //!
+//! * first: a command in what was loaded afresh;
 //! * warm: the kernel was told everything before, and may answer without asking the filesystem;
 //! * forced: `statx` with `AT_STATX_FORCE_SYNC`, for which the kernel has to ask;
 //! * changes: calls that every filesystem has to carry out;
@@ -34,10 +36,12 @@ use quiet::Quiet;
 use race::Race;
 use rustix::fd::OwnedFd;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use turns::Turns;
+use workload::Stages;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -56,6 +60,8 @@ pub struct Plan {
     pub workloads: Vec<Workload>,
     /// The number of the contender whom the others are compared with.
     pub baseline: usize,
+    /// An empty directory, in which the trees of the commands are built if all contenders can load them. They stay there.
+    pub source: Option<PathBuf>,
 }
 
 impl Plan {
@@ -77,6 +83,19 @@ pub struct Contender {
     pub filesystem: String,
     /// The open directory. A subdirectory is made in it for the time of the run.
     pub directory: OwnedFd,
+    /// How it gets the trees of the commands; otherwise they are built in it.
+    pub load: Option<Box<dyn Load>>,
+}
+
+/// A way to what is in another directory.
+pub trait Load: std::fmt::Debug {
+    /// A directory that has all of `source`, made afresh. What was given before may be gone; what was given last is gone
+    /// when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn load(&mut self, source: &Path) -> io::Result<OwnedFd>;
 }
 
 /// Why there is no report.
@@ -128,7 +147,7 @@ impl Stop<'_> {
 /// `stop` was set, [`Error::Nothing`] if all that was asked for had to be left out.
 pub fn run(
     plan: &Plan,
-    contenders: Vec<Contender>,
+    mut contenders: Vec<Contender>,
     stop: &AtomicBool,
     watch: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, Error> {
@@ -139,7 +158,16 @@ pub fn run(
     let course = (!feasible.operations.is_empty()).then_some(&course);
 
     let quiet = Quiet::new();
-    let mut room = workload::room(&feasible.commands, plan.entries);
+    let all_load = contenders.iter().all(|contender| contender.load.is_some());
+    let source = plan.source.as_deref().filter(|_| all_load);
+    let loads: Vec<_> = contenders
+        .iter_mut()
+        .map(|contender| contender.load.take())
+        .collect();
+    let mut room = match source {
+        Some(_) => Room::default(),
+        None => workload::room(&feasible.commands, plan.entries),
+    };
     if let Some(course) = course {
         report.files = course.files();
         room = room.and(course.room(plan.clients));
@@ -154,14 +182,17 @@ pub fn run(
     };
     let race = course.map(|course| Race::prepare(&turns, course, plan.clients));
     let race = race.transpose()?;
-    workload::build(&turns, &feasible.commands, plan.entries)?;
+    let mut stages = match source {
+        Some(source) => Stages::load(&turns, &feasible.commands, plan.entries, source, loads)?,
+        None => Stages::build(&turns, &feasible.commands, plan.entries)?,
+    };
     for lane in &lanes {
         lane.store()?;
     }
     if let Some(race) = &race {
         race.run(plan, &feasible.operations, &mut report)?;
     }
-    workload::run(&turns, &feasible.commands, feasible.cold, &mut report)?;
+    stages.run(&turns, &feasible.commands, feasible.cold, &mut report)?;
     report.disturbed_turns = quiet.disturbed();
     Ok(report)
 }
@@ -227,6 +258,7 @@ mod tests {
                 operations: Vec::new(),
                 workloads: Vec::new(),
                 baseline: 0,
+                source: None,
             };
             plan.client_counts().collect::<Vec<_>>()
         };

@@ -19,12 +19,23 @@ impl Turns<'_> {
         &self,
         mut turn: impl FnMut(usize, &Lane) -> Result<f64, Error>,
     ) -> Result<Vec<Vec<f64>>, Error> {
-        let mut samples = vec![Vec::new(); self.lanes.len()];
+        self.take_among(self.lanes.len(), |number| {
+            self.quiet.wait();
+            turn(number, &self.lanes[number])
+        })
+    }
+
+    /// The same for any number of whatever has turns, which waits until it is quiet by itself.
+    pub fn take_among(
+        &self,
+        number: usize,
+        mut turn: impl FnMut(usize) -> Result<f64, Error>,
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let mut samples = vec![Vec::new(); number];
         for _ in 0..self.rounds {
-            for (number, lane) in self.lanes.iter().enumerate() {
+            for (number, samples) in samples.iter_mut().enumerate() {
                 self.stop.check()?;
-                self.quiet.wait();
-                samples[number].push(turn(number, lane)?);
+                samples.push(turn(number)?);
             }
         }
         Ok(samples)
@@ -48,6 +59,7 @@ pub mod testing {
                 label: String::new(),
                 filesystem: String::new(),
                 directory: openat(CWD, place.path(), flags, Mode::empty()).unwrap(),
+                load: None,
             };
             Lane::new(contender, number, Room::default()).unwrap()
         };

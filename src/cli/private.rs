@@ -20,6 +20,7 @@ pub const TMPFS: &str = "norefs-bench";
 
 /// A directory that only this user can enter. It is removed when this is dropped, unless something is in it:
 /// the command may have mounted something else in place of its tree, whose files are not ours to delete.
+#[derive(Debug)]
 pub struct Private {
     directory: PathBuf,
     _lock: File,

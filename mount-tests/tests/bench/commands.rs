@@ -1,9 +1,11 @@
 //! Commands on generated trees.
 
 use super::{OPERATIONS, all, empty, interrupt, report, short, timed, unmounted};
+use mount_tests::programs::run;
 use mount_tests::{Background, Scratch, Tmpfs, norefs, refused, text};
 use rustix::process::Signal;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -129,6 +131,45 @@ fn bench_that_is_interrupted_in_a_command_ends_it_and_unmounts() {
     command.args(["--workload", "find"]).env("PATH", path);
     command.env("TMPDIR", &*place).stderr(Stdio::piped());
     interrupt(command.spawn().unwrap(), Signal::TERM, || begun.exists());
+    unmounted(&place);
+    empty(&place);
+}
+
+/// Each run of the command notes the type of the filesystem it runs on, and the number of one file.
+#[test]
+fn bench_builds_outside_what_its_own_mounts_load() {
+    let (scratch, place) = (Scratch::new(), Scratch::new());
+    let seen = scratch.join("seen");
+    let look = "/usr/bin/stat -fc %T . | /usr/bin/tr '\\n' ' '; /usr/bin/stat -c %i src/p000/d00000/f000000.c";
+    let script = format!("[ $1 = . ] || exit 0\n{{ {look}; }} >>{}", seen.display());
+    let path = programs(&scratch, &[("find", &script)]);
+    let mut command = short(norefs());
+    command.args(["--json", "--workload", "find"]);
+    command.env("PATH", path).env("TMPDIR", &*place);
+    let report = report(&command.output().unwrap());
+    timed(&report, 2);
+    let rows = report["rows"].as_array().unwrap();
+    let of = |row: &Value| {
+        let text = |field: &str| row[field].as_str().unwrap().to_owned();
+        (text("group"), text("name"), row["source"].is_object())
+    };
+    let expected = [
+        ("first-commands", "load", false),
+        ("first-commands", "find", true),
+        ("warm-commands", "find", true),
+        ("cold-commands", "find", true),
+    ];
+    let expected = expected.map(|(group, name, source)| (group.into(), name.into(), source));
+    assert_eq!(rows.iter().map(of).collect::<Vec<_>>(), expected);
+
+    let seen = std::fs::read_to_string(seen).unwrap();
+    let runs = seen.lines().map(|line| line.split_once(' ').unwrap());
+    let mut numbers = BTreeMap::<_, BTreeSet<_>>::new();
+    runs.for_each(|(filesystem, ino)| _ = numbers.entry(filesystem).or_default().insert(ino));
+    let disk = run(&place, "stat", &["-fc", "%T", "."]);
+    assert_eq!(numbers.len(), 3, "{seen}");
+    assert_eq!(numbers[disk.trim()].len(), 1, "{seen}");
+    assert_eq!(numbers["fuseblk"], numbers[disk.trim()], "{seen}");
     unmounted(&place);
     empty(&place);
 }

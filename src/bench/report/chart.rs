@@ -1,7 +1,6 @@
 //! Plots: for each line of a table a mark at the median and a bar from the lowest to the highest
 //! round of each directory, over a logarithmic axis of time.
 
-use super::Report;
 use super::table::{Cell, Line, Table, Unit};
 use plotters::coord::Shift;
 use plotters::coord::combinators::WithKeyPoints;
@@ -52,9 +51,9 @@ struct Place<'a> {
 }
 
 /// One block of a table as an SVG element; `None` if nothing was measured.
-pub fn chart(report: &Report, table: &Table, block: usize) -> Result<Option<String>, Failure> {
-    let directories = report.directories.len();
-    let columns = block * directories..(block + 1) * directories;
+pub fn chart(table: &Table, block: usize) -> Result<Option<String>, Failure> {
+    let number = table.places.len();
+    let columns = block * number..(block + 1) * number;
     let (places, height) = lay_out(&table.lines, columns);
     let cells = || places.iter().flat_map(|place| place.cells).flatten();
     let Some(range) = range(cells()) else {
@@ -62,10 +61,10 @@ pub fn chart(report: &Report, table: &Table, block: usize) -> Result<Option<Stri
     };
     let mut svg = String::new();
     {
-        let top = MARGIN + LEGEND * i32::try_from(directories)?;
+        let top = MARGIN + LEGEND * i32::try_from(number)?;
         let size = (WIDTH, u32::try_from(top + height + AXIS)?);
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        legend(&root, &report.directories)?;
+        legend(&root, &table.places)?;
         let ticks = ticks(&range);
         let time = LogCoord::from(range.log_scale()).with_key_points(ticks);
         let mut axes = ChartBuilder::on(&root)
@@ -241,7 +240,7 @@ mod tests {
     fn a_plot_has_a_name_and_marks_for_each_line() {
         let report = report();
         let tables = tables(&report);
-        let svg = chart(&report, &tables[0], 0).unwrap().unwrap();
+        let svg = chart(&tables[0], 0).unwrap().unwrap();
         let count = |what: &str| svg.matches(what).count();
         // One in the legend, and one for each of the two lines.
         assert_eq!(count("<circle"), 3, "{svg}");
@@ -256,7 +255,7 @@ mod tests {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         let commands = tables.last().unwrap();
-        let cold = chart(&report, commands, 1).unwrap().unwrap();
+        let cold = chart(commands, 1).unwrap().unwrap();
         assert!(
             cold.contains("git status") && cold.contains(" ms"),
             "{cold}"
@@ -268,7 +267,7 @@ mod tests {
         let mut report = report();
         report.rows.pop();
         let commands = tables(&report).pop().unwrap();
-        assert!(chart(&report, &commands, 1).unwrap().is_none());
+        assert!(chart(&commands, 1).unwrap().is_none());
     }
 
     #[test]

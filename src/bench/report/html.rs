@@ -34,19 +34,16 @@ impl Page<'_> {
 }
 
 impl Section {
-    fn of(
-        report: &Report,
-        table: Table,
-    ) -> Result<Section, Box<dyn std::error::Error + Send + Sync>> {
+    fn of(table: Table) -> Result<Section, Box<dyn std::error::Error + Send + Sync>> {
         let mut plots = Vec::new();
         for (block, (_, name)) in table.blocks.iter().enumerate() {
-            if let Some(svg) = chart::chart(report, &table, block)? {
+            if let Some(svg) = chart::chart(&table, block)? {
                 let title = format!("{} {name}", table.title).trim().to_owned();
                 plots.push(Plot { title, svg });
             }
         }
         Ok(Section {
-            columns: table.columns(report),
+            columns: table.columns(),
             plots,
             table,
         })
@@ -61,7 +58,7 @@ impl Section {
 
 pub fn page(report: &Report) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let sections = tables(report).into_iter();
-    let sections = sections.map(|table| Section::of(report, table));
+    let sections = sections.map(Section::of);
     let sections = sections.collect::<Result<_, _>>()?;
     Ok(Page { report, sections }.render()?)
 }

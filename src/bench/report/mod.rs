@@ -66,6 +66,8 @@ pub enum Group {
     Changes,
     /// Calls after the kernel was made to forget.
     Cold,
+    /// Commands in what was loaded afresh, and loading it.
+    FirstCommands,
     /// Commands that ran just before.
     WarmCommands,
     /// Commands after the kernel was made to forget.
@@ -98,6 +100,17 @@ impl Subject {
         }
     }
 
+    /// Loading the trees of the commands.
+    pub(super) fn load() -> Subject {
+        Subject {
+            group: Group::FirstCommands,
+            name: "load",
+            label: "loading the trees".to_owned(),
+            clients: 1,
+            pinned: false,
+        }
+    }
+
     pub(super) fn run(workload: Workload, group: Group) -> Subject {
         Subject {
             group,
@@ -117,6 +130,9 @@ pub struct Row {
     pub subject: Subject,
     /// One for each directory.
     pub figures: Vec<Figure>,
+    /// In the directory itself that the others have loaded, if they have and it can be measured there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Figure>,
 }
 
 /// What one operation or command took in one directory, in nanoseconds as each client sees it.
@@ -161,12 +177,17 @@ impl Report {
         }
     }
 
-    /// Adds a row from `samples[directory][round]`.
+    /// Adds a row from `samples[directory][round]`. If there is one more than there are directories it is their source's.
     pub(super) fn add(&mut self, subject: Subject, samples: Vec<Vec<f64>>) {
         let baseline = samples[self.baseline].clone();
         let figures = samples.into_iter().map(|of| figure(of, &baseline));
-        let figures = figures.collect();
-        self.rows.push(Row { subject, figures });
+        let mut figures: Vec<_> = figures.collect();
+        let source = (figures.len() > self.directories.len()).then(|| figures.pop());
+        self.rows.push(Row {
+            subject,
+            figures,
+            source: source.flatten(),
+        });
     }
 
     pub(super) fn leave_out(&mut self, reason: String) {
@@ -215,6 +236,7 @@ mod testing {
             operations: Vec::new(),
             workloads: Vec::new(),
             baseline: 0,
+            source: None,
         };
         let mut report = Report::new(&plan, &[]);
         report.directories = vec!["one".to_owned(), "two <b>".to_owned()];

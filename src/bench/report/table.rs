@@ -9,6 +9,8 @@ pub struct Table {
     pub unit: Unit,
     /// A group for each block of columns, with what is to be told of it.
     pub blocks: Vec<(Group, &'static str)>,
+    /// What was measured, in each block: the directories, and perhaps what they were loaded from.
+    pub places: Vec<String>,
     pub lines: Vec<Line>,
 }
 
@@ -17,7 +19,7 @@ pub struct Line {
     pub label: String,
     /// How many clients, and where; nothing for commands.
     pub load: Option<String>,
-    /// One for each block and directory; nothing was measured where there is none.
+    /// One for each block and place; nothing was measured where there is none.
     pub cells: Vec<Option<Cell>>,
 }
 
@@ -83,14 +85,29 @@ pub fn tables(report: &Report) -> Vec<Table> {
         ),
         Table {
             title: "Commands",
-            note: "Warm: as they ran just before. Cold: contents, dentries and inodes were dropped.",
+            note: "First: in what was loaded afresh. Warm: as they ran just before. Cold: contents, dentries and inodes were dropped.",
             unit: Unit::Milliseconds,
-            blocks: vec![(Group::WarmCommands, "warm"), (Group::ColdCommands, "cold")],
+            blocks: command_blocks(report),
+            places: Vec::new(),
             lines: Vec::new(),
         },
     ];
     let filled = all.into_iter().map(|table| table.filled(report));
     filled.filter(|table| !table.lines.is_empty()).collect()
+}
+
+/// Loaded trees alone have a first time.
+fn command_blocks(report: &Report) -> Vec<(Group, &'static str)> {
+    let blocks = [
+        (Group::FirstCommands, "first"),
+        (Group::WarmCommands, "warm"),
+        (Group::ColdCommands, "cold"),
+    ];
+    let loaded = report
+        .rows
+        .iter()
+        .any(|row| row.subject.group == Group::FirstCommands);
+    blocks.into_iter().skip(usize::from(!loaded)).collect()
 }
 
 fn operations(title: &'static str, note: &'static str, group: Group) -> Table {
@@ -99,17 +116,18 @@ fn operations(title: &'static str, note: &'static str, group: Group) -> Table {
         note,
         unit: Unit::Nanoseconds,
         blocks: vec![(group, "")],
+        places: Vec::new(),
         lines: Vec::new(),
     }
 }
 
 impl Table {
     /// The headings of the columns, block by block.
-    pub fn columns(&self, report: &Report) -> Vec<String> {
+    pub fn columns(&self) -> Vec<String> {
         let heading = |block: &str, label: &String| format!("{block} {label}").trim().to_owned();
         let blocks = self.blocks.iter();
         let headings = blocks.flat_map(|(_, block)| {
-            let labels = report.directories.iter();
+            let labels = self.places.iter();
             labels.map(move |label| heading(block, label))
         });
         headings.collect()
@@ -122,25 +140,32 @@ impl Table {
 
     fn filled(mut self, report: &Report) -> Table {
         let in_block = |group| self.blocks.iter().position(|(block, _)| *block == group);
-        let directories = report.directories.len();
+        let of_block = report
+            .rows
+            .iter()
+            .map(|row| (in_block(row.subject.group), row));
+        let rows: Vec<_> = of_block
+            .filter_map(|(block, row)| Some((block?, row)))
+            .collect();
+        self.places = report.directories.clone();
+        if rows.iter().any(|(_, row)| row.source.is_some()) {
+            self.places.push("source".to_owned());
+        }
         let mut lines: Vec<(&Subject, Line)> = Vec::new();
-        for row in &report.rows {
-            let Some(block) = in_block(row.subject.group) else {
-                continue;
-            };
+        for (block, row) in rows {
             let known = lines
                 .iter()
                 .position(|(of, _)| of.shares_a_line(&row.subject));
             let line = known.unwrap_or_else(|| {
                 lines.push((
                     &row.subject,
-                    Line::new(&row.subject, self.blocks.len() * directories),
+                    Line::new(&row.subject, self.blocks.len() * self.places.len()),
                 ));
                 lines.len() - 1
             });
-            for (number, figure) in row.figures.iter().enumerate() {
+            for (number, figure) in row.figures.iter().chain(&row.source).enumerate() {
                 let cell = Cell::new(figure, self.unit, number == report.baseline);
-                lines[line].1.cells[block * directories + number] = Some(cell);
+                lines[line].1.cells[block * self.places.len() + number] = Some(cell);
             }
         }
         self.lines = lines.into_iter().map(|(_, line)| line).collect();
@@ -155,7 +180,10 @@ impl Subject {
     }
 
     fn is_command(&self) -> bool {
-        matches!(self.group, Group::WarmCommands | Group::ColdCommands)
+        matches!(
+            self.group,
+            Group::FirstCommands | Group::WarmCommands | Group::ColdCommands
+        )
     }
 }
 
@@ -198,13 +226,43 @@ mod tests {
         let report = report();
         let commands = tables(&report).pop().unwrap();
         let headings = ["warm one", "warm two <b>", "cold one", "cold two <b>"];
-        assert_eq!(commands.columns(&report), headings);
+        assert_eq!(commands.columns(), headings);
         assert_eq!(commands.lines.len(), 1);
         let medians = commands.lines[0]
             .cells
             .iter()
             .map(|cell| cell.as_ref().unwrap().median);
         assert_eq!(medians.collect::<Vec<_>>(), [11.0, 26.0, 220.0, 520.0]);
+    }
+
+    #[test]
+    fn loaded_trees_have_a_first_time_and_a_column_for_their_source() {
+        let mut report = report();
+        let subject = |group| Subject {
+            group,
+            ..report.rows.last().unwrap().subject.clone()
+        };
+        let [first, load] = [subject(Group::FirstCommands), Subject::load()];
+        report.add(first, vec![vec![1e6], vec![2e6], vec![4e6]]);
+        report.add(load, vec![vec![8e6], vec![4e6]]);
+        let commands = tables(&report).pop().unwrap();
+        let headings = ["first one", "first two <b>", "first source", "warm one"];
+        assert_eq!(commands.columns()[..4], headings);
+        assert_eq!(commands.columns().len(), 9);
+        let cells = |line: &Line| {
+            let cells = line.cells.iter().take(4);
+            let shown = cells.map(|cell| cell.as_ref().map(|cell| (cell.median, cell.ratio)));
+            shown.collect::<Vec<_>>()
+        };
+        let first = [
+            Some((1.0, None)),
+            Some((2.0, Some(2.0))),
+            Some((4.0, Some(4.0))),
+        ];
+        assert_eq!(cells(&commands.lines[0])[..3], first);
+        assert_eq!(cells(&commands.lines[0])[3], Some((11.0, None)));
+        let load = [Some((8.0, None)), Some((4.0, Some(0.5))), None, None];
+        assert_eq!(cells(&commands.lines[1]), load);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn write(report: &Report, out: &mut Formatter<'_>) -> Result {
         report.slice_ms, report.directories[report.baseline],
     )?;
     for table in tables(report) {
-        write_table(&table, report, out)?;
+        write_table(&table, out)?;
     }
     for reason in &report.left_out {
         writeln!(out, "\nLeft out: {reason}")?;
@@ -41,7 +41,7 @@ pub fn write(report: &Report, out: &mut Formatter<'_>) -> Result {
     Ok(())
 }
 
-fn write_table(table: &Table, report: &Report, out: &mut Formatter<'_>) -> Result {
+fn write_table(table: &Table, out: &mut Formatter<'_>) -> Result {
     let Table {
         title, note, unit, ..
     } = table;
@@ -54,7 +54,7 @@ fn write_table(table: &Table, report: &Report, out: &mut Formatter<'_>) -> Resul
         .to_owned(),
     ];
     headings.extend(table.has_loads().then(|| "clients".to_owned()));
-    headings.extend(table.columns(report));
+    headings.extend(table.columns());
     let rules = "---|".repeat(headings.len());
     let headings = headings.join(" | ");
     writeln!(

@@ -3,13 +3,12 @@
 mod command;
 mod material;
 mod sources;
+mod stages;
 
 pub use command::Command;
+pub use stages::Stages;
 
-use super::lane::{Lane, Room};
-use super::report::{Group, Report, Subject};
-use super::turns::Turns;
-use super::{Error, forget};
+use super::lane::Room;
 use material::Material;
 use std::collections::BTreeSet;
 
@@ -118,65 +117,9 @@ pub fn room(commands: &[Command], entries: usize) -> Room {
     rooms.fold(Room::default(), Room::and)
 }
 
-/// Builds the trees of the commands in each lane, and runs each command once: some write caches.
-pub fn build(turns: &Turns, commands: &[Command], entries: usize) -> Result<(), Error> {
-    for lane in turns.lanes {
-        for material in materials(commands) {
-            let what = material.directory();
-            (turns.watch)(&format!("building {what} in {}", lane.label));
-            let built = material.build(&lane.path(), entries, turns.stop);
-            turns.stop.check()?;
-            built.map_err(|error| lane.failed(&format!("building {what}"), error))?;
-        }
-        for command in commands {
-            run_once(turns, command, lane)?;
-        }
-    }
-    Ok(())
-}
-
 fn materials(commands: &[Command]) -> BTreeSet<Material> {
     let of = |command: &Command| command.workload.material();
     commands.iter().map(of).collect()
-}
-
-/// Measures the commands, warm and, if `cold`, cold.
-pub fn run(
-    turns: &Turns,
-    commands: &[Command],
-    cold: bool,
-    report: &mut Report,
-) -> Result<(), Error> {
-    for command in commands {
-        (turns.watch)(&command.workload.label());
-        for lane in turns.lanes {
-            run_once(turns, command, lane)?;
-        }
-        let warm = turns.take(|_, lane| run_once(turns, command, lane))?;
-        report.add(Subject::run(command.workload, Group::WarmCommands), warm);
-        if cold {
-            let cold = turns.take(|_, lane| run_cold(turns, command, lane))?;
-            report.add(Subject::run(command.workload, Group::ColdCommands), cold);
-        }
-    }
-    Ok(())
-}
-
-/// The nanoseconds that it took.
-fn run_once(turns: &Turns, command: &Command, lane: &Lane) -> Result<f64, Error> {
-    let directory = command.workload.material().directory();
-    let ended = command.run(&lane.path().join(directory), turns.stop);
-    turns.stop.check()?;
-    let took = ended.map_err(|error| lane.failed(&command.workload.label(), error))?;
-    Ok(took.as_nanos() as f64)
-}
-
-/// The tree is to be cold, not the program: that is started once in between.
-fn run_cold(turns: &Turns, command: &Command, lane: &Lane) -> Result<f64, Error> {
-    let forgot = forget::forget(lane.root()).and_then(|()| command.start_idle());
-    forgot.map_err(|error| lane.failed("making the kernel forget", error))?;
-    turns.quiet.wait();
-    run_once(turns, command, lane)
 }
 
 #[cfg(test)]

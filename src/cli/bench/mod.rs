@@ -18,14 +18,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tempfile::TempDir;
 
 const SLICE: Duration = Duration::from_millis(30);
 const INTERRUPTED: u8 = 130;
 
 /// Compare what metadata calls and commands cost in directories (without one: in tmpfs and norefs)
 ///
-/// Builds trees in a subdirectory of each directory and removes them at the end. Without
-/// --operation and --workload all operations are measured, with one of them only what is named.
+/// Builds trees in a subdirectory of each directory and removes them at the end. Without a directory the trees
+/// of --workload are built in a temporary one on disk, which norefs mounts and of which the tmpfs gets a copy, and the
+/// commands are measured there too. Without --operation and --workload all operations are measured, with one of them only what is named.
 /// Root also gets cold figures: for them the kernel is made to drop the dentries and inodes it
 /// caches, of the whole machine.
 #[derive(clap::Args)]
@@ -118,10 +120,15 @@ pub fn run(args: Args) -> Outcome {
         [] => rivals::mounted(&args.transport)?,
         given => (rivals::given(given)?, Vec::new()),
     };
-    let plan = plan(&args, &contenders)?;
+    let loads = args.directories.is_empty() && !args.workload.is_empty();
+    let source = loads.then(source).transpose()?;
+    let plan = Plan {
+        source: source.as_ref().map(|source| source.path().to_owned()),
+        ..plan(&args, &contenders)?
+    };
     let spinner = Spinner::new();
     let outcome = bench::run(&plan, contenders, &stop, &|what| spinner.say(what));
-    drop((spinner, mounts));
+    drop((spinner, mounts, source));
     let report = outcome.map_err(|error| match error {
         Error::Interrupted => Failure::with_status(INTERRUPTED, error),
         error => Failure::from(error),
@@ -154,7 +161,19 @@ fn plan(args: &Args, contenders: &[Contender]) -> Result<Plan, Failure> {
             Some(label) => position(label, contenders)?,
             None => 0,
         },
+        source: None,
     })
+}
+
+/// Where what is to be loaded is built: on disk, unless `TMPDIR` says otherwise.
+fn source() -> std::io::Result<TempDir> {
+    let place = match std::env::var_os("TMPDIR") {
+        Some(place) => PathBuf::from(place),
+        None => PathBuf::from("/var/tmp"),
+    };
+    tempfile::Builder::new()
+        .prefix("norefs-bench-")
+        .tempdir_in(place.canonicalize()?)
 }
 
 fn position(label: &str, contenders: &[Contender]) -> Result<usize, Failure> {

@@ -114,6 +114,11 @@ impl InProcess {
         self.handle.requests()
     }
 
+    /// How many times the kernel was notified so far.
+    pub fn notifications(&self) -> u64 {
+        self.handle.notifications()
+    }
+
     /// How many requests of `kind` arrive while `work` is done.
     pub fn count(&self, kind: RequestKind, work: impl FnOnce()) -> u64 {
         let before = self.requests().count(kind);

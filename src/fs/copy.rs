@@ -59,12 +59,13 @@ impl Fs {
         let Some(span) = span.check(source.is_none())? else {
             return Ok(0);
         };
+        let owned = !target.is_in_memory();
         let memory = target.own(max)?;
         let copied = copy(&source, memory, &span, max);
         let loss = (caller.uid != 0 && copied.is_ok())
             .then(|| Loss::begin(&to, caller, false))
             .flatten();
-        changed(&to, memory.blocks(), |attr, now| {
+        changed(&to, (memory.blocks(), owned), |attr, now| {
             let Ok(copied) = copied else { return };
             attr.size = attr.size.max(span.to + copied);
             attr.mtime = now;

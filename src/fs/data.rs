@@ -1,9 +1,9 @@
 //! File content in memory.
 //!
-//! A file is cut into chunks of 64 KiB. A chunk is a byte vector holding the chunk's front; what
-//! lies behind its end is zero, as is a chunk that is not there. So a hole costs nothing, a small
-//! file is one allocation of its own length, and a file that outgrows its first chunk moves that
-//! chunk without copying it.
+//! A file is cut into chunks of 64 KiB, and those into pages of 4 KiB. A chunk is a byte vector holding those of its pages
+//! that are no holes, one after the other, and a bit for each page that tells which; what lies behind the end of the last is zero. So a
+//! hole costs nothing, a small file is one allocation of its own length, and a file that outgrows its first chunk moves that
+//! chunk without copying it. As on tmpfs, every page that was written to or allocated is data until a hole covers all of it.
 //!
 //! The size of the file is an attribute and lives in the tree. Content knows of it only what keeps
 //! this true: **no byte at or behind the file's size is anything but zero.** Growing a file
@@ -216,9 +216,7 @@ impl Backed {
             let len = (self.valid - start).min(CHUNK as u64) as usize;
             resize(&mut buf, len)?;
             read_exact(self.source.as_ref(), start, &mut buf)?;
-            if buf.iter().any(|&byte| byte != 0) && copy.write(start, &buf, max)? < len {
-                return Err(Errno::NOSPC);
-            }
+            write_pages(&mut copy, start, &buf, max)?;
             at = start + len as u64;
         }
         Ok(copy)
@@ -239,6 +237,27 @@ impl Backed {
         let found = self.source.next_hole(from)?.unwrap_or(self.valid);
         Ok(found.clamp(from, self.valid))
     }
+}
+
+/// Writes the pages of `buf` that are not all zeros to where they lie from `start` on.
+fn write_pages<const CHUNK: usize>(
+    memory: &mut Memory<CHUNK>,
+    start: u64,
+    buf: &[u8],
+    max: u64,
+) -> Result<()> {
+    let page = CHUNK / 16;
+    let is_zero = |page: &[u8]| page.iter().all(|&byte| byte == 0);
+    let zeros: Vec<bool> = buf.chunks(page).map(is_zero).collect();
+    let mut at = 0;
+    for run in zeros.chunk_by(|one, next| one == next) {
+        let part = &buf[at..buf.len().min(at + run.len() * page)];
+        if !run[0] && memory.write(start + at as u64, part, max)? < part.len() {
+            return Err(Errno::NOSPC);
+        }
+        at += part.len();
+    }
+    Ok(())
 }
 
 /// Makes `buf` `len` bytes long; ENOMEM.

@@ -149,12 +149,13 @@ impl Fs {
         }
         let node = self.node(&inode);
         let mut content = node.content.write();
+        let copied = !content.is_in_memory();
         let memory = content.own(max)?;
         let written = memory.write(offset, data, max);
         let loss = (kill_suidgid && written.is_ok())
             .then(|| Loss::begin(&inode, caller, false))
             .flatten();
-        changed(&inode, memory.blocks(), |attr, now| {
+        changed(&inode, (memory.blocks(), copied), |attr, now| {
             let Ok(written) = written else { return };
             attr.size = attr.size.max(offset + written as u64);
             attr.mtime = now;
@@ -202,12 +203,13 @@ impl Fs {
         let range = offset..end.ok_or(Errno::FBIG)?;
         let node = self.node(&inode);
         let mut content = node.content.write();
+        let copied = !content.is_in_memory();
         let memory = content.own(max)?;
         let done = arrange(memory, mode, range.clone(), max);
         let loss = (caller.uid != 0 && done.is_ok())
             .then(|| Loss::begin(&inode, caller, false))
             .flatten();
-        changed(&inode, memory.blocks(), |attr, now| {
+        changed(&inode, (memory.blocks(), copied), |attr, now| {
             if done.is_err() {
                 return;
             }
@@ -224,28 +226,6 @@ impl Fs {
         // Where the size may change the kernel counts the change itself.
         let stale = (mode & KEEP_SIZE != 0).then_some(id);
         Ok(Committed::new((), stale))
-    }
-
-    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) starts at or behind `offset`. The end of
-    /// the file counts as a hole.
-    ///
-    /// # Errors
-    /// ENXIO if there is none or `offset` is not inside the file, EINVAL for another `whence` or
-    /// what is not a regular file, EISDIR, ESTALE.
-    pub fn lseek(&self, id: NodeId, offset: i64, whence: i32) -> Result<i64> {
-        let inode = self.regular(id)?;
-        if !matches!(whence, libc::SEEK_DATA | libc::SEEK_HOLE) {
-            return Err(Errno::INVAL);
-        }
-        let from = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
-        let node = self.node(&inode);
-        let content = node.content.read();
-        let size = inode.attr().size;
-        let found = match whence {
-            libc::SEEK_DATA => content.seek_data(from, size)?,
-            _ => content.seek_hole(from, size)?,
-        };
-        Ok(found as i64)
     }
 
     /// A regular file: EISDIR, EINVAL for anything else; ESTALE.
@@ -282,14 +262,16 @@ fn arrange<const CHUNK: usize>(
     Ok(())
 }
 
-/// Brings the attributes up to date after a change of content, as one step.
+/// Brings the attributes up to date after a change of content, as one step. Of content that was just copied from a source
+/// nobody noted which holes were read.
 pub(super) fn changed(
     inode: &InodeRef<'_, Node>,
-    blocks: u64,
+    (blocks, copied): (u64, bool),
     also: impl FnOnce(&mut Attr, Time),
 ) -> Result<()> {
     inode.update(|attr| {
         attr.blocks = blocks;
+        attr.unsettled |= copied;
         also(attr, Time::now());
         Ok(())
     })?;

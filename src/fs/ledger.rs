@@ -19,13 +19,28 @@ const BESIDE: u64 = 8 << 10;
 const MUCH: u64 = 32 << 20;
 
 /// Bytes in use by one filesystem.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     used: AtomicU64,
     /// Growth since the headroom was last found to be there.
     stride: AtomicU64,
     /// Shrinking since memory was last given back to the system.
     freed: AtomicU64,
+    /// How often there may be growth before memory is taken to be short.
+    #[cfg(test)]
+    pub(super) growths_left: AtomicU64,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger {
+            used: AtomicU64::new(0),
+            stride: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
+            #[cfg(test)]
+            growths_left: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 impl Ledger {
@@ -46,6 +61,14 @@ impl Ledger {
 
     /// Whether the system has the memory for growing by `bytes`.
     pub(super) fn may_grow(&self, bytes: u64) -> bool {
+        #[cfg(test)]
+        if self
+            .growths_left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+            .is_err()
+        {
+            return false;
+        }
         let bytes = bytes.saturating_add(BESIDE).min(STRIDE);
         if self.stride.fetch_add(bytes, Relaxed).saturating_add(bytes) < STRIDE {
             return true;
@@ -73,6 +96,7 @@ impl Charge {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

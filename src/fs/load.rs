@@ -321,7 +321,7 @@ mod tests {
         bed.write(file, 0, b"FROM");
         assert_eq!(bed.read(file, 0, 100), b"FROM elsewhere");
         assert_eq!(bed.fs.ledger.used(), 14);
-        assert_eq!(bed.attr(file).blocks, 1);
+        assert_eq!(bed.attr(file).blocks, 8);
     }
 
     #[test]

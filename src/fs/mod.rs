@@ -43,6 +43,7 @@ mod copy;
 mod create;
 mod data;
 mod flags;
+mod holes;
 mod io;
 mod ledger;
 mod limits;
@@ -61,6 +62,7 @@ mod xattr;
 
 pub use acl::{Acl, Who};
 pub use data::Backing;
+pub use holes::Sought;
 pub use limits::{Config, InUse, StatFs};
 pub use load::{Filling, Loaded, Origin, Reading};
 pub use node::Node;

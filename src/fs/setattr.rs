@@ -55,7 +55,12 @@ impl Fs {
         }
         let node = self.node(inode);
         let mut content = node.content.write();
-        let blocks = content.truncate(size, inode.attr().blocks);
+        let before = inode.attr();
+        // What was allocated behind the end stays where the end comes nearer to it.
+        let blocks = match size > before.size {
+            true => before.blocks,
+            false => content.truncate(size, before.blocks),
+        };
         apply(caller, inode, change, |attr| {
             attr.size = size;
             attr.blocks = blocks;
@@ -301,10 +306,10 @@ mod tests {
             )
         };
         let cut = size(10).unwrap();
-        assert_eq!((cut.size, cut.blocks), (10, 1));
+        assert_eq!((cut.size, cut.blocks), (10, 8));
         assert!(cut.mtime > before.mtime && cut.ctime > before.ctime);
         let grown = size(1 << 62).unwrap();
-        assert_eq!((grown.size, grown.blocks), (1 << 62, 1));
+        assert_eq!((grown.size, grown.blocks), (1 << 62, 8));
         assert_eq!(bed.read(file, 8, 4), [1, 1, 0, 0]);
         assert_eq!(size(1 << 63), Err(Errno::FBIG));
         assert_eq!(size(0).unwrap().blocks, 0);

@@ -12,6 +12,7 @@ use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::{Immutable, IntoBytes};
@@ -208,6 +209,19 @@ impl Channel {
             ino: id.raw(),
             off: ATTRIBUTES_ONLY,
             len: 0,
+        };
+        self.write(0, INVAL_INODE, out.as_bytes())
+    }
+
+    /// Makes the kernel write back and drop the pages of `id` that hold any of `range`, and its attributes. Returns when
+    /// that is done: pages that are being read or written are waited for.
+    pub(crate) fn write_back(&self, id: NodeId, range: &Range<u64>) -> io::Result<()> {
+        // To the end, if it is less than one.
+        let length = range.end.saturating_sub(range.start).max(1);
+        let out = InvalInode {
+            ino: id.raw(),
+            off: range.start.min(i64::MAX as u64).cast_signed(),
+            len: length.min(i64::MAX as u64 - range.start).cast_signed(),
         };
         self.write(0, INVAL_INODE, out.as_bytes())
     }

@@ -16,6 +16,7 @@ use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::lost::{self, EndConnection};
 use crate::transport::negotiate::Agreed;
 use crate::transport::wire::{ARGS_ROOM, Dialect, InHeader};
+use crate::transport::writeback::Writebacks;
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
 use eagerness::Eagerness;
@@ -54,6 +55,7 @@ pub(crate) fn start(
         agreed,
         spare: Arc::default(),
         threads: Aside::default(),
+        writebacks: Writebacks::default(),
         aside: WaitGroup::new(),
     };
     let aside = reader.aside.clone();
@@ -112,6 +114,7 @@ struct Reader {
     agreed: Agreed,
     spare: Arc<Mutex<Vec<Letter>>>,
     threads: Aside,
+    writebacks: Writebacks,
     /// Shared with everything that is put aside.
     aside: WaitGroup,
 }
@@ -131,6 +134,7 @@ impl Reader {
             agreed: self.agreed,
             spare: self.spare.clone(),
             threads: self.threads.clone(),
+            writebacks: self.writebacks.clone(),
             aside: self.aside.clone(),
         }
     }
@@ -151,10 +155,12 @@ impl Reader {
                 Received::Nothing => continue,
                 Received::End => return Ok(()),
             }
-            if let Kept::Later = letter.answer(&*self.serve, &self.channel, Patience::None) {
-                let full = std::mem::replace(&mut letter, self.letter());
-                self.put_aside(full);
-            }
+            let waits = match letter.answer(&*self.serve, &self.channel, Patience::None) {
+                Kept::Answered => continue,
+                Kept::Waiting(waits) => waits,
+            };
+            let full = std::mem::replace(&mut letter, self.letter());
+            self.put_aside(full, waits);
         }
     }
 
@@ -164,17 +170,21 @@ impl Reader {
     }
 
     /// Has a request answered by a thread that may be kept.
-    fn put_aside(&self, mut letter: Letter) {
+    fn put_aside(&self, mut letter: Letter, waits: Waits) {
         let (serve, channel) = (self.serve.clone(), self.channel.clone());
         let (spare, aside) = (self.spare.clone(), self.aside.clone());
-        self.threads.run(move || {
-            letter.answer(&*serve, &channel, Patience::Any);
+        let work = move |patience| {
+            letter.answer(&*serve, &channel, patience);
             let mut spare = spare.lock();
             if spare.len() < SPARE {
                 spare.push(letter);
             }
             drop((serve, channel, aside));
-        });
+        };
+        match waits {
+            Waits::ForContent => self.threads.run(move || work(Patience::Any)),
+            Waits::ForWriteback => self.writebacks.run(work),
+        }
     }
 }
 
@@ -190,7 +200,13 @@ enum Kept {
     /// It was answered, if it can be.
     Answered,
     /// It is as it came: there was no patience.
-    Later,
+    Waiting(Waits),
+}
+
+/// What a request waits for.
+enum Waits {
+    ForContent,
+    ForWriteback,
 }
 
 impl Letter {
@@ -216,7 +232,8 @@ impl Letter {
         }
         let mut exchange = self.open(header);
         match serve.handle(&mut exchange, patience) {
-            Answer::Later => return Kept::Later,
+            Answer::Later => return Kept::Waiting(Waits::ForContent),
+            Answer::AfterWriteback => return Kept::Waiting(Waits::ForWriteback),
             Answer::Nothing => {}
             Answer::Error(errno) => channel.reply(header.unique, Err(errno)),
             Answer::Bytes(count) => channel.reply(header.unique, Ok(&exchange.buffer[..count])),

@@ -28,6 +28,8 @@ pub(crate) enum Patience {
     None,
     /// As long as it takes.
     Any,
+    /// Not at all, nor has anybody else any: what would take some is answered by what is safe to say.
+    Spent,
 }
 
 /// Answers requests: the filesystem of a mount, or something simpler to measure a channel with.
@@ -48,6 +50,9 @@ pub(crate) enum Answer {
     /// Nothing yet: it would take waiting, for which there was no patience. The request is as it
     /// came; the room behind it may not be.
     Later,
+    /// The same, and what it waits for is the kernel, which writes back meanwhile: not in a thread that writes or reads may
+    /// have to wait for.
+    AfterWriteback,
 }
 
 impl Exchange<'_> {

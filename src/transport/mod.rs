@@ -38,6 +38,7 @@ pub mod session;
 pub mod table;
 pub mod unmount;
 mod wire;
+mod writeback;
 
 pub use crate::fs::Permissions;
 pub use options::{

@@ -2,6 +2,8 @@
 
 use crate::transport::channel::Channel;
 use crate::tree::NodeId;
+use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -30,6 +32,26 @@ impl Invalidator {
         if let Err(error) = channel.invalidate(id) {
             tracing::debug!(node = id.raw(), %error, "attributes could not be invalidated");
         }
+    }
+
+    /// Makes the kernel write back and drop what it holds of `ranges` of `id`, and says whether it could be told.
+    ///
+    /// This waits for requests that others answer, so it needs a thread that nobody waits for.
+    pub(crate) fn write_back(&self, id: NodeId, ranges: &[Range<u64>]) -> bool {
+        let Some(channel) = self.channel.get().and_then(Weak::upgrade) else {
+            return true;
+        };
+        ranges.iter().all(|range| {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            match channel.write_back(id, range) {
+                // An inode that the kernel does not know has nothing to be written back.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::debug!(node = id.raw(), %error, "nothing could be written back");
+                    false
+                }
+                _ => true,
+            }
+        })
     }
 
     /// How many invalidations were sent.

@@ -150,7 +150,7 @@ impl Offline {
             Answer::Bytes(count) => assert!(count <= self.buffer.len()),
             Answer::Error(errno) => assert!((1..4096).contains(&errno.raw_os_error())),
             Answer::Nothing => {}
-            Answer::Later => {
+            Answer::Later | Answer::AfterWriteback => {
                 assert_eq!(asked.patience, Patience::None);
                 // A READ has nothing after its arguments: what it finds of the answer may stay there.
                 let came = match asked.header.opcode {

@@ -9,9 +9,11 @@ use crate::transport::passthrough::Passthrough;
 use crate::transport::requests::Tally;
 use crate::transport::wire::EntryOut;
 use crate::transport::{Cache, Options, Permissions, wire};
-use crate::tree::{Entry, Errno, NodeId};
+use crate::tree::{Attr, Entry, Errno, NodeId};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The kernel takes no larger error numbers (`fuse_dev_do_write`): whoever asked would never be answered.
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) agreed: Agreed,
     pub(crate) tally: Tally,
     pub(crate) invalidator: Invalidator,
+    /// How many writes failed, or took less than all.
+    failed_writes: AtomicU64,
     /// Files the kernel reads by itself, if any may be.
     pub(crate) passthrough: Option<Passthrough>,
     #[cfg(feature = "seams")]
@@ -61,6 +65,7 @@ impl Shared {
             agreed,
             tally: Tally::default(),
             invalidator: Invalidator::default(),
+            failed_writes: AtomicU64::new(0),
             passthrough: agreed.passthrough.then(Passthrough::default),
             #[cfg(feature = "seams")]
             seams: Arc::default(),
@@ -69,7 +74,31 @@ impl Shared {
 
     /// What the kernel is told of a name that leads somewhere.
     pub(crate) fn entry(&self, entry: &Entry) -> EntryOut {
-        EntryOut::new(entry, self.name_ttl, self.ttl, self.generation)
+        let ttl = self.attr_ttl(&entry.attr);
+        EntryOut::new(entry, self.name_ttl, ttl, self.generation)
+    }
+
+    /// How long the kernel may keep these attributes.
+    pub(crate) fn attr_ttl(&self, attr: &Attr) -> Duration {
+        match attr.unsettled {
+            true => Duration::ZERO,
+            false => self.ttl,
+        }
+    }
+
+    /// Has the kernel write back what it holds of `ranges` of `node`, and says whether all of that is here now. The
+    /// calling thread is one that no request waits for.
+    pub(crate) fn write_back(&self, node: NodeId, ranges: &[Range<u64>]) -> bool {
+        debug_assert!(!crossbeam_epoch::is_pinned());
+        let failed = self.failed_writes.load(Ordering::Relaxed);
+        self.invalidator.write_back(node, ranges)
+            && self.failed_writes.load(Ordering::Relaxed) == failed
+    }
+
+    /// Notes that the kernel may keep what `node` was to be written.
+    pub(crate) fn write_failed(&self, node: NodeId) {
+        self.failed_writes.fetch_add(1, Ordering::Relaxed);
+        self.deliver(self.fs.unsettle(node));
     }
 
     /// Lets the filesystem answer. A handler that panics answers EIO.
@@ -138,10 +167,13 @@ impl Serve for Shared {
             if patience == Patience::None {
                 return Answer::Later;
             }
+            if patience == Patience::Spent {
+                break;
+            }
             std::thread::sleep(BETWEEN_TRIES);
             answer = self.call(exchange, patience);
         }
-        if answer == Answer::Later {
+        if matches!(answer, Answer::Later | Answer::AfterWriteback) {
             return answer;
         }
         self.tally.arrived(kind);

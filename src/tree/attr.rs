@@ -132,6 +132,9 @@ pub struct Attr {
     pub ctime: Time,
     /// Creation.
     pub btime: Time,
+    /// Who is served may hold bytes of holes in the content, and have changed them without a word so far: `blocks` may be
+    /// less than it would be.
+    pub unsettled: bool,
 }
 
 impl Default for Attr {
@@ -151,6 +154,7 @@ impl Default for Attr {
             mtime: Time::default(),
             ctime: Time::default(),
             btime: Time::default(),
+            unsettled: false,
         }
     }
 }

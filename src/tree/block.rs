@@ -7,7 +7,7 @@
 //!  2     nlink          aux (slot in the slab of the kind)
 //!  3     stamp of 0 and 1: grows whenever either changes
 //!  4     size in bytes; of a device: its number
-//!  5     blocks
+//!  5     blocks, and in the highest bit: unsettled
 //!  6     mtime, seconds
 //!  7     atime, seconds
 //!  8     ctime, seconds
@@ -35,6 +35,9 @@ const FLAGS_SHIFT: u32 = 13;
 const FLAGS: u32 = KEPT_FLAGS.bits() << FLAGS_SHIFT;
 
 const _: () = assert!(FLAGS & (ACL | 0xffff) == 0 && FLAGS >> FLAGS_SHIFT == KEPT_FLAGS.bits());
+
+/// In word 5, above every number of blocks a file can have: that number is not settled.
+const UNSETTLED: u64 = 1 << 63;
 
 pub(crate) type Block = SeqBlock<WORDS>;
 
@@ -140,7 +143,7 @@ pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
             true => attr.rdev.into(),
             false => attr.size,
         },
-        attr.blocks,
+        attr.blocks | if attr.unsettled { UNSETTLED } else { 0 },
         attr.mtime.sec as u64,
         attr.atime.sec as u64,
         attr.ctime.sec as u64,
@@ -183,12 +186,13 @@ pub(crate) fn decode(words: &[u64; WORDS]) -> Attr {
         uid: high(words[1]),
         gid: low(words[1]),
         size: if device { 0 } else { words[4] },
-        blocks: words[5],
+        blocks: words[5] & !UNSETTLED,
         rdev: if device { words[4] as u32 } else { 0 },
         mtime: time(words[6], high(words[10])),
         atime: time(words[7], low(words[10])),
         ctime: time(words[8], high(words[11])),
         btime: time(words[9], low(words[11])),
+        unsettled: words[5] & UNSETTLED != 0,
     }
 }
 
@@ -230,7 +234,12 @@ mod tests {
             flags: flag,
             ..attr()
         });
-        for attr in [attr(), device, listed].into_iter().chain(flagged) {
+        let unsettled = Attr {
+            unsettled: true,
+            ..attr()
+        };
+        let others = [attr(), device, listed, unsettled];
+        for attr in others.into_iter().chain(flagged) {
             let words = encode(&attr, &[0; WORDS]);
             assert_eq!(decode(&words), attr);
             assert_eq!(Head::of(&words).mode(), attr.mode());

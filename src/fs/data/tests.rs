@@ -131,6 +131,6 @@ fn zeros_of_a_source_become_holes() {
     source[5 * CHUNK] = 1;
     let (ledger, mut content) = backed(Fixed(source.clone()), source.len() as u64);
     content.own(UNLIMITED).unwrap();
-    assert_eq!(ledger.used(), CHUNK as u64);
+    assert_eq!(ledger.used(), CHUNK as u64 / 16);
     assert_eq!(bytes(&content, 0, source.len()), source);
 }

@@ -2,17 +2,41 @@
 
 use super::{Call, DONE};
 use crate::fs::{SetAttr, SetTime};
-use crate::transport::exchange::Answer;
+use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{AccessIn, AttrOut, SetattrIn, StatfsOut, StatxOut, fattr};
-use crate::tree::{Errno, Result, Time};
+use crate::tree::{Entry, Errno, Result, Time};
 
 const NANOS: u32 = 1_000_000_000;
+/// What one page of content has.
+const PAGE_BLOCKS: u64 = 8;
 
 impl Call<'_, '_> {
     pub(super) fn getattr(&mut self) -> Result<Answer> {
-        let entry = self.fs().stat(self.node())?;
-        let ttl = self.shared.ttl;
+        let Some(entry) = self.settled()? else {
+            return Ok(Answer::AfterWriteback);
+        };
+        let ttl = self.shared.attr_ttl(&entry.attr);
         self.exchange.send(&AttrOut::new(&entry, ttl))
+    }
+
+    /// The attributes, once the kernel has written back what would change `blocks`; `None` if that takes patience.
+    fn settled(&self) -> Result<Option<Entry>> {
+        let (fs, node) = (self.fs(), self.node());
+        let entry = fs.stat(node)?;
+        if !fs.must_settle(&entry.attr) {
+            return Ok(Some(entry));
+        }
+        match self.patience {
+            Patience::None => Ok(None),
+            Patience::Any if self.shared.write_back(node, &fs.settle(node)?) => {
+                fs.stat(node).map(Some)
+            }
+            // Not known for sure, and no blocks at all would mean that all of it is zeros.
+            _ => fs.stat(node).map(|mut entry| {
+                entry.attr.blocks = entry.attr.blocks.max(PAGE_BLOCKS);
+                Some(entry)
+            }),
+        }
     }
 
     /// Whatever was asked for, all is told: it costs nothing, and the kernel keeps it.
@@ -21,8 +45,10 @@ impl Call<'_, '_> {
             // The kernel uses GETATTR from now on.
             return Err(Errno::NOSYS);
         }
-        let entry = self.fs().stat(self.node())?;
-        let ttl = self.shared.ttl;
+        let Some(entry) = self.settled()? else {
+            return Ok(Answer::AfterWriteback);
+        };
+        let ttl = self.shared.attr_ttl(&entry.attr);
         self.exchange.send(&StatxOut::new(&entry, ttl))
     }
 
@@ -34,7 +60,7 @@ impl Call<'_, '_> {
         }
         let set = self.fs().setattr(&caller, node, &change)?;
         let entry = self.shared.deliver(set);
-        let ttl = self.shared.ttl;
+        let ttl = self.shared.attr_ttl(&entry.attr);
         self.exchange.send(&AttrOut::new(&entry, ttl))
     }
 

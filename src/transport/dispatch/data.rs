@@ -10,6 +10,9 @@ use crate::transport::wire::{
 };
 use crate::tree::{Errno, NodeId, Result};
 
+/// So many holes of one file, each of which turns out to be data, are passed before the rest counts as data.
+const WRITEBACKS: usize = 1000;
+
 /// Copying or allocating more bytes than this keeps a thread for long.
 const LONG: u64 = 1 << 20;
 
@@ -74,10 +77,14 @@ impl Call<'_, '_> {
         let (node, fs) = (self.node(), &self.shared.fs);
         let room = self.exchange.room(args.size)?;
         let read = match self.patience {
-            Patience::None => fs.try_read(node, args.offset, room)?,
             Patience::Any => Some(fs.read(node, args.offset, room)?),
+            _ => fs.try_read(node, args.offset, room)?,
         };
-        Ok(read.map_or(Answer::Later, Answer::Bytes))
+        let Some(length) = read else {
+            return Ok(Answer::Later);
+        };
+        self.shared.deliver(fs.note_read(node, args.offset, length));
+        Ok(Answer::Bytes(length))
     }
 
     pub(super) fn write(&mut self) -> Result<Answer> {
@@ -92,10 +99,15 @@ impl Call<'_, '_> {
         }
         let kill_suidgid = args.write_flags & WRITE_KILL_SUIDGID != 0;
         let loses = kill_suidgid && self.fs().has_privileges(node);
-        let size = self
+        let written = self
             .fs()
-            .write(&caller, node, args.offset, data, kill_suidgid)?;
-        self.lost(node, loses);
+            .write(&caller, node, args.offset, data, kill_suidgid);
+        if written.is_ok_and(|size| size == args.size) {
+            self.lost(node, loses);
+        } else {
+            self.shared.write_failed(node);
+        }
+        let size = written?;
         self.exchange.send(&WriteOut { size, padding: 0 })
     }
 
@@ -109,7 +121,8 @@ impl Call<'_, '_> {
         let loses = caller.uid != 0 && self.fs().has_privileges(node);
         let done = self
             .fs()
-            .fallocate(&caller, node, args.offset, args.length, mode)?;
+            .fallocate(&caller, node, args.offset, args.length, mode)
+            .inspect_err(|_| self.shared.invalidate(node))?;
         self.lost(node, loses);
         self.changed(done)
     }
@@ -127,15 +140,33 @@ impl Call<'_, '_> {
         }
     }
 
+    /// Where there are holes, pages of them that were stored to through a map come first.
     pub(super) fn lseek(&mut self) -> Result<Answer> {
         let args: LseekIn = self.exchange.fixed()?;
         let (offset, whence) = (args.offset.cast_signed(), args.whence.cast_signed());
-        let node = self.node();
-        if self.must_wait(node) {
-            return Ok(Answer::Later);
+        let (node, fs) = (self.node(), &self.shared.fs);
+        let mut settled = 0..0;
+        for _ in 0..WRITEBACKS {
+            if self.patience != Patience::Any && !fs.is_at_hand(node) {
+                break;
+            }
+            let sought = fs.seek(node, offset, whence)?;
+            let unsure = sought.unsure;
+            if unsure.is_empty() || settled.start <= unsure.start && unsure.end <= settled.end {
+                let offset = sought.offset.ok_or(Errno::NXIO)?;
+                return self.exchange.send(&LseekOut { offset });
+            }
+            if self.patience != Patience::Any
+                || !self.shared.write_back(node, std::slice::from_ref(&unsure))
+            {
+                break;
+            }
+            settled = unsure;
         }
-        let found = self.fs().lseek(node, offset, whence)?;
-        let offset = found.cast_unsigned();
+        if self.patience == Patience::None {
+            return Ok(Answer::AfterWriteback);
+        }
+        let offset = fs.seek_as_data(node, offset, whence)?;
         self.exchange.send(&LseekOut { offset })
     }
 
@@ -150,9 +181,11 @@ impl Call<'_, '_> {
         }
         let caller = self.exchange.caller();
         let loses = caller.uid != 0 && self.fs().has_privileges(to);
-        let copied =
-            self.fs()
-                .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)?;
+        // A copy that failed may have moved content into memory first; so may an allocation.
+        let copied = self
+            .fs()
+            .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)
+            .inspect_err(|_| self.shared.invalidate(to))?;
         self.lost(to, loses);
         match opcode {
             Opcode::CopyFileRange64 => self.exchange.send(&CopyOut { bytes: copied }),

@@ -430,6 +430,50 @@ fn a_copy_of_what_has_to_be_waited_for_is_made_later() {
 }
 
 #[test]
+fn holes_that_were_read_are_written_back_before_anything_is_said_of_them() {
+    let o = &mut Offline::new(Cache::Forever);
+    let file = file(o, b"f\0");
+    let grow = args(|set: &mut SetattrIn| (set.valid, set.size) = (fattr::SIZE, 1 << 20));
+    ask(o, (Setattr, file, bytes(&grow), b"")).unwrap();
+    let data = args(|seek: &mut LseekIn| seek.whence = libc::SEEK_DATA as u32);
+    let hole = args(|seek: &mut LseekIn| seek.whence = libc::SEEK_HOLE as u32);
+    let answers = |o: &mut Offline, patience| {
+        [
+            (Lseek, bytes(&data)),
+            (Lseek, bytes(&hole)),
+            (Getattr, &[0; 16]),
+        ]
+        .map(|(opcode, args)| {
+            o.ask(&Asked {
+                patience,
+                ..asked((opcode, file, args, b""))
+            })
+        })
+    };
+    let none = Answer::Error(Errno::NXIO);
+    let [found, hole, attributes] = [none, Answer::Bytes(8), Answer::Bytes(104)];
+    assert_eq!(answers(o, Patience::None), [found, hole, attributes]);
+    assert_ne!(attr(o, file).attr_valid, 0);
+
+    ask(o, (Read, file, bytes(&reading(4096, 4096)), b"")).unwrap();
+    assert_eq!(answers(o, Patience::None), [Answer::AfterWriteback; 3]);
+    // Nobody can wait: all of it counts as data.
+    assert_eq!(
+        answers(o, Patience::Spent),
+        [Answer::Bytes(8), hole, attributes]
+    );
+    let told = AttrOut::read_from_bytes(&o.buffer[..104]).unwrap();
+    assert_eq!((told.attr_valid, told.attr.blocks), (0, 8));
+    let found = entry(o, (Lookup, ROOT, b"", b"f\0"));
+    assert_eq!((found.attr_valid, found.attr.blocks), (0, 0));
+
+    // Attributes settle it until the next is read, and what is seldom asked for does not.
+    assert_eq!(answers(o, Patience::Any), [none, hole, attributes]);
+    assert_eq!(answers(o, Patience::None), [none, hole, attributes]);
+    assert_ne!(attr(o, file).attr_valid, 0);
+}
+
+#[test]
 fn what_has_to_be_waited_for_is_answered_later() {
     let mut name = SLOW.to_vec();
     name.push(0);
@@ -452,7 +496,12 @@ fn what_has_to_be_waited_for_is_answered_later() {
             patience: Patience::None,
             ..asked((opcode, slow, args, b"x"))
         };
-        assert_eq!(o.ask(&hurried), Answer::Later, "{opcode:?}");
+        let expected = match opcode {
+            // The same threads wait for what the kernel writes back.
+            Lseek => Answer::AfterWriteback,
+            _ => Answer::Later,
+        };
+        assert_eq!(o.ask(&hurried), expected, "{opcode:?}");
         let waited = ask(o, (opcode, slow, args, b"x")).unwrap();
         if opcode == Read {
             assert_eq!(waited, SLOW_CONTENT);

@@ -86,7 +86,7 @@ impl Buffer {
             Answer::Bytes(bytes) => (0, bytes.min(payload.len())),
             Answer::Error(errno) => (-errno.raw_os_error(), 0),
             // Neither belongs here; no caller may be left waiting.
-            Answer::Nothing | Answer::Later => (-libc::EIO, 0),
+            Answer::Nothing | Answer::Later | Answer::AfterWriteback => (-libc::EIO, 0),
         };
         let reply = OutHeader {
             len: (size_of::<OutHeader>() + bytes) as u32,

@@ -12,6 +12,7 @@ use crate::transport::channel::Channel;
 use crate::transport::cpus::{self, Assignment};
 use crate::transport::exchange::{Answer, Patience, Serve};
 use crate::transport::wire;
+use crate::transport::writeback::Writebacks;
 use crate::tree::NodeId;
 use io_uring::squeue::Entry128;
 use io_uring::{IoUring, cqueue, opcode, types};
@@ -87,6 +88,7 @@ pub(super) struct Worker {
     cpus: Vec<usize>,
     side: Arc<Side>,
     aside: Aside,
+    writebacks: Writebacks,
 }
 
 impl Worker {
@@ -113,6 +115,7 @@ impl Worker {
             payload,
             cpus: assignment.cpus,
             side: Arc::new(Side::new()?),
+            writebacks: Writebacks::on(everywhere.clone()),
             aside: Aside::on(everywhere),
         })
     }
@@ -138,6 +141,7 @@ impl Worker {
             early: Vec::new(),
             side: self.side,
             aside: self.aside,
+            writebacks: self.writebacks,
         };
         let added = registered.ring.submitter().register_files(&files);
         added
@@ -164,6 +168,7 @@ pub(super) struct Registered {
     early: Vec<cqueue::Entry>,
     side: Arc<Side>,
     aside: Aside,
+    writebacks: Writebacks,
 }
 
 impl Registered {
@@ -282,9 +287,9 @@ impl Registered {
             return self.commit(number, buffer);
         }
         match serve.handle(&mut exchange, Patience::None) {
-            Answer::Later => {
+            waits @ (Answer::Later | Answer::AfterWriteback) => {
                 self.replenish(self.entries[number].queue, node);
-                self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer));
+                self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer), waits);
             }
             answer => {
                 buffer.answer(unique, answer);
@@ -319,15 +324,25 @@ impl Registered {
     }
 
     /// Lets a side thread answer what takes long, so that nothing else waits for it.
-    fn answer_aside(&mut self, serve: &Arc<dyn Serve>, number: usize, mut buffer: Buffer) {
+    fn answer_aside(
+        &mut self,
+        serve: &Arc<dyn Serve>,
+        number: usize,
+        mut buffer: Buffer,
+        waits: Answer,
+    ) {
         let (serve, side) = (serve.clone(), self.side.clone());
-        self.aside.run(move || {
+        let work = move |patience| {
             let mut exchange = buffer.exchange();
             let unique = exchange.header.unique;
-            let answer = serve.handle(&mut exchange, Patience::Any);
+            let answer = serve.handle(&mut exchange, patience);
             buffer.answer(unique, answer);
             side.hand_back(number, buffer);
-        });
+        };
+        match waits {
+            Answer::AfterWriteback => self.writebacks.run(work),
+            _ => self.aside.run(move || work(Patience::Any)),
+        }
     }
 
     fn commit(&mut self, number: usize, mut buffer: ManuallyDrop<Buffer>) {

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 const CHUNK: usize = 16;
 type Small = Memory<CHUNK>;
@@ -8,13 +9,20 @@ const UNLIMITED: u64 = u64::MAX;
 impl<const CHUNK: usize> Memory<CHUNK> {
     fn allocated(&self) -> u64 {
         let chunks = self.chunks_in(0..u64::MAX);
-        chunks.map(|(_, chunk)| chunk.capacity() as u64).sum()
+        chunks.map(|(_, bytes, _)| bytes.capacity() as u64).sum()
     }
 
     fn bytes(&self, offset: u64, len: usize) -> Vec<u8> {
         let mut buf = vec![0xee; len];
         self.read(offset, &mut buf);
         buf
+    }
+}
+
+impl Ledger {
+    fn fail_growth_after(&self, times: u64) {
+        self.growths_left
+            .store(times, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -47,13 +55,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The bytes of the file as they should be.
-struct Model {
+/// The bytes of the file as they should be, and which of its pages are data.
+struct Model<const CHUNK: usize> {
     bytes: Vec<u8>,
+    pages: BTreeSet<usize>,
 }
 
-impl Model {
-    fn apply(&mut self, memory: &mut Small, step: &Step) {
+impl<const CHUNK: usize> Model<CHUNK> {
+    const PAGE: usize = CHUNK / 16;
+
+    fn new() -> Self {
+        Model {
+            bytes: Vec::new(),
+            pages: BTreeSet::new(),
+        }
+    }
+
+    fn touched(at: usize, len: usize) -> Range<usize> {
+        at / Self::PAGE..(at + len).div_ceil(Self::PAGE)
+    }
+
+    fn apply(&mut self, memory: &mut Memory<CHUNK>, step: &Step) {
         let inside = |at: usize, len: usize, size: usize| at.min(size)..(at + len).min(size);
         let size = self.bytes.len();
         match step {
@@ -61,14 +83,18 @@ impl Model {
                 assert_eq!(memory.write(*at as u64, data, UNLIMITED), Ok(data.len()));
                 self.bytes.resize(size.max(at + data.len()), 0);
                 self.bytes[*at..at + data.len()].copy_from_slice(data);
+                self.pages.extend(Self::touched(*at, data.len()));
             }
             Step::Truncate(size) => {
                 memory.truncate(*size as u64);
                 self.bytes.resize(*size, 0);
+                self.pages.retain(|page| page * Self::PAGE < *size);
             }
             Step::Punch(at, len) => {
                 memory.punch(*at as u64..(at + len) as u64);
                 self.bytes[inside(*at, *len, size)].fill(0);
+                let whole = at.div_ceil(Self::PAGE)..(at + len) / Self::PAGE;
+                self.pages.retain(|page| !whole.contains(page));
             }
             Step::Zero(at, len) => {
                 memory.zero(*at as u64..(at + len) as u64);
@@ -76,8 +102,8 @@ impl Model {
             }
             Step::Allocate(at, len) => {
                 let range = *at as u64..(at + len) as u64;
-                memory.allocate(range.clone(), UNLIMITED).unwrap();
-                assert!(memory.next_hole(range.start) >= range.end);
+                memory.allocate(range, UNLIMITED).unwrap();
+                self.pages.extend(Self::touched(*at, *len));
             }
             Step::Read(at, len) => {
                 let span = inside(*at, *len, size);
@@ -89,7 +115,7 @@ impl Model {
         }
     }
 
-    fn check(&self, memory: &Small) {
+    fn check(&self, memory: &Memory<CHUNK>) {
         let size = self.bytes.len() as u64;
         assert_eq!(memory.bytes(0, self.bytes.len()), self.bytes);
         assert!(
@@ -97,26 +123,34 @@ impl Model {
             "nothing behind the end"
         );
         assert_eq!(memory.charge.bytes(), memory.allocated());
-        assert!(
-            memory
-                .chunks_in(0..u64::MAX)
-                .all(|(_, chunk)| !chunk.is_empty())
-        );
-        let mut at = 0;
-        while at < size {
-            let data = memory.next_data(at).unwrap_or(size).min(size);
-            assert!(
-                self.bytes[at as usize..data as usize]
-                    .iter()
-                    .all(|&byte| byte == 0)
-            );
-            if data == size {
-                break;
-            }
-            at = memory.next_hole(data);
-            assert!(at > data);
+        let chunks: Vec<_> = memory.chunks_in(0..u64::MAX).collect();
+        for (_, bytes, pages) in chunks {
+            let length = pages.count_ones() as usize * Self::PAGE;
+            assert!((length + 1 - Self::PAGE..=length).contains(&bytes.len()));
+        }
+        let blocks = (self.pages.len() * Self::PAGE).div_ceil(512);
+        assert_eq!(memory.blocks(), blocks as u64);
+        for at in 0..200 {
+            let page = at / Self::PAGE;
+            let start = |page: usize| at.max(page * Self::PAGE) as u64;
+            let data = self.pages.range(page..).next().copied();
+            assert_eq!(memory.next_data(at as u64), data.map(start), "{at}");
+            let hole = (page..).find(|page| !self.pages.contains(page));
+            assert_eq!(Some(memory.next_hole(at as u64)), hole.map(start), "{at}");
         }
     }
+}
+
+fn behaves<const CHUNK: usize>(steps: &[Step]) {
+    let ledger = Arc::default();
+    let mut memory = Memory::<CHUNK>::new(&ledger);
+    let mut model = Model::new();
+    for step in steps {
+        model.apply(&mut memory, step);
+        model.check(&memory);
+    }
+    memory.truncate(0);
+    assert_eq!(ledger.used(), 0);
 }
 
 proptest! {
@@ -124,14 +158,39 @@ proptest! {
 
     #[test]
     fn memory_behaves_as_a_vector_of_bytes(steps in prop::collection::vec(step(), 1..40)) {
-        let (ledger, mut memory) = empty();
-        let mut model = Model { bytes: Vec::new() };
+        behaves::<16>(&steps);
+        behaves::<64>(&steps);
+    }
+
+    #[test]
+    fn what_cannot_be_allocated_changes_nothing(
+        steps in prop::collection::vec(step(), 1..20),
+        at in 0..100u64,
+        len in 1..200u64,
+        fails_at in 0..16u64,
+    ) {
+        let ledger = Arc::default();
+        let mut memory = Memory::<64>::new(&ledger);
+        let mut model = Model::new();
         for step in &steps {
             model.apply(&mut memory, step);
-            model.check(&memory);
         }
-        memory.truncate(0);
-        prop_assert_eq!(ledger.used(), 0);
+        let used = ledger.used();
+        // Either the limit is too low, or memory runs out when some of it is there.
+        let max = match fails_at {
+            0 => used,
+            _ => UNLIMITED,
+        };
+        ledger.fail_growth_after(fails_at);
+        let allocated = memory.allocate(at..at + len, max);
+        ledger.fail_growth_after(u64::MAX);
+        if allocated.is_ok() {
+            model.pages.extend(Model::<64>::touched(at as usize, len as usize));
+        } else {
+            prop_assert_eq!(allocated, Err(Errno::NOSPC));
+            prop_assert!(ledger.used() <= used);
+        }
+        model.check(&memory);
     }
 
     #[test]
@@ -181,9 +240,9 @@ fn appending_allocates_by_doubling_up_to_a_chunk() {
 fn the_first_chunk_moves_without_a_copy() {
     let (_, mut memory) = empty();
     memory.write(0, &[1; CHUNK], UNLIMITED).unwrap();
-    let before = memory.chunk(0).as_ptr();
+    let before = memory.chunk(0).0.as_ptr();
     memory.write(CHUNK as u64, &[2; CHUNK], UNLIMITED).unwrap();
-    assert_eq!(memory.chunk(0).as_ptr(), before);
+    assert_eq!(memory.chunk(0).0.as_ptr(), before);
 }
 
 #[test]
@@ -191,7 +250,7 @@ fn what_does_not_fit_is_not_allocated() {
     let (ledger, mut memory) = empty();
     memory.write(20, &[1; 4], 100).unwrap();
     assert_eq!(memory.allocate(0..200, 100), Err(Errno::NOSPC));
-    assert_eq!(ledger.used(), 8);
+    assert_eq!(ledger.used(), 4);
     assert_eq!(memory.allocate(0..100, 100), Ok(()));
     assert_eq!(ledger.used(), 100);
 }

@@ -2,8 +2,8 @@
 
 use mount_tests::posix::{fifo, seen};
 use mount_tests::programs::run;
-use mount_tests::{Daemon, fails};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, open, seek};
+use mount_tests::{Daemon, Scratch, Tmpfs, fails};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, open, seek};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -246,4 +246,190 @@ fn a_file_is_not_listed() {
     File::create(&file).unwrap();
     fails(Errno::NOTDIR, open(&file, OFlags::DIRECTORY, Mode::empty()));
     fails(Errno::NOTDIR, std::fs::read_dir(&file));
+}
+
+/// What is done with each entry that a listing meets.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Rename,
+    RenameBackAndForth,
+    MakeAgain,
+    Replace,
+    Link,
+    Exchange,
+    MoveOutAndIn,
+    MakeDirectory,
+}
+
+const DEEDS: [Deed; 8] = [
+    Deed::Rename,
+    Deed::RenameBackAndForth,
+    Deed::MakeAgain,
+    Deed::Replace,
+    Deed::Link,
+    Deed::Exchange,
+    Deed::MoveOutAndIn,
+    Deed::MakeDirectory,
+];
+
+impl Deed {
+    fn done(self, root: &Path, name: &str, number: usize) {
+        let (dir, out) = (root.join("d"), root.join("out"));
+        let (old, new) = (dir.join(name), dir.join(format!("x{name}")));
+        match self {
+            Deed::Rename => std::fs::rename(old, new).unwrap(),
+            Deed::RenameBackAndForth => {
+                std::fs::rename(&old, &new).unwrap();
+                std::fs::rename(new, old).unwrap();
+            }
+            Deed::MakeAgain => {
+                std::fs::remove_file(&old).unwrap();
+                File::create(old).unwrap();
+            }
+            Deed::Replace => {
+                File::create(&out).unwrap();
+                std::fs::rename(out, old).unwrap();
+            }
+            Deed::Link => std::fs::hard_link(old, new).unwrap(),
+            Deed::Exchange => {
+                let with = dir.join("0");
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(CWD, old, CWD, with, flags).unwrap();
+            }
+            Deed::MoveOutAndIn => {
+                std::fs::rename(&old, &out).unwrap();
+                std::fs::rename(out, old).unwrap();
+            }
+            Deed::MakeDirectory => {
+                std::fs::create_dir(dir.join(format!("new{number}"))).unwrap();
+            }
+        }
+    }
+}
+
+/// How often a listing of `count` names meets one, if with each `deed` is done.
+fn met(root: &Path, deed: Deed, count: usize, size: usize) -> Vec<String> {
+    let dir = root.join("d");
+    std::fs::create_dir(&dir).unwrap();
+    make(&dir, &(0..count).map(|number| number.to_string()).collect());
+    let listing = open_dir(&dir);
+    let mut met = Vec::new();
+    loop {
+        let entries = some(&listing, size);
+        if entries.is_empty() || met.len() > 3 * count {
+            break;
+        }
+        for entry in entries {
+            if entry.name.starts_with('.') {
+                continue;
+            }
+            // What was listed together may be gone by now.
+            if dir.join(&entry.name).exists() {
+                deed.done(root, &entry.name, met.len());
+            }
+            met.push(entry.name);
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+    met.sort();
+    met
+}
+
+#[test]
+fn whoever_changes_each_name_he_meets_comes_to_an_end() {
+    let tmpfs = Tmpfs::new();
+    for mount in [Daemon::start(), Daemon::without_cache()] {
+        for (deed, count, size) in DEEDS
+            .into_iter()
+            .flat_map(|deed| [(deed, 5, 100), (deed, 300, 100), (deed, 300, 32_768)])
+        {
+            let names = met(mount.root(), deed, count, size);
+            let each: BTreeSet<&String> = names.iter().collect();
+            let context = format!("{deed:?} {count} {size}: {names:?}");
+            assert_eq!(names.len(), each.len(), "{context}");
+            // Moved out and in again, or made again, it is another name.
+            let made_again = matches!(deed, Deed::MakeAgain | Deed::MoveOutAndIn);
+            assert!(
+                names.len() == count || made_again && names.len() < count,
+                "{context}"
+            );
+            if !made_again {
+                assert!(
+                    names.iter().all(|name| name.parse::<usize>().is_ok()),
+                    "{context}"
+                );
+            }
+            assert!(met(&tmpfs, deed, count, size).len() <= count + 1);
+        }
+    }
+}
+
+#[test]
+fn names_that_are_replaced_and_exchanged_are_listed_once() {
+    for mount in [Daemon::start(), Daemon::without_cache()] {
+        let dir = mount.root();
+        make(dir, &files(0..200));
+        let new = dir.join("new");
+        std::thread::scope(|scope| {
+            let storm = scope.spawn(|| {
+                for round in 0..1_000 {
+                    let name = |number: usize| dir.join(format!("file{:05}", number % 200));
+                    File::create(&new).unwrap();
+                    std::fs::rename(&new, name(round * 7)).unwrap();
+                    let (one, other) = (name(round), name(round * 13 + 1));
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(CWD, one, CWD, other, flags).unwrap();
+                }
+            });
+            while !storm.is_finished() {
+                let listed = all(&open_dir(dir)).into_iter().map(|entry| entry.name);
+                let mut kept: Vec<String> = listed.filter(|name| name != "new").collect();
+                kept.sort();
+                assert!(kept.iter().eq(&with_dots(files(0..200))), "{kept:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_file_that_changes_its_name_again_and_again_is_listed_once() {
+    for mount in [Daemon::start(), Daemon::without_cache()] {
+        let dir = mount.root();
+        make(dir, &files(0..200));
+        File::create(dir.join("a")).unwrap();
+        let moved = seen(dir.join("a")).ino;
+        std::thread::scope(|scope| {
+            let storm = scope.spawn(|| {
+                for _ in 0..1_000 {
+                    std::fs::rename(dir.join("a"), dir.join("b")).unwrap();
+                    std::fs::rename(dir.join("b"), dir.join("a")).unwrap();
+                }
+            });
+            while !storm.is_finished() {
+                let listed = all(&open_dir(dir));
+                let found = listed.iter().filter(|entry| entry.ino == moved);
+                assert_eq!((found.count(), listed.len()), (1, 203));
+            }
+        });
+    }
+}
+
+#[test]
+fn what_a_source_has_is_listed_in_its_order() {
+    let source = Scratch::new();
+    // Of larger directories several threads bring parts.
+    make(&source, &files(0..500));
+    let mount = Daemon::with(&[source.to_str().unwrap()]);
+    let names = |entries: Vec<Entry>| -> Vec<String> {
+        entries
+            .into_iter()
+            .map(|entry| entry.name)
+            .filter(|name| !name.starts_with('.'))
+            .collect()
+    };
+    let before = names(all(&open_dir(&source)));
+    assert_eq!(names(all(&open_dir(mount.root()))), before);
+    File::create(mount.path("young")).unwrap();
+    let after = names(all(&open_dir(mount.root())));
+    assert_eq!(after, [&["young".to_owned()][..], &before].concat());
 }

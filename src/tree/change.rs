@@ -3,7 +3,7 @@
 use super::directory::Up;
 use super::name::Name;
 use super::noref::PATH_MAX;
-use super::writer::Writer;
+use super::writer::{Place, Writer};
 use super::{Attr, Errno, InodeRef, Kind, Result, Seed, Time, Tree};
 use crate::sync::Lifetime;
 use std::num::NonZeroU64;
@@ -197,7 +197,8 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if is_directory {
             self.directory(inode)?.set_up(Up::Dentry(dentry));
         }
-        names.publish(dentry, name);
+        let place = now.map_or(Place::Loaded, |_| Place::New);
+        names.publish(dentry, name, place);
         if let Some(now) = now {
             names.touch(now, 1, is_directory.into());
         }

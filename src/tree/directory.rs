@@ -3,9 +3,13 @@
 //! Readers find names through the table in the directory's inode and need nothing of this but, for a
 //! name that is missing, the rename sequence. Writers hold the lock of [`Names`].
 //!
-//! A listing goes by cookies. Each entry gets the next number when it is made and keeps it, so a
-//! position in a listing stays what it is while other entries come and go. Entries lie in the order of
-//! their cookies; a removed one leaves a hole, and holes are swept when they are many.
+//! A listing goes by cookies. Each entry gets the next number when it is made and keeps it, and a name that changes hands
+//! keeps that of the name it takes the place of. Entries lie in the order of their cookies; a removed one leaves a hole, and holes
+//! are swept when they are many.
+//!
+//! Listed they are from the youngest to the oldest, and then those a load has brought, in the order they came in: a *position*
+//! says so, and stays what it is while entries come and go. What is made lies before everything that is there, so
+//! whoever lists never meets it, and comes to an end whatever he does to the names he meets.
 
 use crate::sync::{RenameSeq, Segmented, Slot};
 use parking_lot::RwLock;
@@ -13,6 +17,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Cookies below this are the caller's, for `.` and `..`.
 pub(crate) const FIRST_COOKIE: u32 = 3;
+
+/// Positions before this are of entries that were made, those behind it of entries that were loaded. All are below 2^31, for
+/// programs that have no more bits.
+const LOADED: u32 = 1 << 30;
+
+/// The last cookie of a directory in which nothing can be made any more.
+const DEAD: u32 = u32::MAX;
 
 /// The slot of one directory.
 #[derive(Debug, Default)]
@@ -78,13 +89,13 @@ impl Directory {
 /// What the lock of a directory protects. The table in the inode belongs to it too.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// The directory was removed: nothing can be made in it any more.
-    pub(crate) dead: bool,
     /// Cells of the table that are full or tombs.
     pub(crate) used_cells: u32,
     order: Vec<Place>,
     holes: u32,
     last_cookie: u32,
+    /// Up to this cookie entries were loaded.
+    last_loaded: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +122,22 @@ impl Names {
         self.order.try_reserve_exact(more).is_ok()
     }
 
-    /// Whether there are too few cookies for `more` entries: then [`Names::renumber`] comes first.
-    pub(crate) fn is_full(&self, more: usize) -> bool {
-        (u32::MAX - self.last_cookie) as usize <= more + FIRST_COOKIE as usize
+    /// Whether the directory was removed: nothing can be made in it any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.last_cookie == DEAD
     }
 
-    /// Adds a dentry at the end and returns its cookie.
+    /// From now on nothing can be made here. All entries were taken out, or will be.
+    pub(crate) fn die(&mut self) {
+        self.last_cookie = DEAD;
+    }
+
+    /// Whether there are too few cookies for `more` entries: then [`Names::renumber`] comes first.
+    pub(crate) fn is_full(&self, more: usize) -> bool {
+        (LOADED - FIRST_COOKIE).saturating_sub(self.last_cookie) as usize <= more
+    }
+
+    /// Adds a dentry before all others and returns its cookie.
     pub(crate) fn push(&mut self, dentry: u32) -> u32 {
         let cookie = self.last_cookie.max(FIRST_COOKIE - 1) + 1;
         self.last_cookie = cookie;
@@ -124,14 +145,40 @@ impl Names {
         cookie
     }
 
-    /// Takes the entry with `cookie` out.
-    pub(crate) fn remove(&mut self, cookie: u32) {
-        let Ok(at) = self.order.binary_search_by_key(&cookie, |p| p.cookie) else {
+    /// Adds a dentry behind those that were loaded before it, as long as nothing else was made.
+    pub(crate) fn push_loaded(&mut self, dentry: u32) -> u32 {
+        let nothing_else = self.last_cookie == self.last_loaded;
+        let cookie = self.push(dentry);
+        if nothing_else {
+            self.last_loaded = cookie;
+        }
+        cookie
+    }
+
+    /// Puts `dentry` where `old` is, whose cookie it gets.
+    pub(crate) fn put_in_place(&mut self, dentry: u32, (old, cookie): (u32, u32)) {
+        if let Some(place) = self.find(old, cookie) {
+            place.dentry = dentry;
+        } else {
             debug_assert!(false, "no entry has cookie {cookie}");
+        }
+    }
+
+    fn find(&mut self, dentry: u32, cookie: u32) -> Option<&mut Place> {
+        let at = self
+            .order
+            .binary_search_by_key(&cookie, |p| p.cookie)
+            .ok()?;
+        Some(&mut self.order[at]).filter(|place| place.dentry == dentry)
+    }
+
+    /// Takes `dentry` with its cookie out, unless another was put in its place.
+    pub(crate) fn remove(&mut self, dentry: u32, cookie: u32) {
+        let Some(place) = self.find(dentry, cookie) else {
             return;
         };
-        self.holes += u32::from(self.order[at].dentry != 0);
-        self.order[at].dentry = 0;
+        place.dentry = 0;
+        self.holes += 1;
         while self.order.pop_if(|last| last.dentry == 0).is_some() {
             self.holes -= 1;
         }
@@ -146,7 +193,9 @@ impl Names {
     pub(crate) fn renumber(&mut self, mut tell: impl FnMut(u32, u32)) {
         self.order.retain(|place| place.dentry != 0);
         self.holes = 0;
+        let loaded = self.order.partition_point(|p| p.cookie <= self.last_loaded);
         self.last_cookie = FIRST_COOKIE - 1;
+        self.last_loaded = self.last_cookie + loaded as u32;
         for place in &mut self.order {
             self.last_cookie += 1;
             place.cookie = self.last_cookie;
@@ -154,13 +203,21 @@ impl Names {
         }
     }
 
-    /// The dentries after position `cookie`, in order, with their cookies.
-    pub(crate) fn after(&self, cookie: u64) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let from = self
-            .order
-            .partition_point(|p| u64::from(p.cookie) <= cookie);
-        let places = self.order[from..].iter().filter(|place| place.dentry != 0);
-        places.map(|place| (place.cookie, place.dentry))
+    /// The dentries after `position`, in order, each with its own position.
+    pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let order = &self.order;
+        let up_to = |cookie: u64| order.partition_point(|p| u64::from(p.cookie) <= cookie);
+        let loaded = up_to(self.last_loaded.into());
+        // Those made have positions that fall, those loaded positions that grow.
+        let (made_end, loaded_start) = match u64::from(LOADED).checked_sub(position) {
+            Some(left) => (up_to(left.saturating_sub(1)), 0),
+            None => (0, up_to(position - u64::from(LOADED))),
+        };
+        let made = order[loaded..made_end.max(loaded)].iter().rev();
+        let made = made.map(|place| (LOADED - place.cookie, place.dentry));
+        let loaded = order[loaded_start.min(loaded)..loaded].iter();
+        let loaded = loaded.map(|place| (LOADED + place.cookie, place.dentry));
+        made.chain(loaded).filter(|(_, dentry)| *dentry != 0)
     }
 
     /// Takes all entries out.
@@ -176,30 +233,88 @@ impl Names {
 mod tests {
     use super::*;
 
+    fn after(names: &Names, position: u32) -> Vec<u32> {
+        names.after(position.into()).map(|(_, d)| d).collect()
+    }
+
+    fn position(names: &Names, dentry: u32) -> u32 {
+        let found = names.after(0).find(|(_, one)| *one == dentry);
+        found.expect("it is listed").0
+    }
+
     #[test]
     fn positions_stay_while_entries_come_and_go() {
         let mut names = Names::default();
         let cookies: Vec<u32> = (1..=100).map(|dentry| names.push(dentry)).collect();
         assert_eq!(cookies[0], FIRST_COOKIE);
-        for cookie in cookies.iter().skip(1).step_by(2) {
-            names.remove(*cookie);
+        let middle = position(&names, 50);
+        for (dentry, cookie) in (1..).zip(&cookies).skip(1).step_by(2) {
+            names.remove(dentry, *cookie);
         }
-        names.remove(cookies[0]);
+        names.remove(1, cookies[0]);
         assert_eq!(names.len(), 49);
-        let late = names.push(101);
-        let rest: Vec<u32> = names.after(cookies[49].into()).map(|(_, d)| d).collect();
-        assert_eq!(rest.first(), Some(&51));
-        assert_eq!(rest.last(), Some(&101));
-        assert_eq!(names.after(late.into()).count(), 0);
+        names.push(101);
+        let rest = after(&names, middle);
+        assert_eq!((rest.first(), rest.last()), (Some(&49), Some(&3)));
+        assert_eq!(names.after(0).next().map(|(_, dentry)| dentry), Some(101));
+        assert!(after(&names, position(&names, 3)).is_empty());
         assert_eq!(names.after(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn what_was_loaded_comes_in_its_order_behind_what_was_made() {
+        let mut names = Names::default();
+        (1..=3).for_each(|dentry| _ = names.push_loaded(dentry));
+        names.push(4);
+        names.push(5);
+        // Too late for the order: something was made before.
+        names.push_loaded(6);
+        let all = [6, 5, 4, 1, 2, 3];
+        assert_eq!(after(&names, 0), all);
+        for (at, dentry) in all.into_iter().enumerate() {
+            let from = position(&names, dentry);
+            assert!((FIRST_COOKIE..1 << 31).contains(&from));
+            assert_eq!(after(&names, from), all[at + 1..]);
+        }
+        assert_eq!(after(&names, LOADED), [1, 2, 3]);
+        assert_eq!(after(&names, LOADED - 1), [1, 2, 3]);
+    }
+
+    #[test]
+    fn whoever_renames_what_he_meets_comes_to_an_end() {
+        let mut names = Names::default();
+        let mut cookies: Vec<u32> = (0..3).map(|dentry| names.push_loaded(dentry + 1)).collect();
+        cookies.extend((3..6).map(|dentry| names.push(dentry + 1)));
+        let (mut from, mut met) = (0, Vec::new());
+        let next = |names: &Names, from: u32| names.after(from.into()).next();
+        while let Some((at, dentry)) = next(&names, from) {
+            from = at;
+            met.push(dentry);
+            names.remove(dentry, cookies[dentry as usize - 1]);
+            names.push(100 + dentry);
+        }
+        assert_eq!(met, [6, 5, 4, 1, 2, 3]);
+    }
+
+    #[test]
+    fn another_dentry_takes_the_place_of_one() {
+        let mut names = Names::default();
+        let cookies: Vec<u32> = (1..=3).map(|dentry| names.push(dentry)).collect();
+        let before = position(&names, 2);
+        names.put_in_place(7, (2, cookies[1]));
+        names.remove(2, cookies[1]);
+        assert_eq!((after(&names, 0), names.len()), (vec![3, 7, 1], 3));
+        assert_eq!(position(&names, 7), before);
     }
 
     #[test]
     fn no_hole_stays_at_the_end() {
         let mut names = Names::default();
         let cookies: Vec<u32> = (1..=1000).map(|dentry| names.push(dentry)).collect();
-        for cookie in cookies[..500].iter().chain(cookies[500..].iter().rev()) {
-            names.remove(*cookie);
+        let mut all: Vec<(u32, u32)> = (1..).zip(cookies.iter().copied()).collect();
+        all[500..].reverse();
+        for (dentry, cookie) in all {
+            names.remove(dentry, cookie);
         }
         assert_eq!((names.order.len(), names.holes), (0, 0));
         assert!(names.push(1) > cookies[999]);
@@ -209,21 +324,39 @@ mod tests {
     fn a_removed_last_entry_does_not_lend_its_cookie() {
         let mut names = Names::default();
         let first = names.push(1);
-        names.remove(first);
+        names.remove(1, first);
         assert!(names.push(2) > first);
     }
 
     #[test]
     fn renumbering_keeps_the_order() {
         let mut names = Names::default();
-        (1..=5).for_each(|dentry| _ = names.push(dentry));
-        names.remove(FIRST_COOKIE + 1);
-        names.last_cookie = u32::MAX - 1;
-        assert!(names.is_full(1));
-        let mut told = Vec::new();
-        names.renumber(|dentry, cookie| told.push((cookie, dentry)));
-        assert_eq!(told, names.after(0).collect::<Vec<_>>());
-        assert_eq!(told.iter().map(|t| t.1).collect::<Vec<_>>(), [1, 3, 4, 5]);
-        assert_eq!(names.push(6), FIRST_COOKIE + 4);
+        let loaded: Vec<u32> = (1..=3).map(|dentry| names.push_loaded(dentry)).collect();
+        (4..=6).for_each(|dentry| _ = names.push(dentry));
+        names.remove(2, loaded[1]);
+        names.last_cookie = LOADED - FIRST_COOKIE - 1;
+        assert!(names.is_full(1) && !names.is_full(0));
+        let (mut told, before) = (Vec::new(), after(&names, 0));
+        names.renumber(|dentry, cookie| told.push((dentry, cookie)));
+        assert_eq!(
+            (after(&names, 0), before),
+            (vec![6, 5, 4, 1, 3], vec![6, 5, 4, 1, 3])
+        );
+        assert_eq!(
+            told,
+            [1, 3, 4, 5, 6].into_iter().zip(3..).collect::<Vec<_>>()
+        );
+        assert_eq!(names.push(7), FIRST_COOKIE + 5);
+        assert_eq!(after(&names, LOADED), [1, 3]);
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_dead_directory() {
+        let mut names = Names::default();
+        assert!(!names.is_dead());
+        names.push(1);
+        names.die();
+        assert!(names.is_dead() && names.is_full(1));
+        assert_eq!(after(&names, 0), [1]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a directory contains, in an order that stays.
+//! What a directory contains, in an order that stays: what was made from the youngest on, then what was loaded.
 
 use super::block::{self, Head};
 use super::{Attr, InodeRef, Kind, NodeId, Result, Tree};

@@ -75,7 +75,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     ) -> Result<Vec<u32>> {
         let _change = self.change();
         let mut names = self.directory(removed)?.names.write();
-        names.dead = true;
+        names.die();
         names.used_cells = 0;
         let dentries = names.drain();
         for dentry in &dentries {
@@ -122,7 +122,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if names.len() > 0 {
             return Err(Errno::NOTEMPTY);
         }
-        names.dead = true;
+        names.die();
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::block::Head;
 use super::directory::Up;
 use super::name::Name;
 use super::noref::seam;
-use super::writer::Writer;
+use super::writer::{Place, Writer};
 use super::{Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};
 use arrayvec::ArrayVec;
@@ -333,9 +333,10 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             .map(|side| self.live(side))
             .collect();
         both.hand_over(&kills, |both| {
-            both.to().publish(new, &self.new_name);
+            both.to().publish(new, &self.new_name, self.place());
             if let Some(left) = left {
-                both.from.publish(left, &moved.name);
+                both.from
+                    .publish(left, &moved.name, Place::Of(moved.dentry));
             }
             tree.set_up(&moved.inode, Up::Dentry(new));
             if let Some(target) = target {
@@ -353,6 +354,17 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             replaced: target.map(|target| target.inode.id()),
             ..self.renamed(true)
         })
+    }
+
+    /// Where the new name is listed: a name that is there all the time stays where it is, and so does a file that only changes its name.
+    fn place(&self) -> Place {
+        match &self.target {
+            Some(target) => Place::Of(target.dentry),
+            None if self.from.slot == self.to.slot && self.left.is_none() => {
+                Place::Of(self.moved.dentry)
+            }
+            None => Place::New,
+        }
     }
 
     /// Dentries that no table has yet: of the moved inode, and of the one left behind.
@@ -392,8 +404,9 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             .new_dentry(self.from, other.inode.slot, &one.name)
             .inspect_err(|_| tree.store.free_dentry(there))?;
         both.hand_over(&[self.live(one), self.live(other)], |both| {
-            both.to().publish(there, &other.name);
-            both.from.publish(back, &one.name);
+            both.to()
+                .publish(there, &other.name, Place::Of(other.dentry));
+            both.from.publish(back, &one.name, Place::Of(one.dentry));
             tree.set_up(&one.inode, Up::Dentry(there));
             tree.set_up(&other.inode, Up::Dentry(back));
         });

@@ -17,6 +17,17 @@ pub(super) struct Writer<'t, E: Send + Sync + 'static> {
     pub(super) names: RwLockWriteGuard<'t, Names>,
 }
 
+/// Where a name that appears is listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Where nobody who lists now comes to.
+    New,
+    /// Behind what was loaded before.
+    Loaded,
+    /// In place of this dentry, which is in the same directory and dead.
+    Of(u32),
+}
+
 impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
     /// Locks `parent`.
     ///
@@ -25,7 +36,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
     pub(super) fn lock(tree: &'t Tree<E>, parent: &InodeRef<'t, E>) -> Result<Writer<'t, E>> {
         let directory = tree.directory(parent)?;
         let names = directory.names.write();
-        if names.dead {
+        if names.is_dead() {
             return Err(Errno::NOENT);
         }
         Ok(Writer {
@@ -72,10 +83,19 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         Ok(())
     }
 
-    /// Makes a dentry that is live and in no table yet reachable. Room was reserved.
-    pub(super) fn publish(&mut self, dentry: u32, name: &Name<'_>) {
-        let cookie = self.names.push(dentry);
-        self.tree.store.dentry(dentry).set_cookie(cookie);
+    /// Makes a dentry that is live and in no table yet reachable, at this place of the listing. Room was reserved.
+    pub(super) fn publish(&mut self, dentry: u32, name: &Name<'_>, place: Place) {
+        let store = &self.tree.store;
+        let cookie = match place {
+            Place::New => self.names.push(dentry),
+            Place::Loaded => self.names.push_loaded(dentry),
+            Place::Of(old) => {
+                let cookie = store.dentry(old).cookie();
+                self.names.put_in_place(dentry, (old, cookie));
+                cookie
+            }
+        };
+        store.dentry(dentry).set_cookie(cookie);
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;
         let reused = table.insert(name.hash(), dentry, &guard);
@@ -88,7 +108,8 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let table = &self.tree.store.inode(self.slot).table;
         let removed = table.remove(name.hash(), dentry, &guard);
         debug_assert!(removed);
-        self.names.remove(self.tree.store.dentry(dentry).cookie());
+        let cookie = self.tree.store.dentry(dentry).cookie();
+        self.names.remove(dentry, cookie);
     }
 
     /// Moves the directory's own attributes after a change of its names: `entries` more names,

@@ -302,12 +302,26 @@ impl Model {
         {
             return Err(Errno::INVAL);
         }
+        let birth = |(dir, name): (Ino, &[u8])| {
+            let names = &self.inodes.get(dir)?.names;
+            names.get(name).map(|edge| edge.birth)
+        };
+        let (births, alone) = ([birth(from), birth(to)], left.is_none());
         let renamed = self.rename_over(from, to, mode, now)?;
-        if let Some(left) = left
-            && renamed.changed
-        {
+        if !renamed.changed {
+            return Ok(renamed);
+        }
+        if let Some(left) = left {
             self.inodes.push(Inode::new(left));
             self.attach(from.0, from.1, self.inodes.len() - 1, now);
+        }
+        // Names that stay are the same names, and so is one that changes within its directory.
+        let new = births[1].or(births[0].filter(|_| alone && from.0 == to.0));
+        for ((dir, name), birth) in [(from, births[0]), (to, new)] {
+            let edge = self.inodes[dir].names.get_mut(name);
+            if let (Some(edge), Some(birth)) = (edge, birth) {
+                edge.birth = birth;
+            }
         }
         Ok(renamed)
     }

@@ -332,7 +332,14 @@ impl<'t> Run<'t> {
         }
         let listed = self.list(&dir, 0).unwrap();
         assert!(listed.is_sorted_by_key(|(_, _, cookie)| *cookie));
-        assert!(listed.iter().all(|(_, _, cookie)| *cookie >= 3));
+        assert!(
+            listed
+                .iter()
+                .all(|(_, _, cookie)| (3..1 << 31).contains(cookie))
+        );
+        // The youngest comes first, so that nobody meets what is made while he lists.
+        let born = |(name, ..): &(Vec<u8>, _, _)| self.model.inodes[ino].names[name].birth;
+        assert!(listed.is_sorted_by_key(|entry| std::cmp::Reverse(born(entry))));
         let names = &self.model.inodes[ino].names;
         assert_eq!(listed.len(), names.len());
         for (name, id, cookie) in &listed {

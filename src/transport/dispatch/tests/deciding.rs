@@ -28,8 +28,8 @@ fn names_are_not_kept_and_attributes_are() {
     assert_eq!(ask(o, (Lookup, ROOT, b"", b"none\0")), Err(Errno::NOENT));
     let reading = reading(0, 4096);
     let listed = ask(o, (Readdirplus, ROOT, bytes(&reading), b"")).unwrap();
-    let (last, _) = EntryOut::read_from_prefix(&listed[3 * 160..]).unwrap();
-    assert_eq!((last.nodeid, last.entry_valid), (found.nodeid, 0));
+    let (youngest, _) = EntryOut::read_from_prefix(&listed[2 * 160..]).unwrap();
+    assert_eq!((youngest.nodeid, youngest.entry_valid), (found.nodeid, 0));
 }
 
 #[test]

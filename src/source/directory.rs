@@ -26,6 +26,7 @@ mod meter;
 mod moved;
 mod names;
 mod numbers;
+mod probe;
 mod queue;
 mod root;
 mod scan;
@@ -62,6 +63,10 @@ use std::time::Instant;
 /// the load; stores through a shared mapping that was already dirty when the file was loaded; on filesystems that give
 /// inode numbers out anew (FUSE, FAT, SMB), another file of the same size and mtime.
 ///
+/// Filesystems whose files are made up when they are read (procfs, sysfs, cgroup and their like) are not loaded. Where a
+/// filesystem is not known to tell how long files are (FUSE, 9p), a file that says it is empty is read at once, and what it
+/// has is kept in memory; a file that turns out to have more or fewer bytes than it says cannot be read (`EIO`), with one log line.
+///
 /// A file that is itself a mount point is loaded as it shows.
 ///
 /// A source that changes meanwhile is loaded as it is met; what vanishes between listing and
@@ -83,6 +88,15 @@ pub fn load(
     let root = SourceRoot::open(dir, options.cross_mounts).map_err(failed)?;
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
+    let filesystem = root
+        .filesystem(root::device(&stat), || Ok(root.fd()))
+        .map_err(failed)?;
+    if let Some(filesystem) = filesystem.made_up {
+        return Err(LoadError::MadeUp {
+            path: dir.to_owned(),
+            filesystem,
+        });
+    }
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
     let mut found = Xattrs::of_fd(root.fd());
     acl::settle(fs.keeps_acls(), &mut attr, &mut found);

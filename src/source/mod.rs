@@ -44,7 +44,7 @@ pub struct LoadReport {
     pub unreadable: u64,
     /// The first unreadable entries, at most [`LoadReport::FIRST`] of them.
     pub first_unreadable: Vec<Unreadable>,
-    /// Mount points not crossed.
+    /// Mount points not crossed, those of filesystems that cannot be loaded among them.
     pub mounts_skipped: u64,
     /// How long the load took.
     pub elapsed: Duration,
@@ -89,6 +89,15 @@ pub enum LoadError {
         path: PathBuf,
         /// What the system said.
         errno: Errno,
+    },
+    /// The source lies on a filesystem whose files are made up when they are read, so that nobody can say beforehand how long
+    /// they are; with [`LoadOptions::strict`] and [`LoadOptions::cross_mounts`] also what is mounted below it.
+    #[error("cannot load {}: {filesystem} does not tell how long its files are", path.display())]
+    MadeUp {
+        /// The directory, beginning with the source as it was given.
+        path: PathBuf,
+        /// The filesystem's type.
+        filesystem: &'static str,
     },
     /// An entry cannot be read, and [`LoadOptions::strict`] was set.
     #[error("cannot read {}: {errno}", path.display())]

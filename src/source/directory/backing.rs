@@ -2,7 +2,7 @@
 
 use super::identity::Identity;
 use super::names::Place;
-use super::root::{Look, OpenFile, SourceRoot};
+use super::root::{Look, OpenFile, SourceRoot, stat_content};
 use crate::fs::{Backing, Origin, Reading};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};
@@ -68,11 +68,22 @@ impl SourceFile {
 }
 
 impl Backing for SourceFile {
-    /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` and others as the source gives
-    /// them.
+    /// Besides `ESTALE`: `EACCES` if the file may not be read, `EIO` if it has fewer bytes than it says or more, and others as the
+    /// source gives them.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let read = || self.on_unchanged(|file| read_fully(file, offset, buf));
-        self.root.meter.measure(read)
+        let mut size = 0;
+        let read = |file: &OwnedFd| {
+            let length = read_fully(file, offset, buf)?;
+            if length < buf.len() {
+                size = stat_content(file)?.stx_size;
+            }
+            Ok(length)
+        };
+        let length = self.root.meter.measure(|| self.on_unchanged(read))?;
+        match offset + (length as u64) < size {
+            true => Err(self.root.contradicts(self.place, size, true)),
+            false => Ok(length),
+        }
     }
 
     /// What is in the page cache of a file that is open already.

@@ -76,17 +76,13 @@ pub(super) struct Looks {
 struct Last {
     index: Arc<Index>,
     number: u64,
-    /// Not before then, so that most of the time nobody looks.
+    /// Not before then.
     next: Option<Instant>,
 }
 
 impl Looks {
     /// A look that takes longer ends with what it has.
     const LONGEST: Duration = Duration::from_secs(5);
-    /// How many times as long as a look took nobody looks again.
-    const PAUSE: u32 = 4;
-    /// How long somebody waits for that who did not look before.
-    const PATIENCE: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Looks {
         Looks {
@@ -105,7 +101,8 @@ impl Looks {
         (last.index.clone(), last.number)
     }
 
-    /// Makes sure that a look after the one of that number has been taken; false if it is too early for one.
+    /// Makes sure that a look after the one of that number has been taken; false if it is too early for one and the caller is
+    /// not `patient`. For as long as a look took nobody looks again.
     pub(super) fn look_after(&self, number: u64, root: &SourceRoot, patient: bool) -> bool {
         let _turn = self.looking.lock();
         let next = {
@@ -119,7 +116,7 @@ impl Looks {
             next.saturating_duration_since(Instant::now())
         });
         if !wait.is_zero() {
-            if !patient || wait > Looks::PATIENCE {
+            if !patient {
                 return false;
             }
             std::thread::sleep(wait);
@@ -131,7 +128,7 @@ impl Looks {
         let mut last = self.last.lock();
         last.index = Arc::new(index);
         last.number += 1;
-        last.next = Some(Instant::now() + took * Looks::PAUSE);
+        last.next = Some(Instant::now() + took);
         true
     }
 }

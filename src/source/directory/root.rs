@@ -39,6 +39,8 @@ pub(super) struct SourceRoot {
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
     pub(super) meter: Meter,
+    /// Files of which it was logged that their size is not how long they are.
+    contradicting: Mutex<HashSet<Place>>,
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
@@ -64,6 +66,7 @@ impl SourceRoot {
             files: OpenFiles::new(),
             reported: Mutex::default(),
             meter: Meter::default(),
+            contradicting: Mutex::default(),
         })
     }
 
@@ -185,6 +188,11 @@ impl SourceRoot {
         self.open_beneath(place, |from, path| open_quietly(from, path, DIRECTORY))
     }
 
+    /// Opens the file `name` in the open directory `parent` for reading, in the same way.
+    pub(super) fn open_content(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+        open_quietly(parent, name.to_bytes(), CONTENT)
+    }
+
     /// Opens the directory `name` in the open directory `parent`, in the same way.
     pub(super) fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
         open_quietly(parent, name.to_bytes(), DIRECTORY)
@@ -218,7 +226,8 @@ impl SourceRoot {
             fd => fd?,
         };
         let stat = stat_content(&fd)?;
-        Ok(Some((fd, stat)))
+        let filesystem = self.filesystem(device(&stat), || Ok(&fd))?;
+        Ok(filesystem.made_up.is_none().then_some((fd, stat)))
     }
 
     /// Finds what `path` leads to from the root, or from `directory`, without opening it and without leaving the source.
@@ -277,16 +286,15 @@ impl SourceRoot {
         open_rest(from, rest)
     }
 
-    /// What is known of the filesystem that holds what `stat` tells of. `fd` leads there if it was not met before.
+    /// What is known of the filesystem on `device`. `fd` leads there if it was not met before.
     ///
     /// # Errors
     /// Those of `fd`, and of fstatfs(2).
     pub(super) fn filesystem<F: AsFd>(
         &self,
-        stat: &Statx,
+        device: Device,
         fd: impl FnOnce() -> Result<F>,
     ) -> Result<Filesystem> {
-        let device = device(stat);
         if let Some(known) = self.filesystems.read().get(&device) {
             return Ok(*known);
         }
@@ -329,7 +337,7 @@ impl SourceRoot {
         if let Some(file) = self.opened_file(place) {
             return Ok(file);
         }
-        let (found, changed) = self.follow(place, recorded, how)?;
+        let (found, seen) = self.follow(place, recorded, how)?;
         let fd = match reopen(&found) {
             // Without /proc only the name leads there, once more.
             Err(Errno::NOENT) => {
@@ -340,10 +348,33 @@ impl SourceRoot {
             }
             file => file?,
         };
-        let fd = Arc::new(fd);
+        self.check_length(&fd, seen, place, how)?;
+        let (fd, changed) = (Arc::new(fd), seen.changed);
         let file = OpenFile { fd, changed };
         self.files.put(place, file.clone());
         Ok(file)
+    }
+
+    /// `EIO`, with a log line the first time, if an open file has more bytes than its size says, where that may be;
+    /// `EAGAIN` where finding out would have to wait.
+    fn check_length(
+        &self,
+        file: &OwnedFd,
+        seen: Seen,
+        place: Place,
+        how: ResolveFlags,
+    ) -> Result<()> {
+        if self.filesystem(seen.device, || Ok(file))?.tells_length {
+            return Ok(());
+        }
+        if how.contains(ResolveFlags::CACHED) {
+            return Err(Errno::AGAIN);
+        }
+        let more = rustix::io::pread(file, &mut [0u8], seen.size)? > 0;
+        match more && stat_content(file)?.stx_size == seen.size {
+            true => Err(self.contradicts(place, seen.size, false)),
+            false => Ok(()),
+        }
     }
 
     /// Follows the name of `file` once more, which was the recorded one, because its inode changed since it was opened. It
@@ -358,20 +389,20 @@ impl SourceRoot {
         recorded: Identity,
         how: ResolveFlags,
     ) -> Result<()> {
-        let (_, changed) = self.follow(place, recorded, how)?;
-        let fd = file.fd.clone();
+        let (_, seen) = self.follow(place, recorded, how)?;
+        let (fd, changed) = (file.fd.clone(), seen.changed);
         self.files.put(place, OpenFile { fd, changed });
         Ok(())
     }
 
-    /// What the name at `place` leads to, not opened, and when its inode changed last; `ESTALE` if it is not the recorded
+    /// What the name at `place` leads to, not opened, and what it says of itself; `ESTALE` if it is not the recorded
     /// file.
     fn follow(
         &self,
         place: Place,
         recorded: Identity,
         how: ResolveFlags,
-    ) -> Result<(OwnedFd, Changed)> {
+    ) -> Result<(OwnedFd, Seen)> {
         let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
         let found = match self.open_beneath(place, find) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
@@ -387,16 +418,21 @@ impl SourceRoot {
         }
     }
 
-    /// `file`, and when its inode changed last, if it is the recorded file.
+    /// `file`, and what it says of itself, if it is the recorded file.
     pub(super) fn recognise(
         &self,
         file: OwnedFd,
         recorded: Identity,
-    ) -> Result<Option<(OwnedFd, Changed)>> {
+    ) -> Result<Option<(OwnedFd, Seen)>> {
         let stat = stat_content(&file)?;
         let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
         let same = regular && self.identities.is(recorded, &stat);
-        Ok(same.then(|| (file, Changed::of(&stat))))
+        let seen = Seen {
+            device: device(&stat),
+            size: stat.stx_size,
+            changed: Changed::of(&stat),
+        };
+        Ok(same.then_some((file, seen)))
     }
 
     /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
@@ -408,6 +444,19 @@ impl SourceRoot {
             tracing::warn!("{}: changed since it was loaded", path.display());
         }
         Errno::STALE
+    }
+
+    /// Logs, once, that the file at `place` has fewer bytes than the size it tells (`shorter`), or more, and gives the error for its reader.
+    pub(super) fn contradicts(&self, place: Place, size: u64, shorter: bool) -> Errno {
+        if self.contradicting.lock().insert(place) {
+            let path = self.path(place);
+            let bytes = if shorter { "fewer" } else { "more" };
+            tracing::warn!(
+                "{}: its size is {size}, but it has {bytes} bytes",
+                path.display()
+            );
+        }
+        Errno::IO
     }
 
     /// Whether the file at `place` was found changed before.
@@ -425,6 +474,14 @@ impl SourceRoot {
 #[derive(Clone)]
 pub(super) struct OpenFile {
     pub(super) fd: Arc<OwnedFd>,
+    changed: Changed,
+}
+
+/// What a file said of itself when its name was followed.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    device: Device,
+    size: u64,
     changed: Changed,
 }
 

@@ -6,6 +6,7 @@ use super::backing;
 use super::links::{Key, Links};
 use super::names::{Names, Place};
 use super::numbers::Numbers;
+use super::probe;
 use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
 use super::root::{self, SourceRoot};
 use crate::fs::{Filling, Fs, Loaded};
@@ -102,6 +103,8 @@ impl<'l, 'a> Worker<'l, 'a> {
     /// Names that one job loads at most.
     const CHUNK: u32 = 512;
     const DIRENT_BYTES: usize = 32 * 1024;
+    /// Bytes of content that one thread has read and not handed over, beside those of one file.
+    const HELD: usize = 16 << 20;
 
     /// For the calling thread, which must end with the load: it gets its own working directory.
     pub(super) fn new(load: &'l Load<'a>, queue: &'l Queue) -> Worker<'l, 'a> {
@@ -142,6 +145,9 @@ impl<'l, 'a> Worker<'l, 'a> {
             }
             Err(errno) => return self.unreadable(waiting.place, errno),
         };
+        if let Some(filesystem) = listing.filesystem.made_up {
+            return self.made_up(waiting.place, filesystem);
+        }
         let mut chunks = Vec::new();
         if let Err(errno) = self.list(&listing, &mut chunks) {
             self.unreadable(waiting.place, errno)?;
@@ -155,6 +161,18 @@ impl<'l, 'a> Worker<'l, 'a> {
             self.seat.push_chunks(chunks.rev());
         }
         self.load_names(&first)
+    }
+
+    /// Leaves out what is mounted there, or makes it the end of a strict load.
+    fn made_up(&mut self, place: Place, filesystem: &'static str) -> Fallible<()> {
+        let path = self.load.root.path(place);
+        let error = LoadError::MadeUp { path, filesystem };
+        if self.load.strict {
+            return Err(error);
+        }
+        tracing::warn!("{error}");
+        self.found.mounts_skipped += 1;
+        Ok(())
     }
 
     /// `None` if it is on a mount that is not to be entered.
@@ -172,7 +190,7 @@ impl<'l, 'a> Worker<'l, 'a> {
             place: waiting.place,
             device: root::device(&stat),
             directory: self.load.root.directory(&stat),
-            filesystem: self.load.root.filesystem(&stat, || Ok(&fd))?,
+            filesystem: self.load.root.filesystem(root::device(&stat), || Ok(&fd))?,
             fd,
         }))
     }
@@ -231,7 +249,9 @@ impl<'l, 'a> Worker<'l, 'a> {
     fn load_names(&mut self, chunk: &Chunk) -> Fallible<()> {
         self.xattrs.enter(&chunk.listing.fd);
         self.targets.clear();
+        let before = self.found.entries;
         let mut entries = Vec::with_capacity(Self::CHUNK as usize);
+        let mut held = 0;
         for (number, name) in (0..).zip(chunk.names.iter()) {
             let place = chunk.first.plus(number);
             match self.read(&chunk.listing, name, place) {
@@ -242,8 +262,12 @@ impl<'l, 'a> Worker<'l, 'a> {
                 }
                 Err(errno) => self.unreadable(place, errno)?,
             }
+            held += entries.last().map_or(0, |entry| entry.held.len());
+            if held > Self::HELD {
+                held = 0;
+                self.hand_over(&chunk.listing, std::mem::take(&mut entries))?;
+            }
         }
-        let before = self.found.entries;
         self.hand_over(&chunk.listing, entries)?;
         if !self.waiting.is_empty() {
             self.parent = Some(chunk.listing.clone());
@@ -270,6 +294,19 @@ impl<'l, 'a> Worker<'l, 'a> {
             Kind::Symlink => self.read_target(listing, name)?,
             _ => 0..0,
         };
+        let mut missing = found.missing;
+        let (seed, held) = match self.content(listing, (name, place), &stat, &attr) {
+            // It is there, and empty for whoever may not read it.
+            Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                missing.get_or_insert(errno);
+                (None, Vec::new())
+            }
+            content => content?,
+        };
+        if attr.kind == Kind::Regular && seed.is_none() && attr.size > 0 {
+            // What was read is longer or shorter.
+            (attr.size, attr.blocks) = (0, 0);
+        }
         let several = attr.kind != Kind::Directory && attr.nlink > 1;
         let entry = Entry {
             name: name.to_bytes(),
@@ -279,10 +316,11 @@ impl<'l, 'a> Worker<'l, 'a> {
             xattrs: found.xattrs,
             target,
             key: several.then(|| Key::of(&stat)),
-            seed: self.seed(listing, (name, place), &stat, &attr)?,
+            seed,
+            held,
             elsewhere: self.load.is_elsewhere(&stat),
         };
-        Ok((entry, found.missing))
+        Ok((entry, missing))
     }
 
     /// The target's place in `targets`.
@@ -293,25 +331,38 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(from..self.targets.len())
     }
 
-    fn seed(
+    /// What a file's content is found by later, or the content itself where the file does not tell how long it is.
+    fn content(
         &self,
         listing: &Listing,
         (name, place): (&CStr, Place),
         stat: &Statx,
         attr: &Attr,
-    ) -> Result<Option<Seed>> {
-        if attr.kind != Kind::Regular || attr.size == 0 {
-            return Ok(None);
+    ) -> Result<(Option<Seed>, Vec<u8>)> {
+        if attr.kind != Kind::Regular {
+            return Ok((None, Vec::new()));
         }
         let root = &self.load.root;
         let filesystem = match root::device(stat) == listing.device {
             true => listing.filesystem,
             false => {
                 let open = || SourceRoot::find_child(listing.fd.as_fd(), name);
-                root.filesystem(stat, open)?.of_another_device()
+                root.filesystem(root::device(stat), open)?
+                    .of_another_device()
             }
         };
-        Ok(Some(backing::seed(place, root.identity(stat, filesystem))))
+        let known = match attr.size {
+            0 => filesystem.tells_length,
+            _ => filesystem.made_up.is_none(),
+        };
+        match (known, attr.size) {
+            (false, _) => Ok((None, probe::read(listing.fd.as_fd(), name)?)),
+            (true, 0) => Ok((None, Vec::new())),
+            (true, _) => {
+                let seed = backing::seed(place, root.identity(stat, filesystem));
+                Ok((Some(seed), Vec::new()))
+            }
+        }
     }
 
     fn hand_over(&mut self, listing: &Listing, entries: Vec<Entry<'_>>) -> Fallible<()> {
@@ -352,6 +403,9 @@ impl<'l, 'a> Worker<'l, 'a> {
             seed: entry.seed,
         };
         let id = filling.add(entry.name, new)?;
+        if !entry.held.is_empty() {
+            filling.hold(id, &entry.held)?;
+        }
         if let Some((shard, key)) = &mut links {
             shard.insert(*key, (id, entry.place));
         }
@@ -401,8 +455,10 @@ struct Entry<'e> {
     target: Range<usize>,
     /// Of an inode with several names.
     key: Option<Key>,
-    /// Of a file with content.
+    /// Of a file with content that stays in the source.
     seed: Option<Seed>,
+    /// Content that does not.
+    held: Vec<u8>,
     /// Whether it leads into another mount.
     elsewhere: bool,
 }

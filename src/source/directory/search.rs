@@ -3,12 +3,12 @@
 use super::identity::{Directory, Identity};
 use super::moved::Index;
 use super::names::Place;
-use super::root::{Changed, SourceRoot, stat_content};
+use super::root::{Changed, Seen, SourceRoot, stat_content};
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The file, not opened, and when its inode changed last.
-type Found = (OwnedFd, Changed);
+/// The file, not opened, and what it says of itself.
+type Found = (OwnedFd, Seen);
 
 /// What became of one recorded name.
 enum Trace {

@@ -6,6 +6,7 @@ use fuser::{
     ReplyEntry, ReplyOpen, Request, Session, SessionACL,
 };
 
+use mount_tests::programs::sh;
 use mount_tests::{
     Daemon, Scratch, Shape, SlowSource, Tmpfs, fails, is_mounted, norefs, refused, text,
 };
@@ -262,10 +263,10 @@ fn filesystems_that_make_files_up_are_refused_in_words() {
     }
 }
 
-/// A procfs that goes away with the test.
-struct Proc(PathBuf);
+/// What is mounted there goes away with the test.
+struct Over(PathBuf);
 
-impl Drop for Proc {
+impl Drop for Over {
     fn drop(&mut self) {
         let _gone = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
     }
@@ -275,11 +276,11 @@ impl Drop for Proc {
 fn what_is_mounted_below_is_left_out_or_read_too() {
     let source = Tmpfs::new();
     std::fs::write(source.join("file"), "").unwrap();
-    let proc = Proc(source.join("proc"));
+    let proc = Over(source.join("proc"));
     std::fs::create_dir(&proc.0).unwrap();
     rustix::mount::mount("none", &proc.0, "proc", MountFlags::empty(), None).unwrap();
-    let _file = Proc(source.join("file"));
-    rustix::mount::mount_bind("/proc/sys/kernel/ostype", &_file.0).unwrap();
+    let file = Over(source.join("file"));
+    rustix::mount::mount_bind("/proc/sys/kernel/ostype", &file.0).unwrap();
     for arguments in [&[][..], &["--cross-mounts"]] {
         let mount = load(&source, arguments);
         assert_eq!(std::fs::read(mount.path("file")).unwrap(), b"Linux\n");
@@ -295,4 +296,29 @@ fn what_is_mounted_below_is_left_out_or_read_too() {
     let output = command.arg(at.dir("mount")).output().unwrap();
     refused(&output);
     assert!(text(&output.stderr).contains("procfs"), "{output:?}");
+}
+
+#[test]
+fn what_an_overlay_copies_up_stays_readable() {
+    let layers = Tmpfs::new();
+    sh(
+        &layers,
+        "mkdir -p lower/dir upper work over; for f in a b c d; do echo $f > lower/dir/$f; done; : > lower/empty
+         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work over",
+    );
+    let over = Over(layers.join("over"));
+    let mount = load(&over.0, &[]);
+    assert_eq!(std::fs::read(mount.path("dir/b")).unwrap(), b"b\n");
+    sh(
+        &over.0,
+        "chmod 600 dir/a dir/b; mv dir/a dir/new; chmod 700 dir",
+    );
+    for name in ["a", "b", "c"] {
+        let read = std::fs::read_to_string(mount.path("dir").join(name)).unwrap();
+        assert_eq!(read, format!("{name}\n"));
+    }
+    assert_eq!(std::fs::read(mount.path("empty")).unwrap(), b"");
+    assert_eq!(mount.stats().0["stale"], 0);
+    sh(&over.0, "echo more >> dir/d");
+    fails(Errno::STALE, std::fs::read(mount.path("dir/d")));
 }

@@ -254,15 +254,17 @@ impl<'l, 'a> Worker<'l, 'a> {
         let mut held = 0;
         for (number, name) in (0..).zip(chunk.names.iter()) {
             let place = chunk.first.plus(number);
-            match self.read(&chunk.listing, name, place) {
-                Ok((entry, None)) => entries.push(entry),
-                Ok((entry, Some(errno))) => {
+            let missing = match self.read(&chunk.listing, name, place) {
+                Ok((entry, missing)) => {
+                    held += entry.held.len();
                     entries.push(entry);
-                    self.unreadable(place, errno)?;
+                    missing
                 }
-                Err(errno) => self.unreadable(place, errno)?,
+                Err(errno) => Some(errno),
+            };
+            if let Some(errno) = missing {
+                self.unreadable(place, errno)?;
             }
-            held += entries.last().map_or(0, |entry| entry.held.len());
             if held > Self::HELD {
                 held = 0;
                 self.hand_over(&chunk.listing, std::mem::take(&mut entries))?;

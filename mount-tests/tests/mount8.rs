@@ -1,6 +1,8 @@
 //! mount(8) and fstab(5) with the type `fuse.norefs`, as with the type `tmpfs`.
 
-use mount_tests::{Scratch, installed, text, transport};
+use mount_tests::{Scratch, Tmpfs, installed, norefs, text, transport};
+use rustix::fs::StatVfsMountFlags;
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount};
 
 /// By which names mount(8) can find norefs: through the helper of libfuse, or as a helper of its own.
 const NAMES: [&str; 2] = ["norefs", "mount.fuse.norefs"];
@@ -313,4 +315,53 @@ fn a_mistyped_option_is_answered_with_what_was_meant() {
     ] {
         assert!(errors.contains(said), "{said}: {errors}");
     }
+}
+
+#[test]
+fn set_user_id_and_devices_work_no_further_than_in_the_source() {
+    let scratch = Scratch::new();
+    let (source, below) = (Tmpfs::new(), Scratch::new());
+    let at = scratch.dir("mount");
+    let inner = source.join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let flags = |arguments: &[&str]| {
+        let output = norefs().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let shown = rustix::fs::statvfs(&at).unwrap().f_flag;
+        let flags = [StatVfsMountFlags::NOSUID, StatVfsMountFlags::NODEV];
+        (flags.map(|flag| shown.contains(flag)), text(&output.stderr))
+    };
+    let unmount = || assert!(norefs().arg("umount").arg(&at).status().unwrap().success());
+    let (from, to) = (source.to_str().unwrap(), at.to_str().unwrap());
+    let as_helper = ["-o", "suid,dev"];
+    for (forbidden, expected) in [
+        (MountFlags::empty(), [false, false]),
+        (MountFlags::NOSUID, [true, false]),
+        (MountFlags::NODEV, [false, true]),
+        (MountFlags::NOSUID | MountFlags::NODEV, [true, true]),
+    ] {
+        mount_remount(&*source, MountFlags::BIND | forbidden, c"").unwrap();
+        for helper in [&as_helper[..], &["-o", "rw"]] {
+            let (seen, said) = flags(&[&[from, to], helper].concat());
+            assert_eq!((seen, &*said), (expected, ""), "{forbidden:?}");
+            // Nor by a remount.
+            let (seen, _) = flags(&["none", to, "-o", "remount,suid,dev"]);
+            assert_eq!(seen, expected, "{forbidden:?} after a remount");
+            unmount();
+        }
+        let (seen, said) = flags(&["mount", "-o", "suid,dev", from, to]);
+        assert_eq!(seen, expected, "{forbidden:?}");
+        let told = expected.iter().filter(|forbidden| **forbidden).count();
+        assert_eq!(said.matches("does nothing").count(), told, "{said}");
+        unmount();
+    }
+    mount_remount(&*source, MountFlags::BIND, c"").unwrap();
+    rustix::mount::mount_bind(&*below, &inner).unwrap();
+    mount_remount(&inner, MountFlags::BIND | MountFlags::NOSUID, c"").unwrap();
+    let (whole, _) = flags(&["mount", "-o", "suid", "--cross-mounts", from, to]);
+    unmount();
+    let (alone, _) = flags(&["mount", "-o", "suid", from, to]);
+    unmount();
+    rustix::mount::unmount(&inner, UnmountFlags::DETACH).unwrap();
+    assert_eq!((whole, alone), ([true, true], [false, true]));
 }

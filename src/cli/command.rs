@@ -39,7 +39,8 @@ const OF_TERMINAL: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGQUIT, NixS
 /// `SI_KERNEL`: nobody sent it.
 const BY_KERNEL: i32 = 0x80;
 
-/// Runs `command` in `mountpoint`, which `server` serves, and returns the status it ended with as a shell tells it.
+/// Runs `command` in `mountpoint`, which `server` serves, and returns the status it ended with as a shell tells it. Signals stay
+/// blocked: what is left to be done is to clean up.
 pub fn run(command: &[OsString], mountpoint: &Path, server: Pid) -> Result<u8, Failure> {
     let shell = [shell()];
     let (program, arguments) = match command.split_first() {
@@ -47,17 +48,14 @@ pub fn run(command: &[OsString], mountpoint: &Path, server: Pid) -> Result<u8, F
         None => (&shell[0], [].as_slice()),
     };
     let (signals, before) = catch().map_err(anyhow::Error::from)?;
-    let ended = start(program, arguments, mountpoint, &before).and_then(|command| {
+    start(program, arguments, mountpoint, &before).and_then(|command| {
         let watched = Watched {
             command,
             server,
             signals,
         };
         Ok(watched.wait()?)
-    });
-    // From here on a signal ends us, and the server notices.
-    before.thread_set_mask().map_err(anyhow::Error::from)?;
-    ended
+    })
 }
 
 fn shell() -> OsString {

@@ -28,7 +28,8 @@ in a directory such as /usr/local/bin, the mount.fuse3 of libfuse does so, which
   none      /mnt/scratch  fuse.norefs  size=1g,mode=1777  0 0
   /usr/src  /mnt/src      fuse.norefs  ro                 0 0
 
-The mount options are those of `norefs mount`; suid and dev are the default for root, as with any type. Of a live mount
+The mount options are those of `norefs mount`; suid and dev are the default for root, as with any type, unless the source is
+mounted nosuid or nodev. Of a live mount
 `-o remount` changes ro, suid, dev, exec and symfollow, size, nr_blocks and nr_inodes.
 
 Exit status: 0, 1 for a command line that makes no sense, 32 for a failure.";

@@ -1,11 +1,12 @@
 //! `norefs mount`
 
-use super::fail::Failure;
+use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
-use super::tree::{self, LoadArgs, checked_source};
+use super::tree::{self, Built, LoadArgs, checked_source};
 use super::{Outcome, helper, remount, serve, spawn};
 use anyhow::{Context, bail};
+use norefs::source::LoadReport;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
 use rustix::fs::Mode;
 use rustix::process::geteuid;
@@ -17,6 +18,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// What the serving process says when the mount answers.
 const READY: &str = "ready";
@@ -72,6 +74,9 @@ pub struct Args {
     /// Serve, and say on stdout when the mount is ready
     #[arg(long, hide = true)]
     serve: bool,
+    /// Whether mount(8) asks, whose defaults are options as well.
+    #[arg(skip)]
+    by_mount8: bool,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -87,6 +92,7 @@ impl Args {
             foreground: false,
             log_file: None,
             serve,
+            by_mount8: true,
             load: LoadArgs::default(),
             serving: ServeArgs::default(),
         }
@@ -113,7 +119,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// Mounts as `asked`, whatever the options in `args` are.
-pub fn start(args: Args, asked: MountOptions) -> Outcome {
+pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     check_options(&asked, args.source())?;
     let place = session::prepare(args.mountpoint())?;
     let source = args.source().map(checked_source).transpose()?;
@@ -125,7 +131,13 @@ pub fn start(args: Args, asked: MountOptions) -> Outcome {
     }
     let log = args.log_file.as_deref().map(open_log).transpose()?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
-    let fs = tree::build(source.as_deref(), &args.load, &asked, cache)?.fs;
+    let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    for option in narrow(&mut asked, loaded.as_ref()) {
+        match args.by_mount8 {
+            true => tracing::info!(option, "the mount of the source forbids it"),
+            false => say(nothing_comes_of(option)),
+        }
+    }
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -158,6 +170,32 @@ pub fn options(serving: &ServeArgs, asked: &MountOptions, source: Option<&Path>)
         allow_other: asked.allow_other || geteuid().is_root(),
         ..serving.options()
     }
+}
+
+/// Takes back what the mount of a source forbids. Returns what was asked for of it.
+pub fn narrow(
+    asked: &mut MountOptions,
+    loaded: Option<&(LoadReport, Duration)>,
+) -> Vec<&'static str> {
+    let Some((loaded, _)) = loaded else {
+        return Vec::new();
+    };
+    let both = [
+        ("suid", &mut asked.suid, loaded.nosuid),
+        ("dev", &mut asked.dev, loaded.nodev),
+    ];
+    let forbidden = both.into_iter().filter(|(_, _, forbidden)| *forbidden);
+    let taken = forbidden.filter_map(|(option, wanted, _)| {
+        // Nor may a remount.
+        asked.fixed.push(format!("no{option}"));
+        std::mem::take(wanted).then_some(option)
+    });
+    taken.collect()
+}
+
+/// What is said of an option that a source forbids.
+pub fn nothing_comes_of(option: &str) -> String {
+    format!("mount option {option} does nothing: the source is mounted no{option}")
 }
 
 /// Refuses options that do not go together, or not with this source or user.

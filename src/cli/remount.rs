@@ -27,7 +27,7 @@ pub fn run(path: &Path, asked: &MountOptions) -> Outcome {
         read_only: (!asked.read_only).then_some(false),
     };
     control::set(&entry, limits).with_context(|| shown.to_string())?;
-    if let Err(error) = place.remount(&entry, flags(asked)) {
+    if let Err(error) = place.remount(&entry, flags(asked, &stats)) {
         restore(&entry, &stats);
         return Err(anyhow!("cannot remount {shown}: {}", explained(&error)).into());
     }
@@ -52,11 +52,14 @@ fn check_fixed(asked: &MountOptions, stats: &Stats) -> Result<(), Failure> {
 }
 
 /// All flags of the mount: as tmpfs does, a remount clears those it does not name.
-fn flags(asked: &MountOptions) -> MountFlags {
+fn flags(asked: &MountOptions, stats: &Stats) -> MountFlags {
+    // Its source may forbid what is the default, or asked for.
+    let forbids = |flag: &str| stats.options.iter().any(|option| option == flag);
+
     [
         (asked.read_only, MountFlags::RDONLY),
-        (!asked.suid, MountFlags::NOSUID),
-        (!asked.dev, MountFlags::NODEV),
+        (!asked.suid || forbids("nosuid"), MountFlags::NOSUID),
+        (!asked.dev || forbids("nodev"), MountFlags::NODEV),
         (asked.noexec, MountFlags::NOEXEC),
         (asked.nosymfollow, MountFlags::NOSYMFOLLOW),
     ]

@@ -7,10 +7,9 @@ use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
 use super::{Outcome, command, mount, report, serve, spawn};
 use anyhow::Context;
-use norefs::control;
+use norefs::control::{self, ServerProcess};
 use norefs::transport::{self, MountHandle};
 use parking_lot::Mutex;
-use rustix::io::retry_on_intr;
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,8 +22,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// How long the serving process may need to end.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends the path that the serving process tells.
 const END: u8 = 0;
 /// What the serving process is told when the command has run and ended.
@@ -85,18 +86,27 @@ fn told(output: PipeReader) -> io::Result<Option<PathBuf>> {
     Ok(whole.then(|| OsString::from_vec(path).into()))
 }
 
-/// Lets the serving process unmount and report, and waits until it has.
+/// Lets the serving process unmount and report, and waits until it has, for a while. Signals wait meanwhile.
 fn finish(mut input: PipeWriter, server: Pid, well: bool) -> io::Result<()> {
+    let process = ServerProcess::open(server);
     if well {
         // Fails if it has ended already.
         input.write_all(ENDED).unwrap_or_default();
     }
     drop(input);
-    let ended = retry_on_intr(|| waitpid(Some(server), WaitOptions::empty()));
-    if ended.is_err() || ended.is_ok_and(|ended| ended.is_none_or(|(_, status)| status.signaled()))
+    if let Ok(process) = process
+        && !process.ends_within(PATIENCE)?
     {
+        say(format_args!(
+            "process {} that serves the mount does not end",
+            process.pid()
+        ));
+        return Ok(());
+    }
+    match waitpid(Some(server), WaitOptions::empty()) {
+        Ok(Some((_, status))) if !status.signaled() => {}
         // It was killed, and has left everything.
-        private::sweep();
+        _ => private::sweep(),
     }
     Ok(())
 }
@@ -106,10 +116,13 @@ fn serve(args: Args) -> Outcome {
     rustix::process::setsid().unwrap_or_else(|_| getpid());
     let until = Until::watch();
     let source = args.from.as_deref().map(checked_source).transpose()?;
-    let asked = MountOptions::parse(&args.options, tree::memory())?;
+    let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
     let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    for option in mount::narrow(&mut asked, loaded.as_ref()) {
+        say(mount::nothing_comes_of(option));
+    }
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
     until.keep_going()?;

@@ -15,7 +15,8 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    pub(crate) fn open(pid: Pid) -> io::Result<ServerProcess> {
+    /// The process with this number, which may not have been waited for.
+    pub fn open(pid: Pid) -> io::Result<ServerProcess> {
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         Ok(ServerProcess { pid, handle })
     }

@@ -34,15 +34,20 @@ mod search;
 
 use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
+use crate::transport::table;
 use crate::tree::NodeId;
 use attributes::Xattrs;
 use names::Place;
 use numbers::Numbers;
 use queue::{Queue, Waiting};
 use root::SourceRoot;
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use scan::{Load, Worker};
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -120,8 +125,34 @@ pub fn load(
         fs.set_own_numbers(range);
     }
     root.complete();
+    (report.nosuid, report.nodev) = forbidden(root.fd(), options.cross_mounts).map_err(failed)?;
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// Whether the mount that `root` is in forbids set-user-id bits and device files to work, or one of those below it if they are
+/// loaded too.
+fn forbidden(root: BorrowedFd<'_>, crosses_mounts: bool) -> Result<(bool, bool), Errno> {
+    let flags = rustix::fs::fstatvfs(root)?.f_flag;
+    let own = (
+        flags.contains(StatVfsMountFlags::NOSUID),
+        flags.contains(StatVfsMountFlags::NODEV),
+    );
+    if !crosses_mounts {
+        return Ok(own);
+    }
+    let link = format!("/proc/self/fd/{}", root.as_raw_fd());
+    let path = rustix::fs::readlink(link, Vec::new())?.into_bytes();
+    let path = Path::new(OsStr::from_bytes(&path));
+    // What is not known is forbidden.
+    let mounts = table::read().map_err(|_| Errno::NOENT)?;
+    let below = mounts.iter().filter(|m| m.mount_point.starts_with(path));
+    Ok(below.fold(own, |(nosuid, nodev), mount| {
+        (
+            nosuid || mount.has_flag("nosuid"),
+            nodev || mount.has_flag("nodev"),
+        )
+    }))
 }
 
 /// Reads everything in the queue, and what is found on the way, with `threads` threads.

@@ -46,6 +46,10 @@ pub struct LoadReport {
     pub first_unreadable: Vec<Unreadable>,
     /// Mount points not crossed, those of filesystems that cannot be loaded among them.
     pub mounts_skipped: u64,
+    /// Whether the source, or a mount below it that was loaded, forbids set-user-id bits to work.
+    pub nosuid: bool,
+    /// The same for device files.
+    pub nodev: bool,
     /// How long the load took.
     pub elapsed: Duration,
 }

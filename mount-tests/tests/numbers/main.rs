@@ -42,7 +42,11 @@ fn numbers(root: &Path) -> BTreeMap<PathBuf, Numbers> {
             if dots && within.as_os_str().is_empty() {
                 continue;
             }
-            if !dots && path.symlink_metadata().unwrap().is_dir() {
+            let is_directory = || match path.symlink_metadata() {
+                Ok(found) => found.is_dir(),
+                Err(error) => panic!("{}: {error}", path.display()),
+            };
+            if !dots && is_directory() {
                 waiting.push(name.clone());
             }
             found.insert(name, [listed, seen(&path).ino, forced(&path).ino]);

@@ -347,7 +347,7 @@ mod tests {
         let full = filling.add(b"full", loaded(attr)).unwrap();
         assert_eq!(filling.hold(full, &[b'x'; 100]), Err(Errno::NOSPC));
         drop(filling);
-        let (size, blocks) = (7, 1);
+        let (size, blocks) = (7, 8);
         assert_eq!(
             bed.attr(file),
             Attr {

@@ -365,3 +365,53 @@ fn set_user_id_and_devices_work_no_further_than_in_the_source() {
     rustix::mount::unmount(&inner, UnmountFlags::DETACH).unwrap();
     assert_eq!((whole, alone), ([true, true], [false, true]));
 }
+
+#[test]
+fn the_limits_in_force_are_shown_and_stay_in_force() {
+    let told = same(
+        r#"
+        limits() { findmnt --mtab --noheadings --output OPTIONS "$M" | tr , '\n' | grep -E '^(size|nr_inodes)='; }
+        mount -t $TYPE -o $T,mode=755,size=1m,nr_inodes=9 none "$M"
+        limits
+        for option in size=2m ro nr_inodes=20,rw nr_blocks=3
+        do
+            try mount -o remount,$option "$M"
+            limits
+            look | tail -1
+        done
+        umount --lazy "$M"
+        limits || echo none
+        mount -t $TYPE -o $T,mode=755,size=3m,nr_inodes=7 none "$M"
+        limits
+        umount --lazy "$M"
+        while grep -q "$M" /run/mount/utab; do sleep 0.01; done
+        "#,
+    );
+    assert!(told.starts_with("size=1024k\nnr_inodes=9\n"), "{told}");
+    assert_eq!(told.matches("size=2048k").count(), 3, "{told}");
+}
+
+#[test]
+fn limits_that_norefs_set_changes_are_shown_and_go_with_the_mount() {
+    let (output, errors) = run(
+        "fuse.norefs",
+        "norefs",
+        r#"
+        limits() { findmnt --mtab --noheadings --output OPTIONS "$M" | tr , '\n' | grep -E '^(size|nr_inodes)='; }
+        mount -t $TYPE -o $T,size=1m,nr_inodes=9 none "$M"
+        norefs set --size 1500 --inodes 0 "$M"
+        limits
+        norefs umount "$M"
+        while grep -q "$M" /run/mount/utab; do sleep 0.01; done
+        norefs mount "$M"
+        limits | cut -d= -f1
+        kill -KILL $(norefs stats --json "$M" | grep -o '"pid":[0-9]*' | cut -d: -f2)
+        sleep 0.1
+        norefs mount -o size=5k "$M"
+        limits | head -1
+        grep -c "$M" /run/mount/utab
+        "#,
+    );
+    let expected = "size=4k\nnr_inodes=0\nsize\nnr_inodes\nsize=8k\n1\n";
+    assert_eq!(output, expected, "{errors}");
+}

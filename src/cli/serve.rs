@@ -4,6 +4,7 @@ use super::mount_options::MountOptions;
 use super::quantity;
 use norefs::control::{self, Asked, Change, Server, Stats};
 use norefs::fs::Config;
+use norefs::transport::utab::UserOptions;
 use norefs::transport::{
     Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
 };
@@ -97,6 +98,32 @@ struct Served {
     source: String,
     options: Vec<String>,
     since: Instant,
+    shown: Option<UserOptions>,
+}
+
+impl Served {
+    /// Lets findmnt(8) and mount(8) know the limits that are in force. That they do not is no failure.
+    fn show_limits(&self) {
+        let config = self.counters.fs().config();
+        let shown = self.shown.as_ref();
+        let written = shown.map_or(Ok(()), |shown| shown.show(&limits(&config)));
+        if let Err(error) = written {
+            tracing::debug!(%error, "findmnt does not show the limits");
+        }
+    }
+}
+
+/// The limits as mount options, in the way tmpfs shows them.
+fn limits(config: &Config) -> String {
+    let number = |limit| match limit {
+        u64::MAX => 0,
+        limit => limit,
+    };
+    let (bytes, inodes) = (number(config.max_bytes), number(config.max_inodes));
+    match bytes % 1024 {
+        0 => format!("size={}k,nr_inodes={inodes}", bytes / 1024),
+        _ => format!("size={bytes},nr_inodes={inodes}"),
+    }
 }
 
 impl Asked for Served {
@@ -146,9 +173,11 @@ impl Asked for Served {
         loop {
             match fs.reconfigure(wanted.clone()) {
                 Err(_) if fs.room_may_come(asked) => std::thread::sleep(MOMENT),
-                result => return result.map_err(|in_use| in_use.to_string()),
+                result => break result.map_err(|in_use| in_use.to_string())?,
             }
         }
+        self.show_limits();
+        Ok(())
     }
 }
 
@@ -178,7 +207,9 @@ pub fn answer_questions(
         source: options.source_name,
         options: fixed,
         since: Instant::now(),
+        shown: UserOptions::of(handle.device()).unwrap_or_default(),
     };
+    served.show_limits();
     match Server::start(handle.device(), served) {
         Ok(server) => Some(server),
         Err(error) => {

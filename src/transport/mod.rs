@@ -37,6 +37,7 @@ mod serve;
 pub mod session;
 pub mod table;
 pub mod unmount;
+pub mod utab;
 mod wire;
 mod writeback;
 

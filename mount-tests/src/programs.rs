@@ -146,11 +146,14 @@ mod tests {
     use super::PACKAGES;
 
     #[test]
-    fn ci_installs_every_package() {
-        let ci = include_str!("../../.ci/run");
-        let (_, list) = ci.split_once("packages=(").unwrap();
-        let (list, _) = list.split_once(')').unwrap();
-        let installed: Vec<&str> = list.split_whitespace().collect();
+    fn the_script_for_all_tests_installs_every_package() {
+        let script = include_str!("../all");
+        let (_, list) = script.split_once("needed=\"").unwrap();
+        let (list, _) = list.split_once('"').unwrap();
+        let pairs = list.split_whitespace();
+        let installed: Vec<&str> = pairs
+            .filter_map(|pair| Some(pair.split_once(':')?.1))
+            .collect();
         for (program, package) in PACKAGES {
             assert!(installed.contains(package), "{package} brings {program}");
         }

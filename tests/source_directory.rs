@@ -7,6 +7,7 @@ use norefs::fs::Fs;
 use norefs::source::{LoadError, LoadOptions, Progress, load};
 use norefs::tree::{Attr, Errno, Kind, NodeId};
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use source_support::*;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -293,6 +294,37 @@ fn a_large_directory_is_shared_among_threads() {
         let id = child(&fs, NodeId::ROOT, name).unwrap().id;
         assert_eq!(content(&fs, id).unwrap(), *name);
     }
+}
+
+#[test]
+fn threads_that_cannot_be_made_are_done_without() {
+    let source = tempfile::tempdir().unwrap();
+    fs::set_permissions(source.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for directory in 0..20 {
+        let directory = source.path().join(directory.to_string());
+        fs::create_dir(&directory).unwrap();
+        (0..20).for_each(|file| write(&directory.join(file.to_string()), b"content"));
+        setxattr(&directory.join("7"), "user.name", b"value");
+    }
+    let before = getrlimit(Resource::Nproc);
+    let none = Rlimit {
+        current: Some(0),
+        ..before
+    };
+    as_ordinary_user(|| {
+        let fs = empty();
+        setrlimit(Resource::Nproc, none).unwrap();
+        let refused = std::thread::Builder::new().spawn(|| ()).is_err();
+        let report = load(&fs, source.path(), &LoadOptions::default(), &());
+        setrlimit(Resource::Nproc, before).unwrap();
+        assert!(refused, "the limit must be felt");
+        let report = report.unwrap();
+        assert_eq!((report.entries, report.unreadable), (420, 0));
+        let all = loaded(&fs);
+        let named = loaded_xattrs(&fs, all[Path::new("3/7")]);
+        assert_eq!(named, source_xattrs(&source.path().join("3/7")));
+        assert_eq!(named.len(), 1);
+    });
 }
 
 #[derive(Default)]

@@ -5,13 +5,16 @@
 //! hand all entries to the filesystem at once, push the subdirectories. A parent is always loaded
 //! before its children.
 //!
+//! There is one thread for each CPU, and more where their calls wait: behind a network many calls are under way at once. What
+//! is left of a job is shared as soon as a thread is free, down to single names, if it takes long enough to be worth it.
+//!
 //! A file's content is not made: the filesystem keeps the number of its name and a hash that tells
 //! whether it is still the same, and asks for the rest when somebody wants the content.
 //!
 //! Waiting directories hold no descriptor. A thread opens the next one relative to the directory in
 //! which it found subdirectories last where that is the parent, and otherwise by walking down from
 //! the source's root, in pieces shorter than `PATH_MAX`. So a load holds at most three descriptors
-//! for each thread, and neither depth nor path length is limited.
+//! for each thread, and neither depth nor path length is limited. A thread that gets none ends, and the others go on.
 //!
 //! `openat2` is used throughout (Linux 5.6): no symbolic link is ever followed below the root, and
 //! nothing outside it is reached.
@@ -26,6 +29,7 @@ mod meter;
 mod moved;
 mod names;
 mod numbers;
+mod pace;
 mod probe;
 mod queue;
 mod root;
@@ -39,17 +43,20 @@ use crate::tree::NodeId;
 use attributes::Xattrs;
 use names::Place;
 use numbers::Numbers;
-use queue::{Queue, Waiting};
+use parking_lot::Mutex;
+use queue::{Queue, Seat, Waiting};
 use root::SourceRoot;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use scan::{Load, Worker};
 use std::ffi::OsStr;
-use std::num::NonZeroUsize;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{Builder, Scope};
 use std::time::Instant;
 
 /// Loads all metadata of the directory `dir` into `fs`, whose tree must still be empty.
@@ -111,15 +118,16 @@ pub fn load(
     fs.set_origin(root.clone()).map_err(failed)?;
 
     let load = Load::new(fs, root.clone(), &stat, &numbers, options, progress);
-    let queue = Queue::new(Waiting {
+    let first = Waiting {
         id: NodeId::ROOT,
         place: Place::ROOT,
-    });
+    };
+    let (enough, most) = threads(options);
     let mut report = LoadReport::default();
     if let Some(errno) = found.missing {
         load.unreadable(&mut report, Place::ROOT, errno)?;
     }
-    report.absorb(run(&load, &queue, threads(options))?);
+    report.absorb(run(&load, &Queue::new(first, enough, most))?);
     let statfs = rustix::fs::fstatfs(root.fd()).map_err(failed)?;
     if let Some(range) = numbers.free(&statfs) {
         fs.set_own_numbers(range);
@@ -155,31 +163,82 @@ fn forbidden(root: BorrowedFd<'_>, crosses_mounts: bool) -> Result<(bool, bool),
     }))
 }
 
-/// Reads everything in the queue, and what is found on the way, with `threads` threads.
-fn run(load: &Load<'_>, queue: &Queue, threads: NonZeroUsize) -> Result<LoadReport, LoadError> {
+/// Reads everything in the queue, and what is found on the way.
+fn run(load: &Load<'_>, queue: &Queue) -> Result<LoadReport, LoadError> {
+    let total = Mutex::new(Ok(LoadReport::default()));
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.get())
-            .map(|_| scope.spawn(|| Worker::new(load, queue).run()))
-            .collect();
-        let mut total = Ok(LoadReport::default());
-        for worker in workers {
-            let found = worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            total = match (total, found) {
-                (Ok(mut total), Ok(found)) => {
-                    total.absorb(found);
-                    Ok(total)
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
+        let crew = Crew {
+            scope,
+            load,
+            queue,
+            total: &total,
+        };
+        let hired = (0..queue.enough()).take_while(|_| crew.hire(queue.join()).is_ok());
+        if hired.count() == 0 {
+            crew.work(queue.join(), Xattrs::for_any_thread());
         }
-        total
-    })
+    });
+    total.into_inner()
 }
 
-fn threads(options: &LoadOptions) -> NonZeroUsize {
-    NonZeroUsize::new(options.threads)
-        .or_else(|| std::thread::available_parallelism().ok())
-        .unwrap_or(NonZeroUsize::MIN)
+/// What makes the threads of a load, each of which may make more.
+#[derive(Clone, Copy)]
+struct Crew<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    load: &'env Load<'env>,
+    queue: &'env Queue,
+    total: &'env Mutex<Result<LoadReport, LoadError>>,
+}
+
+impl<'scope, 'env> Crew<'scope, 'env> {
+    /// A thread does nothing that needs more.
+    const STACK: usize = 512 * 1024;
+
+    /// Makes a thread. If there cannot be one, the load goes on with those there are.
+    fn hire(self, seat: Seat<'env>) -> io::Result<()> {
+        let work = move || self.work(seat, Xattrs::for_this_thread());
+        let thread = Builder::new().name("load".into()).stack_size(Crew::STACK);
+        let hired = thread.spawn_scoped(self.scope, work);
+        hired.map(drop).inspect_err(|error| {
+            tracing::info!(%error, "no more threads for loading");
+            self.queue.no_more();
+        })
+    }
+
+    /// Makes as many threads as are worth it now.
+    fn staff(self) {
+        while let Some(seat) = self.queue.vacancy()
+            && self.hire(seat).is_ok()
+        {}
+    }
+
+    /// Works in the calling thread until nothing is left to do.
+    fn work(self, seat: Seat<'env>, xattrs: Xattrs) {
+        let staff = || self.staff();
+        let found = Worker::new(self.load, seat, xattrs, &staff).run();
+        let mut total = self.total.lock();
+        match (&mut *total, found) {
+            (Ok(total), Ok(found)) => total.absorb(found),
+            (Ok(_), Err(error)) => *total = Err(error),
+            (Err(_), _) => {}
+        }
+    }
+}
+
+/// Calls under way at once where they wait.
+const MOST_THREADS: usize = 64;
+/// Descriptors that a thread holds at most.
+const DESCRIPTORS: u64 = 3;
+
+/// How many threads read a source that answers at once, and how many one that does not.
+fn threads(options: &LoadOptions) -> (usize, usize) {
+    let enough = std::thread::available_parallelism().map_or(1, usize::from);
+    match options.threads {
+        0 => {
+            let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            let held = usize::try_from(limit / 2 / DESCRIPTORS).unwrap_or(usize::MAX);
+            (enough, MOST_THREADS.min(held).max(enough))
+        }
+        most => (enough.min(most), most),
+    }
 }

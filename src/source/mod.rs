@@ -20,7 +20,8 @@ pub struct LoadOptions {
     /// Whether filesystems mounted below the directory are loaded too. Otherwise a mount point is
     /// an empty directory.
     pub cross_mounts: bool,
-    /// How many threads read the source; 0 means one for each CPU.
+    /// How many threads read the source at most: one for each CPU, and more where their calls wait. 0 means as many as are
+    /// worth it, up to 64.
     pub threads: usize,
 }
 

@@ -3,7 +3,7 @@
 use super::calls::{Call, Calls};
 use super::{Shape, SlowSource};
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyOpen, ReplyStatfs, Request,
 };
@@ -148,6 +148,10 @@ impl Serve {
 
 impl Filesystem for Serve {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // Names of one directory are looked up beside each other, as on every filesystem that means to be fast.
+        config
+            .add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS)
+            .unwrap_or_default();
         config
             .set_max_background(MAX_BACKGROUND)
             .unwrap_or_default();

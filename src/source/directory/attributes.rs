@@ -141,6 +141,14 @@ impl Xattrs {
         let own_cwd = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).is_ok();
         Xattrs {
             own_cwd,
+            ..Xattrs::for_any_thread()
+        }
+    }
+
+    /// For a thread whose working directory is not ours.
+    pub(super) fn for_any_thread() -> Xattrs {
+        Xattrs {
+            own_cwd: false,
             path: Vec::new(),
             directory: 0,
             names: Buffer::new(),

@@ -18,6 +18,7 @@ use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 
 /// Names a directory of the source: device and inode number, hashed with a key of this load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Directory(u64);
 
 /// The part of an identity that the inode number alone gives. Many files have the same.

@@ -6,8 +6,9 @@ use super::backing;
 use super::links::{Key, Links};
 use super::names::{Names, Place};
 use super::numbers::Numbers;
+use super::pace::Meter;
 use super::probe;
-use super::queue::{Chunk, Job, Listing, Queue, Seat, Waiting};
+use super::queue::{Chunk, Job, Listing, Seat, Waiting};
 use super::root::{self, SourceRoot};
 use crate::fs::{Filling, Fs, Loaded};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
@@ -21,6 +22,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// What all threads of a load share.
 pub(super) struct Load<'a> {
@@ -57,6 +59,20 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// Takes `count` names of a directory.
+    fn chunk(&self, listing: &Arc<Listing>, names: &mut Vec<u8>, count: u32) -> Result<Chunk> {
+        let part = Names::new(names);
+        names.clear();
+        Ok(Chunk {
+            listing: listing.clone(),
+            first: self
+                .root
+                .add(listing.place, listing.directory, part.clone(), count)?,
+            names: part,
+            range: 0..count,
+        })
+    }
+
     fn is_elsewhere(&self, stat: &Statx) -> bool {
         self.mount
             .as_ref()
@@ -87,7 +103,10 @@ impl<'a> Load<'a> {
 pub(super) struct Worker<'l, 'a> {
     load: &'l Load<'a>,
     seat: Seat<'l>,
+    /// Makes threads that are worth it.
+    staff: &'l dyn Fn(),
     found: LoadReport,
+    meter: Meter,
     xattrs: Xattrs,
     /// The directory in which subdirectories were found last.
     parent: Option<Arc<Listing>>,
@@ -105,14 +124,29 @@ impl<'l, 'a> Worker<'l, 'a> {
     const DIRENT_BYTES: usize = 32 * 1024;
     /// Bytes of content that one thread has read and not handed over, beside those of one file.
     const HELD: usize = 16 << 20;
+    /// Calls for each name.
+    const CALLS: u32 = 2;
+    /// Those for a directory: it is opened, looked at, and listed until nothing more comes.
+    const DIRECTORY_CALLS: u32 = 4;
+    /// After how many names is looked at least whether to share the rest.
+    const LOOK: u32 = 16;
+    /// What is less work than this is not worth sharing.
+    const SHARED: Duration = Duration::from_micros(100);
 
-    /// For the calling thread, which must end with the load: it gets its own working directory.
-    pub(super) fn new(load: &'l Load<'a>, queue: &'l Queue) -> Worker<'l, 'a> {
+    /// For the calling thread.
+    pub(super) fn new(
+        load: &'l Load<'a>,
+        seat: Seat<'l>,
+        xattrs: Xattrs,
+        staff: &'l dyn Fn(),
+    ) -> Worker<'l, 'a> {
         Worker {
             load,
-            seat: queue.join(),
+            seat,
+            staff,
             found: LoadReport::default(),
-            xattrs: Xattrs::for_this_thread(),
+            meter: Meter::new(),
+            xattrs,
             parent: None,
             waiting: Vec::new(),
             dirents: vec![MaybeUninit::uninit(); Self::DIRENT_BYTES].into(),
@@ -121,23 +155,38 @@ impl<'l, 'a> Worker<'l, 'a> {
         }
     }
 
-    /// Works until nothing is left, here and with the other threads, or one of them fails.
+    /// Works until nothing is left, here and with the other threads, or one of them fails, or this one is one too many.
     pub(super) fn run(mut self) -> Fallible<LoadReport> {
         while let Some(job) = self.seat.next(&mut self.waiting) {
+            if self.seat.calls_wait() {
+                (self.staff)();
+            }
+            self.meter.begin();
             let done = match job {
-                Job::Chunk(chunk) => self.load_names(&chunk),
-                Job::Directory(waiting) => self.load_children(&waiting),
+                Job::Chunk(chunk) => self.load_names(chunk),
+                Job::Directory(waiting) => match self.open(&waiting) {
+                    Err(errno @ (Errno::MFILE | Errno::NFILE)) => match self.seat.resign(waiting) {
+                        Ok(()) => break,
+                        Err(waiting) => self.unreadable(waiting.place, errno),
+                    },
+                    opened => self.load_children(&waiting, opened),
+                },
             };
             if done.is_err() {
                 self.seat.stop();
             }
             done?;
+            self.adapt();
         }
         Ok(self.found)
     }
 
-    fn load_children(&mut self, waiting: &Waiting) -> Fallible<()> {
-        let listing = match self.open(waiting) {
+    fn load_children(
+        &mut self,
+        waiting: &Waiting,
+        opened: Result<Option<Listing>>,
+    ) -> Fallible<()> {
+        let listing = match opened {
             Ok(Some(listing)) => Arc::new(listing),
             Ok(None) => {
                 self.found.mounts_skipped += 1;
@@ -148,19 +197,12 @@ impl<'l, 'a> Worker<'l, 'a> {
         if let Some(filesystem) = listing.filesystem.made_up {
             return self.made_up(waiting.place, filesystem);
         }
-        let mut chunks = Vec::new();
-        if let Err(errno) = self.list(&listing, &mut chunks) {
+        let (last, listed) = self.list(&listing);
+        if let Err(errno) = listed {
             self.unreadable(waiting.place, errno)?;
         }
-        let mut chunks = chunks.into_iter();
-        let Some(first) = chunks.next() else {
-            return Ok(());
-        };
-        // All but the first part of a large directory are for whoever is free.
-        if chunks.len() > 0 {
-            self.seat.push_chunks(chunks.rev());
-        }
-        self.load_names(&first)
+        self.meter.count(Self::DIRECTORY_CALLS);
+        last.map_or(Ok(()), |chunk| self.load_names(chunk))
     }
 
     /// Leaves out what is mounted there, or makes it the end of a strict load.
@@ -205,23 +247,19 @@ impl<'l, 'a> Worker<'l, 'a> {
         }
     }
 
-    /// Collects the names in a directory.
-    fn list(&mut self, listing: &Arc<Listing>, chunks: &mut Vec<Chunk>) -> Result<()> {
-        let root = &self.load.root;
+    /// Collects the names in a directory. Full chunks are for whoever is free, the last one is for this thread.
+    fn list(&mut self, listing: &Arc<Listing>) -> (Option<Chunk>, Result<()>) {
         let (mut names, mut count) = (Vec::new(), 0);
+        let mut last: Option<Chunk> = None;
         let mut end_chunk = |names: &mut Vec<u8>, count| {
-            let part = Names::new(names);
-            names.clear();
-            let first = root.add(listing.place, listing.directory, part.clone(), count)?;
-            chunks.push(Chunk {
-                listing: listing.clone(),
-                first,
-                names: part,
-            });
+            let chunk = self.load.chunk(listing, names, count)?;
+            if let Some(full) = last.replace(chunk) {
+                self.seat.push([full].into_iter());
+            }
             Ok(())
         };
-        let mut listed = Ok(());
         let mut entries = RawDir::new(&listing.fd, &mut self.dirents);
+        let mut listed = Ok(());
         while let Some(entry) = entries.next() {
             let name = match &entry {
                 Ok(entry) => entry.file_name(),
@@ -236,23 +274,37 @@ impl<'l, 'a> Worker<'l, 'a> {
             names.extend_from_slice(name.to_bytes_with_nul());
             count += 1;
             if count == Self::CHUNK {
-                end_chunk(&mut names, std::mem::take(&mut count))?;
+                listed = end_chunk(&mut names, std::mem::take(&mut count));
+                if listed.is_err() {
+                    break;
+                }
             }
         }
         if count > 0 {
-            end_chunk(&mut names, count)?;
+            listed = end_chunk(&mut names, count).and(listed);
         }
-        listed
+        (last, listed)
     }
 
-    /// Reads what the source says of each name, then hands all of it over at once.
-    fn load_names(&mut self, chunk: &Chunk) -> Fallible<()> {
+    /// Reads what the source says of each name, then hands all of it over at once. Where that takes long, others get part
+    /// of the names as soon as they are free.
+    fn load_names(&mut self, mut chunk: Chunk) -> Fallible<()> {
         self.xattrs.enter(&chunk.listing.fd);
         self.targets.clear();
         let before = self.found.entries;
-        let mut entries = Vec::with_capacity(Self::CHUNK as usize);
         let mut held = 0;
-        for (number, name) in (0..).zip(chunk.names.iter()) {
+        if self.seat.calls_wait() {
+            let start = chunk.range.start;
+            self.share(&mut chunk, start, Duration::MAX);
+        }
+        let (mut done, began) = (0, Instant::now());
+        let mut looked = began;
+        let names = chunk.names.clone();
+        let mut entries = Vec::with_capacity(chunk.range.len());
+        for (number, name) in (0..).zip(names.iter()).skip(chunk.range.start as usize) {
+            if number >= chunk.range.end {
+                break;
+            }
             let place = chunk.first.plus(number);
             let missing = match self.read(&chunk.listing, name, place) {
                 Ok((entry, missing)) => {
@@ -269,15 +321,51 @@ impl<'l, 'a> Worker<'l, 'a> {
                 held = 0;
                 self.hand_over(&chunk.listing, std::mem::take(&mut entries))?;
             }
+            done += 1;
+            self.meter.count(Self::CALLS);
+            let regularly = done % Self::LOOK == 0 || done.is_power_of_two();
+            if regularly || (self.seat.calls_wait() && looked.elapsed() > Self::SHARED) {
+                if self.seat.is_over() {
+                    return Ok(());
+                }
+                looked = Instant::now();
+                self.adapt();
+                self.share(&mut chunk, number + 1, began.elapsed() / done);
+            }
         }
         self.hand_over(&chunk.listing, entries)?;
         if !self.waiting.is_empty() {
-            self.parent = Some(chunk.listing.clone());
+            self.parent = Some(chunk.listing);
         }
         let loaded = self.found.entries - before;
         let total = self.load.total.fetch_add(loaded, Ordering::Relaxed) + loaded;
         self.load.progress.entries(total);
         Ok(())
+    }
+
+    /// Lets the number of threads follow what was measured since the last time.
+    fn adapt(&mut self) {
+        if let Some(pace) = self.meter.read() {
+            self.seat.adapt(pace);
+        }
+    }
+
+    /// Leaves those of the names from `rest` on to others that they can take, if a name takes so long that it is worth it.
+    fn share(&self, chunk: &mut Chunk, rest: u32, name_takes: Duration) {
+        let range = rest..chunk.range.end;
+        if range.is_empty() || name_takes.saturating_mul(range.len() as u32) < Self::SHARED {
+            return;
+        }
+        let takers = self.seat.takers();
+        if takers == 0 {
+            return;
+        }
+        let mut parts = chunk.cut(range, takers + 1).into_iter();
+        if let Some(own) = parts.next() {
+            chunk.range.end = own.range.end;
+            self.seat.push(parts.rev());
+            (self.staff)();
+        }
     }
 
     /// What the source says of `name`, and why its extended attributes are missing if they are.

@@ -1,8 +1,8 @@
 //! A value that is set at most once in the life of its slot.
 //!
 //! Two kinds of readers see it: those under a pinned epoch, and those who own what keeps the slot
-//! alive. It is taken out when the slot's life ends, by the one caller that ended it; readers under
-//! the epoch may still be looking then, so what is taken is given to the epoch unless there can be none.
+//! alive. It is taken out when the slot's life has ended, and readers under the epoch, who may still be looking
+//! then, have let go of it.
 //!
 //! Until the value is set, the place may hold a *seed*: 61 bits from which its user can make the value. It
 //! lies in the word of the pointer, marked by the lowest bit, so it costs nothing; setting the value ends it.
@@ -60,15 +60,15 @@ impl<T> Stationed<T> {
         if word.tag() == SEED {
             return None;
         }
-        // SAFETY: a value that is taken out is given to the epoch (`Stationed::retire`), or was never
-        // read under one (`Stationed::take`), so it lives as long as this pin.
+        // SAFETY: a value is taken out (`Stationed::take`) when nobody reads it under an epoch any more, so it
+        // lives as long as this pin.
         unsafe { word.as_ref() }.map(|aligned| &aligned.0)
     }
 
     /// What is there, for whoever keeps it from being taken out.
     ///
     /// # Safety
-    /// Neither [`Stationed::retire`] nor [`Stationed::take`] is called while the result is used.
+    /// [`Stationed::take`] is not called while the result is used.
     pub unsafe fn get_owned(&self) -> Holding<&T> {
         // SAFETY: the value is not taken out meanwhile (the caller's promise), so no epoch is needed.
         let word = unsafe {
@@ -112,23 +112,7 @@ impl<T> Stationed<T> {
                 .is_ok()
     }
 
-    /// Takes the value out and drops it when the last reader has let go of its epoch. The caller ended
-    /// the slot's life and nobody sets the value meanwhile.
-    ///
-    /// Any thread may be the one that drops it, at any time.
-    pub fn retire(&self, guard: &Guard)
-    where
-        T: Send + 'static,
-    {
-        let value = self.value.swap(Shared::null(), Ordering::AcqRel, guard);
-        if !value.is_null() && value.tag() != SEED {
-            // SAFETY: the pointer came out of the place by a swap, so only this caller destroys it, and the
-            // value may be dropped in another thread and later.
-            unsafe { guard.defer_destroy(value) };
-        }
-    }
-
-    /// Takes the value out at once.
+    /// Takes the value out.
     ///
     /// # Safety
     /// Nobody reads it any more, not under an epoch either.
@@ -163,10 +147,11 @@ mod tests {
         assert!(!place.set("second"));
         let guard = crossbeam_epoch::pin();
         assert_eq!(place.get(&guard), Some(&"first"));
-        place.retire(&guard);
+        // SAFETY: no other thread knows `place`.
+        assert_eq!(unsafe { place.take() }, Some("first"));
         assert_eq!(place.get(&guard), None);
         assert!(place.set("third"));
-        // SAFETY: no other thread knows `place`.
+        // SAFETY: as above.
         assert_eq!(unsafe { place.take() }, Some("third"));
     }
 
@@ -192,10 +177,8 @@ mod tests {
         place.sow(7);
         // SAFETY: no other thread knows `place`.
         assert_eq!(unsafe { place.take() }, None);
-        place.sow(8);
-        place.retire(&crossbeam_epoch::pin());
         // SAFETY: as above.
         assert_eq!(unsafe { place.get_owned() }, Holding::Nothing);
-        place.sow(9);
+        place.sow(8);
     }
 }

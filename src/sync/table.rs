@@ -65,6 +65,17 @@ pub struct Retired(*mut Group);
 // SAFETY: a retired array is owned by its holder alone, and it holds nothing but plain words.
 unsafe impl Send for Retired {}
 
+impl Retired {
+    /// How much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let (first, len) = untag(self.0);
+        match first.is_null() {
+            true => 0,
+            false => len * size_of::<Group>(),
+        }
+    }
+}
+
 impl Drop for Retired {
     fn drop(&mut self) {
         let (first, len) = untag(self.0);

@@ -93,6 +93,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use store::{Inode, Store};
 
+/// An epoch, and two until what was given up in it is free.
+const ROUNDS: usize = 3;
+
 /// What a tree's operations return. Not public: whoever takes everything of this module keeps the `Result` of the standard library.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
@@ -163,6 +166,15 @@ impl<E: Send + Sync + 'static> std::fmt::Debug for Tree<E> {
         f.debug_struct("Tree")
             .field("inodes", &self.inodes())
             .finish_non_exhaustive()
+    }
+}
+
+impl<E: Send + Sync + 'static> Drop for Tree<E> {
+    fn drop(&mut self) {
+        // What waits for readers holds arrays of names, and nobody may come by for a long time.
+        for _ in 0..ROUNDS {
+            crossbeam_epoch::pin().flush();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::directory::Up;
 use super::name::Name;
+use super::store::Store;
 use super::writer::Writer;
 use super::{Errno, InodeRef, Kind, Result, Time, Tree};
 
@@ -90,7 +91,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         }
         // Under the lock, so that nobody who holds it later finds a dentry that is being retired.
         let table = removed.inode().table.clear();
-        crossbeam_epoch::pin().defer(move || drop(table));
+        Store::<E>::retire_table(table, &crossbeam_epoch::pin());
         Ok(dentries)
     }
 

@@ -15,6 +15,7 @@ use super::writer::{Place, Writer};
 use super::{Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};
 use arrayvec::ArrayVec;
+use crossbeam_epoch::Guard;
 
 /// What becomes of a file that already has the new name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,13 +202,13 @@ impl<E: Send + Sync + 'static> Tree<E> {
         renamed
     }
 
-    /// The slot of the directory that `slot` is in. Under the rename lock.
-    fn slot_above(&self, slot: u32) -> Result<Option<u32>> {
+    /// The slot of the directory that `slot` is in. Under the rename lock, and under a guard from before `slot` was found:
+    /// directories may be removed meanwhile, and their slots get another life otherwise.
+    fn slot_above(&self, slot: u32, _guard: &Guard) -> Result<Option<u32>> {
         let head = Head::of(&self.store.inode(slot).words());
         if !head.is_directory() {
             return Err(Errno::NOENT);
         }
-        let _guard = crossbeam_epoch::pin();
         match self.store.directories.at(head.aux()).up() {
             Up::Root => Ok(None),
             Up::Removed => Err(Errno::NOENT),
@@ -217,8 +218,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
 
     fn relation(&self, from: u32, to: u32) -> Result<Relation> {
         let climb = |bottom: u32, top: u32| {
+            let guard = crossbeam_epoch::pin();
             let mut here = bottom;
-            while let Some(above) = self.slot_above(here)? {
+            while let Some(above) = self.slot_above(here, &guard)? {
                 if above == top {
                     return Ok(Some(here));
                 }

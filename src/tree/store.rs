@@ -121,6 +121,9 @@ impl Slot for Link {
     }
 }
 
+/// Bytes of an array that is not kept with what a thread has to give back.
+const LARGE_TABLE: usize = 64 << 10;
+
 /// The slabs of one tree.
 #[derive(Debug)]
 pub(crate) struct Store<E: Send + Sync + 'static> {
@@ -234,23 +237,36 @@ impl<E: Send + Sync + 'static> Store<E> {
         // SAFETY: the extension is only read by holders of a reference, and there is none left.
         drop(unsafe { inode.ext.take() });
 
-        let guard = crossbeam_epoch::pin();
-        let table = inode.table.clear();
-        if head.is_symlink() {
-            self.links.at(head.aux()).target.retire(&guard);
-        }
-        let (store, aux) = (self.clone(), (head.kind(), head.aux()));
+        let aux = (head.kind(), head.aux());
         // The last generation is never followed by another: such a slot is not used again.
         let reuse = generation != u32::MAX - 1;
-        guard.defer(move || store.free_inode(slot, aux, table, reuse));
+        self.defer(&crossbeam_epoch::pin(), move |store| {
+            store.free_inode(slot, aux, reuse);
+        });
+    }
+
+    /// Has `work` done when no reader holds what can be reached now. What waits for that holds neither the tree nor any of
+    /// its memory, since nobody can say when it comes: a tree that is dropped takes its memory along, and there is nothing
+    /// left to do then.
+    fn defer(self: &Arc<Self>, guard: &Guard, work: impl FnOnce(&Self) + Send + 'static) {
+        let store = Arc::downgrade(self);
+        guard.defer(move || {
+            if let Some(store) = store.upgrade() {
+                work(&store);
+            }
+        });
     }
 
     /// Frees what belonged to an ended inode. Runs when no reader can hold any of it.
-    fn free_inode(&self, slot: u32, aux: (Option<Kind>, u32), table: Retired, reuse: bool) {
-        drop(table);
+    fn free_inode(&self, slot: u32, aux: (Option<Kind>, u32), reuse: bool) {
+        drop(self.inode(slot).table.clear());
         match aux {
             (Some(Kind::Directory), directory) => self.directories.free(directory),
-            (Some(Kind::Symlink), link) => self.links.free(link),
+            (Some(Kind::Symlink), link) => {
+                // SAFETY: whoever could read the target under an epoch has let go of it.
+                drop(unsafe { self.links.at(link).target.take() });
+                self.links.free(link);
+            }
             _ => {}
         }
         if reuse {
@@ -260,8 +276,17 @@ impl<E: Send + Sync + 'static> Store<E> {
 
     /// Frees a dentry that was killed and taken out of its table, once no reader can hold it.
     pub(crate) fn retire_dentry(self: &Arc<Self>, slot: u32, guard: &Guard) {
-        let store = self.clone();
-        guard.defer(move || store.free_dentry(slot));
+        self.defer(guard, move |store| store.free_dentry(slot));
+    }
+
+    /// Drops an array of names that was replaced, once no reader can hold it. One that is worth it does not wait until
+    /// this thread has more to give back.
+    pub(crate) fn retire_table(table: Retired, guard: &Guard) {
+        let large = table.bytes() >= LARGE_TABLE;
+        guard.defer(move || drop(table));
+        if large {
+            guard.flush();
+        }
     }
 
     /// Frees a dentry nobody can reach.
@@ -275,4 +300,74 @@ impl<E: Send + Sync + 'static> Store<E> {
 #[inline(always)]
 pub(crate) fn shown(numbers: &OnceLock<Numbers>, id: NodeId) -> u64 {
     numbers.get().map_or(id.raw(), |numbers| numbers.of(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tree::{Attr, Kind, NewInode, RenameMode, Time, Tree};
+    use std::sync::{Arc, Weak, mpsc};
+    use std::time::{Duration, Instant};
+
+    /// Whoever gives back something of the tree just now holds it.
+    fn is_gone<T>(dropped: &Weak<T>) -> bool {
+        let began = Instant::now();
+        while dropped.strong_count() > 0 {
+            if began.elapsed() > Duration::from_secs(10) {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    #[test]
+    fn a_tree_takes_its_memory_along_whatever_was_removed_before() {
+        let now = Time::default();
+        let directory = || NewInode::plain(Attr::new(Kind::Directory, 0o755, 0, 0, now));
+        let tree = Tree::with_extension(directory().attr);
+        let counted = Arc::new(());
+        let root = tree.root();
+        let link = NewInode {
+            target: Some(b"somewhere"),
+            ..NewInode::plain(Attr::new(Kind::Symlink, 0o777, 0, 0, now))
+        };
+        let file = |ext: &Arc<()>| NewInode {
+            ext: Some(ext.clone()),
+            ..NewInode::plain(Attr::default())
+        };
+        tree.create(&root, b"dir", directory(), None).unwrap();
+        tree.create(&root, b"link", link, None).unwrap();
+        for number in 0..100 {
+            let name = format!("file {number}");
+            tree.create(&root, name.as_bytes(), file(&counted), None)
+                .unwrap();
+        }
+        drop(root);
+        let store = Arc::downgrade(&tree.store);
+        let tree = Arc::new(tree);
+        let (removed, others) = mpsc::channel();
+        let (leave, left) = mpsc::channel::<()>();
+        // What a thread has to give back is not known to others as long as it lives.
+        let thread = std::thread::spawn({
+            let tree = Arc::clone(&tree);
+            move || {
+                let root = tree.root();
+                let (from, to) = ((&root, &b"file 0"[..]), (&root, &b"file 1"[..]));
+                tree.rename(from, to, RenameMode::Replace, now).unwrap();
+                tree.unlink(&root, b"file 2", now).unwrap();
+                tree.unlink(&root, b"link", now).unwrap();
+                tree.rmdir(&root, b"dir", now).unwrap();
+                drop(root);
+                drop(tree);
+                removed.send(()).unwrap();
+                left.recv().unwrap_err();
+            }
+        });
+        others.recv().unwrap();
+        drop(tree);
+        assert!(is_gone(&store));
+        assert_eq!(Arc::strong_count(&counted), 1);
+        drop(leave);
+        thread.join().unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::directory::{Directory, Names};
 use super::name::Name;
+use super::store::Store;
 use super::{Errno, InodeRef, Result, Time, Tree};
 use parking_lot::RwLockWriteGuard;
 
@@ -77,7 +78,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
             };
             let guard = crossbeam_epoch::pin();
             let retired = table.rebuild(want, &guard).map_err(|_| Errno::NOSPC)?;
-            guard.defer(move || drop(retired));
+            Store::<E>::retire_table(retired, &guard);
             names.used_cells = names.len() as u32;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::mount_options::MountOptions;
 use super::quantity;
+use super::tree::{beside, memory};
 use norefs::control::{self, Asked, Change, Server, Stats};
 use norefs::fs::Config;
 use norefs::transport::utab::UserOptions;
@@ -169,13 +170,16 @@ impl Asked for Served {
             read_only: change.read_only.unwrap_or(now.read_only),
             ttl: now.ttl,
         };
+        let more = beside(change.max_bytes, change.max_inodes, memory() / 2);
         let asked = Instant::now();
         loop {
             match fs.reconfigure(wanted.clone()) {
                 Err(_) if fs.room_may_come(asked) => std::thread::sleep(MOMENT),
-                result => break result.map_err(|in_use| in_use.to_string())?,
+                Err(in_use) => return Err(in_use.to_string()),
+                Ok(()) => break,
             }
         }
+        fs.allow_more_beside(more);
         self.show_limits();
         Ok(())
     }

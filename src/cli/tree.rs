@@ -4,7 +4,7 @@ use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::progress::Bar;
 use anyhow::{Context, bail};
-use norefs::fs::{Config, Fs};
+use norefs::fs::{Config, Fs, INODE_BYTES};
 use norefs::source::{self, LoadOptions, LoadReport};
 use norefs::transport::Cache;
 use norefs::tree::{Attr, Kind, Time};
@@ -69,6 +69,7 @@ pub fn build(
         read_only: options.read_only,
     };
     let fs = Fs::new(config, root(options)).with_permissions(options.permissions);
+    fs.allow_beside(beside(options.size, options.inodes, half));
     let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
     let mut loaded = None;
     if let Some(dir) = from {
@@ -85,6 +86,16 @@ pub fn build(
         loaded = Some((report, began.elapsed()));
     }
     Ok(Built { fs, loaded })
+}
+
+/// Bytes that inodes and names may take beside the limit of bytes. By default all is bounded together. Who asks for
+/// a size gets it for content, and who asks for inodes gets those, whatever their names.
+pub fn beside(size: Option<u64>, inodes: Option<u64>, half: u64) -> u64 {
+    match (size, inodes) {
+        (_, Some(inodes)) => inodes.saturating_mul(INODE_BYTES),
+        (Some(_), None) => half,
+        (None, None) => 0,
+    }
 }
 
 fn root(options: &MountOptions) -> Attr {

@@ -43,7 +43,7 @@ impl Fs {
         to_offset: u64,
         length: u64,
     ) -> Result<u64> {
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         self.refuse_fixed(to)?;
         let (from, to) = (self.regular(from)?, self.regular(to)?);
         let (source, mut target) = lock(

@@ -14,7 +14,7 @@
 
 mod memory;
 
-use super::ledger::Ledger;
+use super::ledger::{Charge, Ledger};
 use crate::tree::{Errno, Result};
 pub(super) use memory::Memory;
 use std::os::fd::OwnedFd;
@@ -76,7 +76,7 @@ pub(super) enum Content<const CHUNK: usize = CHUNK_BYTES> {
 pub(super) struct Backed {
     source: Box<dyn Backing>,
     valid: u64,
-    ledger: Arc<Ledger>,
+    charge: Charge,
 }
 
 impl<const CHUNK: usize> Content<CHUNK> {
@@ -94,7 +94,7 @@ impl<const CHUNK: usize> Content<CHUNK> {
         Content::Backed(Backed {
             source,
             valid: size,
-            ledger: Arc::clone(ledger),
+            charge: Charge::new(ledger),
         })
     }
 
@@ -156,7 +156,7 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 blocks.min(size.div_ceil(512))
             }
             Content::Backed(backed) => {
-                *self = Content::new(&backed.ledger);
+                *self = Content::new(backed.charge.ledger());
                 0
             }
         }
@@ -208,7 +208,7 @@ impl Backed {
     }
 
     fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
-        let mut copy = Memory::new(&self.ledger);
+        let mut copy = Memory::new(self.charge.ledger());
         let mut buf = Vec::new();
         let mut at = 0;
         while let Some(data) = self.next_data(at)? {

@@ -137,7 +137,7 @@ impl Fs {
         data: &[u8],
         kill_suidgid: bool,
     ) -> Result<u32> {
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         let inode = self.regular(id)?;
         if data.is_empty() {
             return Ok(0);
@@ -187,7 +187,7 @@ impl Fs {
         if ![0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE_KEEP_SIZE].contains(&mode) {
             return Err(Errno::OPNOTSUPP);
         }
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         match mode {
             0 | KEEP_SIZE => self.refuse_immutable(id)?,
             _ => self.refuse_fixed(id)?,

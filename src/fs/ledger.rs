@@ -15,6 +15,9 @@ const STRIDE: u64 = 1 << 20;
 /// What comes beside each growth at worst: an allocator that has nothing left maps a page for each small piece.
 const BESIDE: u64 = 8 << 10;
 
+/// What keeps the content or the attributes of an inode, bytes.
+const OWNER_BYTES: u64 = 112;
+
 /// Less than this is kept for the next who writes, bytes.
 const MUCH: u64 = 32 << 20;
 
@@ -22,6 +25,8 @@ const MUCH: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Ledger {
     used: AtomicU64,
+    /// How many owners have a [`Charge`].
+    owners: AtomicU64,
     /// Growth since the headroom was last found to be there.
     stride: AtomicU64,
     /// Shrinking since memory was last given back to the system.
@@ -35,6 +40,7 @@ impl Default for Ledger {
     fn default() -> Ledger {
         Ledger {
             used: AtomicU64::new(0),
+            owners: AtomicU64::new(0),
             stride: AtomicU64::new(0),
             freed: AtomicU64::new(0),
             #[cfg(test)]
@@ -46,6 +52,11 @@ impl Default for Ledger {
 impl Ledger {
     pub(super) fn used(&self) -> u64 {
         self.used.load(Relaxed)
+    }
+
+    /// What the owners of charges take themselves, bytes.
+    pub(super) fn owners(&self) -> u64 {
+        self.owners.load(Relaxed) * OWNER_BYTES
     }
 
     /// Notes that `bytes` are free. Once they are much, beside what is still in use, the system gets them back: the
@@ -90,6 +101,7 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(ledger: &Arc<Ledger>) -> Charge {
+        ledger.owners.fetch_add(1, Relaxed);
         Charge {
             ledger: Arc::clone(ledger),
             bytes: 0,
@@ -145,6 +157,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.give(self.bytes);
+        self.ledger.owners.fetch_sub(1, Relaxed);
     }
 }
 

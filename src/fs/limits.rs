@@ -1,5 +1,8 @@
 //! What a filesystem may hold: the live configuration, the ledger of bytes, `statfs`.
 //!
+//! Inodes and names take memory too, of which the tree keeps count. So that they cannot take all there is, everything
+//! together is bounded ([`Fs::allow_beside`]).
+//!
 //! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
 //! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
 //! [`Charge`](super::ledger::Charge); dropping it gives everything back, so freeing an inode needs no bookkeeping.
@@ -101,8 +104,11 @@ impl Removals {
     }
 }
 
-/// What an inode or a further name is reckoned with when memory is asked for, more than it takes.
-const INODE_BYTES: u64 = 1024;
+/// What an inode or a further name is reckoned with when memory is asked for, more than it takes with the longest name.
+pub const INODE_BYTES: u64 = 1024;
+
+/// What `statfs` reckons a new inode with where memory is what bounds them: one with a name of usual length.
+const USUAL_BYTES: u64 = 256;
 
 impl Fs {
     /// Whether room may be about to come for who first asked at `asked`: a name was removed a moment ago, and the
@@ -112,12 +118,55 @@ impl Fs {
         asked.elapsed() < PARTING && self.removals.recent()
     }
 
-    /// Blocks of memory by `max_bytes`, inodes by `max_inodes`.
+    /// Lets inodes and names take `bytes` of memory beside [`Config::max_bytes`], and beyond that what content leaves of
+    /// those: all together takes no more than both. Without this they may take whatever [`Config::max_inodes`] allows.
+    pub fn allow_beside(&self, bytes: u64) {
+        self.beside.store(bytes, Relaxed);
+    }
+
+    /// As [`Fs::allow_beside`], unless more was allowed.
+    pub fn allow_more_beside(&self, bytes: u64) {
+        self.beside.fetch_max(bytes, Relaxed);
+    }
+
+    /// Bytes of memory in use: content, attributes, inodes and names.
+    pub fn memory(&self) -> u64 {
+        self.ledger.used().saturating_add(self.other_memory())
+    }
+
+    /// What is in use by anything but the bytes that [`Config::max_bytes`] bounds.
+    fn other_memory(&self) -> u64 {
+        self.tree.memory().saturating_add(self.ledger.owners())
+    }
+
+    /// The most bytes of content and attributes there may be now: inodes and names may have taken what they were to have.
+    pub(super) fn most_bytes(&self, config: &Config) -> u64 {
+        let most = self.most_memory(config).saturating_sub(self.other_memory());
+        config.max_bytes.min(most)
+    }
+
+    fn most_memory(&self, config: &Config) -> u64 {
+        config.max_bytes.saturating_add(self.beside.load(Relaxed))
+    }
+
+    fn memory_left(&self, config: &Config) -> u64 {
+        self.most_memory(config).saturating_sub(self.memory())
+    }
+
+    /// Whether there is memory for so many inodes, whatever their names.
+    pub(super) fn has_memory(&self, inodes: u64) -> bool {
+        inodes.saturating_mul(INODE_BYTES) <= self.memory_left(&self.config.load())
+    }
+
+    /// Blocks of memory by `max_bytes`, inodes by `max_inodes`; of either no more is free than there is memory for.
     pub fn statfs(&self) -> StatFs {
         let config = self.config.load();
         let block = u64::from(BLOCK_SIZE);
-        let (bytes, bytes_free) = total_and_free(config.max_bytes, self.ledger.used());
-        let (files, files_free) = total_and_free(config.max_inodes, self.inodes_charged());
+        let left = self.memory_left(&config);
+        let (bytes, bytes_free) = total_and_free(config.max_bytes, self.ledger.used(), left);
+        let files_left = left / USUAL_BYTES;
+        let (files, files_free) =
+            total_and_free(config.max_inodes, self.inodes_charged(), files_left);
         StatFs {
             block_size: BLOCK_SIZE,
             blocks: bytes / block,
@@ -174,7 +223,7 @@ impl Fs {
         max_inodes: u64,
         needed: impl FnOnce() -> bool,
     ) -> Result<Option<MutexGuard<'_, ()>>> {
-        if !self.ledger.may_grow(INODE_BYTES) {
+        if !self.has_memory(1) || !self.ledger.may_grow(INODE_BYTES) {
             return Err(Errno::NOSPC);
         }
         let guard = self.room_for(1, max_inodes);
@@ -199,14 +248,16 @@ impl Fs {
     }
 }
 
-/// What `statfs` tells of a limit and what is used of it.
-fn total_and_free(max: u64, used: u64) -> (u64, u64) {
+/// What `statfs` tells of a limit and what is used of it, where nothing but `left` can be had.
+fn total_and_free(max: u64, used: u64, left: u64) -> (u64, u64) {
     match max {
         u64::MAX => (0, 0),
-        max => (max, max.saturating_sub(used)),
+        max => (max, max.saturating_sub(used).min(left)),
     }
 }
 
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod tests {
     use super::*;

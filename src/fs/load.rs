@@ -63,6 +63,8 @@ pub struct Filling<'f> {
     config: Guard<Arc<Config>>,
     /// The turn to make the last inodes, one by one.
     last: Option<MutexGuard<'f, ()>>,
+    /// Memory may run out before the directory is filled.
+    tight: bool,
     names: tree::Filling<'f, Node>,
 }
 
@@ -83,9 +85,9 @@ impl Filling<'_> {
             .filter(|_| content)
             .map(|source| Node::backed(&self.fs.ledger, source, size));
         if !new.xattrs.is_empty() {
-            let xattrs = self
-                .fs
-                .load_xattrs(new.xattrs, &mut new.attr, self.config.max_bytes)?;
+            let xattrs =
+                self.fs
+                    .load_xattrs(new.xattrs, &mut new.attr, self.fs.most_bytes(&self.config))?;
             let node = || match seed.take() {
                 Some(seed) => self.fs.grown(seed, size),
                 None => Node::new(&self.fs.ledger),
@@ -138,6 +140,9 @@ impl Filling<'_> {
     }
 
     fn check_room(&self) -> Result<()> {
+        if self.tight && !self.fs.has_memory(1) {
+            return Err(Errno::NOSPC);
+        }
         match self.last {
             Some(_) => self.fs.last_room(self.config.max_inodes),
             None => Ok(()),
@@ -200,6 +205,7 @@ impl Fs {
         Ok(Filling {
             fs: self,
             last: self.room_for(names as u64, config.max_inodes),
+            tight: !self.has_memory(names as u64),
             names: self.tree.fill(self.get(parent)?, names)?,
             config,
         })
@@ -238,7 +244,7 @@ impl Fs {
     /// left out if they do not fit.
     pub fn load_root(&self, attr: Attr, xattrs: Vec<Xattr>) {
         let root = self.tree.root();
-        let max = self.config.load().max_bytes;
+        let max = self.most_bytes(&self.config.load());
         let mut attr = attr;
         let xattrs = self.load_xattrs(xattrs, &mut attr, max);
         let mut done = root.update(|root| {

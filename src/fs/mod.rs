@@ -63,7 +63,7 @@ mod xattr;
 pub use acl::{Acl, Who};
 pub use data::Backing;
 pub use holes::Sought;
-pub use limits::{Config, InUse, StatFs};
+pub use limits::{Config, INODE_BYTES, InUse, StatFs};
 pub use load::{Filling, Loaded, Origin, Reading};
 pub use node::Node;
 pub use permission::Permissions;
@@ -75,7 +75,7 @@ use arc_swap::ArcSwap;
 use ledger::Ledger;
 use limits::Removals;
 use parking_lot::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 /// The filesystem.
@@ -86,6 +86,8 @@ pub struct Fs {
     /// Inodes may have access control lists.
     acls: bool,
     ledger: Arc<Ledger>,
+    /// See [`Fs::allow_beside`].
+    beside: AtomicU64,
     removals: Removals,
     /// Some inode has, or had, a [`LABEL`](xattr::LABEL).
     labelled: AtomicBool,
@@ -108,6 +110,7 @@ impl Fs {
             permissions: Permissions::default(),
             acls: false,
             ledger: Arc::default(),
+            beside: AtomicU64::new(u64::MAX),
             removals: Removals::new(),
             labelled: AtomicBool::new(false),
             flagged: AtomicBool::new(false),
@@ -174,7 +177,7 @@ impl Fs {
     /// The most inodes and bytes, if changes are allowed; EROFS.
     fn writable_limits(&self) -> Result<(u64, u64)> {
         let config = self.writable()?;
-        Ok((config.max_inodes, config.max_bytes))
+        Ok((config.max_inodes, self.most_bytes(&config)))
     }
 
     fn node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> &'a Node {

@@ -76,6 +76,10 @@ impl Fs {
             self.tree
                 .rename_leaving(old_name, new_name, mode, whiteout, now)?
         } else {
+            // A longer name takes more memory.
+            if to.1.len() > from.1.len() && !self.has_memory(1) {
+                return Err(Errno::NOSPC);
+            }
             self.tree.rename(old_name, new_name, mode, now)?
         };
         if !done.changed {

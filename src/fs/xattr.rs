@@ -198,7 +198,7 @@ impl Fs {
         if let Some(which) = self.acl_of_name(name) {
             return self.set_acl(caller, id, which, value, kill_sgid);
         }
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         self.may_change_xattr(caller, id, name)?;
         check_namespace(name)?;
         if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {

@@ -68,11 +68,7 @@ unsafe impl Send for Retired {}
 impl Retired {
     /// How much memory it takes.
     pub fn bytes(&self) -> usize {
-        let (first, len) = untag(self.0);
-        match first.is_null() {
-            true => 0,
-            false => len * size_of::<Group>(),
-        }
+        bytes(self.0)
     }
 }
 
@@ -90,6 +86,15 @@ impl Drop for Retired {
 fn untag(tagged: *mut Group) -> (*mut Group, usize) {
     let bits = tagged.addr() & LENGTH_BITS;
     (tagged.map_addr(|addr| addr & !LENGTH_BITS), 1 << bits)
+}
+
+/// How much memory an array takes.
+fn bytes(tagged: *mut Group) -> usize {
+    let (first, len) = untag(tagged);
+    match first.is_null() {
+        true => 0,
+        false => len * size_of::<Group>(),
+    }
 }
 
 /// A zeroed array of `1 << bits` groups, tagged with its length.
@@ -201,6 +206,11 @@ impl Table {
         let (first, len) = untag(self.groups.load_owned());
         let cells = if first.is_null() { 0 } else { len * CELLS };
         cells - cells.div_ceil(8)
+    }
+
+    /// How much memory the present array takes, for the writer.
+    pub fn bytes(&self) -> usize {
+        bytes(self.groups.load_owned())
     }
 
     /// Puts `value` (not 0) in. True if a tomb was reused, false if a fresh cell was taken. The

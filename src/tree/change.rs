@@ -140,7 +140,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 _ => {}
             })?;
         if let (Kind::Symlink, Some(target)) = (attr.kind, new.target) {
-            store.links.at(aux).target.set(target.into());
+            store.set_target(aux, target);
         }
         match (new.ext, seed) {
             (Some(ext), _) => _ = store.inode(slot).ext.set(ext),
@@ -216,6 +216,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let dentry = self.store.dentry(slot);
         let begun = dentry.begin(parent.slot, inode, name, &self.store.pieces);
         begun.inspect_err(|_| self.store.dentries.free(slot))?;
+        self.store.count(0, dentry.bytes());
         Ok(slot)
     }
 

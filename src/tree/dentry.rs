@@ -84,6 +84,11 @@ impl Dentry {
         self.name.bytes(self.live.value(), pieces)
     }
 
+    /// What it takes, with its name.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Dentry>() + StoredName::pieces(self.live.value()) * size_of::<Piece>()
+    }
+
     /// Gives the name's pieces back, before the slot itself is freed.
     pub(crate) fn free_name(&self, pieces: &Slab<Piece>) {
         self.name.free(self.live.value(), pieces);

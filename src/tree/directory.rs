@@ -220,6 +220,25 @@ impl Names {
         made.chain(loaded).filter(|(_, dentry)| *dentry != 0)
     }
 
+    /// What the listing takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.order.capacity() * size_of::<Place>()
+    }
+
+    /// Gives back what is kept for more entries after most of them went.
+    pub(crate) fn tidy(&mut self) {
+        if self.order.len() < self.order.capacity() / 4 {
+            self.order.shrink_to(self.order.len() * 2);
+        }
+    }
+
+    /// The directory ended: gives everything back, and says how much that was.
+    pub(crate) fn give_up(&mut self) -> usize {
+        let bytes = self.bytes();
+        (self.order, self.holes) = (Vec::new(), 0);
+        bytes
+    }
+
     /// Takes all entries out.
     pub(crate) fn drain(&mut self) -> Vec<u32> {
         self.holes = 0;

@@ -246,6 +246,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
         self.store.further_names.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory that inodes and names take, with all that belongs to them but extensions. Memory that was given
+    /// up counts no more; the tree keeps it for others.
+    pub fn memory(&self) -> u64 {
+        self.store.memory()
+    }
+
     /// The root.
     pub fn root(&self) -> InodeRef<'_, E> {
         match InodeRef::take(self, NodeId::ROOT.slot()) {

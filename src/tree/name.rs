@@ -237,6 +237,12 @@ impl StoredName {
         bytes
     }
 
+    /// How many pieces a name of `len` bytes takes.
+    pub(crate) fn pieces(len: u32) -> usize {
+        let len = len as usize;
+        (len - Name::own_words(len).saturating_mul(8).min(len)).div_ceil(PIECE * 8)
+    }
+
     /// Gives the pieces of a name of `len` bytes back. Nobody reads the name any more.
     pub(crate) fn free(&self, len: u32, pieces: &Slab<Piece>) {
         if len as usize > INLINE_BYTES {

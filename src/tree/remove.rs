@@ -78,7 +78,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let mut names = self.directory(removed)?.names.write();
         names.die();
         names.used_cells = 0;
+        let listing = names.bytes();
         let dentries = names.drain();
+        self.store.count(listing, names.bytes());
         for dentry in &dentries {
             let dentry = self.store.dentry(*dentry);
             dentry.live.kill();
@@ -91,6 +93,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         }
         // Under the lock, so that nobody who holds it later finds a dentry that is being retired.
         let table = removed.inode().table.clear();
+        self.store.count(table.bytes(), 0);
         Store::<E>::retire_table(table, &crossbeam_epoch::pin());
         Ok(dentries)
     }
@@ -150,6 +153,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         names.withdraw(dentry, name);
         names.touch(now, -1, directories);
         self.lose_name(child, now);
+        names.tidy();
         self.store.retire_dentry(dentry, &crossbeam_epoch::pin());
     }
 

@@ -351,6 +351,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             tree.lose_name(&target.inode, self.now);
         }
         self.touch_moved(both);
+        both.from.tidy();
         tree.retire([Some(moved), target]);
         Ok(Renamed {
             replaced: target.map(|target| target.inode.id()),

@@ -121,6 +121,20 @@ impl Slot for Link {
     }
 }
 
+/// What an inode of any kind takes, with its number.
+const INODE_BYTES: usize = size_of::<Inode<()>>() + size_of::<Lifetime>() + size_of::<u64>();
+/// What an allocation takes beside its bytes.
+const ALLOCATION: usize = 16;
+
+/// What an inode of `kind` takes beside that.
+const fn kind_bytes(kind: Option<Kind>) -> usize {
+    match kind {
+        Some(Kind::Directory) => size_of::<Directory>(),
+        Some(Kind::Symlink) => size_of::<Link>() + ALLOCATION,
+        _ => 0,
+    }
+}
+
 /// Bytes of an array that is not kept with what a thread has to give back.
 const LARGE_TABLE: usize = 64 << 10;
 
@@ -140,6 +154,9 @@ pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) living: CachePadded<AtomicU64>,
     /// Names of inodes beyond the first of each.
     pub(crate) further_names: CachePadded<AtomicU64>,
+    /// Bytes that inodes and names take: what lies in slots, tables, listings, targets of links. What was given up counts
+    /// no more, though readers may still hold it.
+    memory: CachePadded<AtomicU64>,
 }
 
 impl<E: Send + Sync + 'static> Default for Store<E> {
@@ -154,6 +171,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
             links: Slab::default(),
             living: CachePadded::default(),
             further_names: CachePadded::default(),
+            memory: CachePadded::default(),
         }
     }
 }
@@ -178,6 +196,30 @@ impl<E: Send + Sync + 'static> Store<E> {
     #[inline(always)]
     pub(crate) fn ino(&self, id: NodeId) -> u64 {
         shown(&self.numbers, id)
+    }
+
+    /// Bytes that inodes and names take.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Counts a change of what they take.
+    pub(crate) fn count(&self, before: usize, after: usize) {
+        match after.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => _ = self.memory.fetch_add(more as u64, Ordering::Relaxed),
+            None => {
+                _ = self
+                    .memory
+                    .fetch_sub((before - after) as u64, Ordering::Relaxed)
+            }
+        }
+    }
+
+    /// Keeps the target of a link that begins.
+    pub(crate) fn set_target(&self, link: u32, target: &[u8]) {
+        self.count(0, target.len());
+        self.links.at(link).target.set(target.into());
     }
 
     /// Begins an inode's life with one reference and `links`. Nobody else can find it yet.
@@ -206,6 +248,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         let words = block::with_aux(inode.block.read_locked(), aux);
         inode.block.write(&block::encode(attr, &words));
         self.living.fetch_add(1, Ordering::Relaxed);
+        self.count(0, INODE_BYTES + kind_bytes(Some(attr.kind)));
         Ok(slot)
     }
 
@@ -238,11 +281,29 @@ impl<E: Send + Sync + 'static> Store<E> {
         drop(unsafe { inode.ext.take() });
 
         let aux = (head.kind(), head.aux());
+        let guard = crossbeam_epoch::pin();
+        self.count(self.bytes_of(slot, aux, &guard), 0);
         // The last generation is never followed by another: such a slot is not used again.
         let reuse = generation != u32::MAX - 1;
-        self.defer(&crossbeam_epoch::pin(), move |store| {
+        self.defer(&guard, move |store| {
             store.free_inode(slot, aux, reuse);
         });
+    }
+
+    /// What an inode took that has just ended.
+    fn bytes_of(&self, slot: u32, aux: (Option<Kind>, u32), guard: &Guard) -> usize {
+        let own = INODE_BYTES + kind_bytes(aux.0);
+        own + match aux {
+            (Some(Kind::Directory), directory) => {
+                let listing = self.directories.at(directory).names.write().give_up();
+                self.inode(slot).table.bytes() + listing
+            }
+            (Some(Kind::Symlink), link) => {
+                let target = self.links.at(link).target.get(guard);
+                target.map_or(0, |target| target.len())
+            }
+            _ => 0,
+        }
     }
 
     /// Has `work` done when no reader holds what can be reached now. What waits for that holds neither the tree nor any of
@@ -276,7 +337,8 @@ impl<E: Send + Sync + 'static> Store<E> {
 
     /// Frees a dentry that was killed and taken out of its table, once no reader can hold it.
     pub(crate) fn retire_dentry(self: &Arc<Self>, slot: u32, guard: &Guard) {
-        self.defer(guard, move |store| store.free_dentry(slot));
+        self.count(self.dentry(slot).bytes(), 0);
+        self.defer(guard, move |store| store.free_dentry_slot(slot));
     }
 
     /// Drops an array of names that was replaced, once no reader can hold it. One that is worth it does not wait until
@@ -289,8 +351,13 @@ impl<E: Send + Sync + 'static> Store<E> {
         }
     }
 
-    /// Frees a dentry nobody can reach.
+    /// Frees a dentry nobody could reach ever.
     pub(crate) fn free_dentry(&self, slot: u32) {
+        self.count(self.dentry(slot).bytes(), 0);
+        self.free_dentry_slot(slot);
+    }
+
+    fn free_dentry_slot(&self, slot: u32) {
         self.dentry(slot).free_name(&self.pieces);
         self.dentries.free(slot);
     }

@@ -9,6 +9,9 @@ use parking_lot::RwLockWriteGuard;
 /// How much `st_size` of a directory changes with one entry, as on tmpfs.
 pub const DIRENT_SIZE: u64 = 20;
 
+/// A table for so many names is not worth making a smaller one.
+const FEW: usize = 64;
+
 /// The directory, its lock held exclusively. Locks are taken from the root downwards; see
 /// [`rename`](super::rename) for two at once.
 pub(super) struct Writer<'t, E: Send + Sync + 'static> {
@@ -63,7 +66,10 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
             let store = &self.tree.store;
             names.renumber(|dentry, cookie| store.dentry(dentry).set_cookie(cookie));
         }
-        if !names.reserve(more) {
+        let listing = names.bytes();
+        let reserved = names.reserve(more);
+        self.tree.store.count(listing, names.bytes());
+        if !reserved {
             return Err(Errno::NOSPC);
         }
         let table = &self.tree.store.inode(self.slot).table;
@@ -76,12 +82,33 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
             } else {
                 need
             };
-            let guard = crossbeam_epoch::pin();
-            let retired = table.rebuild(want, &guard).map_err(|_| Errno::NOSPC)?;
-            Store::<E>::retire_table(retired, &guard);
-            names.used_cells = names.len() as u32;
+            self.rebuild(want)?;
         }
         Ok(())
+    }
+
+    /// Gives the directory a table for `want` names; ENOSPC.
+    fn rebuild(&mut self, want: usize) -> Result<()> {
+        let (store, guard) = (&self.tree.store, crossbeam_epoch::pin());
+        let table = &store.inode(self.slot).table;
+        let retired = table.rebuild(want, &guard).map_err(|_| Errno::NOSPC)?;
+        store.count(retired.bytes(), table.bytes());
+        Store::<E>::retire_table(retired, &guard);
+        self.names.used_cells = self.names.len() as u32;
+        Ok(())
+    }
+
+    /// Gives back what the directory keeps for more names after most of them went. Nothing may be reserved.
+    pub(super) fn tidy(&mut self) {
+        let capacity = self.tree.store.inode(self.slot).table.capacity();
+        if capacity <= FEW || self.names.len() > capacity / 8 {
+            return;
+        }
+        let listing = self.names.bytes();
+        self.names.tidy();
+        self.tree.store.count(listing, self.names.bytes());
+        // Without memory for a smaller table the larger one stays.
+        self.rebuild(self.names.len() * 2).unwrap_or_default();
     }
 
     /// Makes a dentry that is live and in no table yet reachable, at this place of the listing. Room was reserved.
@@ -110,7 +137,9 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let removed = table.remove(name.hash(), dentry, &guard);
         debug_assert!(removed);
         let cookie = self.tree.store.dentry(dentry).cookie();
+        let listing = self.names.bytes();
         self.names.remove(dentry, cookie);
+        self.tree.store.count(listing, self.names.bytes());
     }
 
     /// Moves the directory's own attributes after a change of its names: `entries` more names,

@@ -102,7 +102,7 @@ impl Fs {
         value: &[u8],
         kill_sgid: bool,
     ) -> Result<Committed<()>> {
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         let Some(acl) = Acl::parse(value)? else {
             return self.remove_acl(caller, id, which);
         };
@@ -165,7 +165,7 @@ impl Fs {
         id: NodeId,
         which: Which,
     ) -> Result<Committed<()>> {
-        let max = self.writable()?.max_bytes;
+        let max = self.writable_limits()?.1;
         self.refuse_fixed(id)?;
         let inode = self.get(id)?;
         let kind = inode.kind();

@@ -4,7 +4,9 @@ use mount_tests::posix::{age, read_write, same_as_tmpfs, seen};
 use mount_tests::programs::{run, sh};
 use mount_tests::{Daemon, InProcess, Scratch, Tmpfs, fails};
 use norefs::transport::{Cache, Options, RequestKind};
-use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, seek};
+use rustix::fs::{
+    FallocateFlags, IFlags, SeekFrom, copy_file_range, fallocate, ioctl_setflags, seek,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
@@ -134,6 +136,49 @@ fn changes_of_the_content_go_by_what_is_stored() {
         let direct = sh(root, "dd if=target bs=64k iflag=direct status=none | cksum");
         (std::fs::read(&target).unwrap(), direct, seen(&target).size)
     });
+}
+
+#[test]
+fn what_was_stored_before_a_file_became_immutable_stays() {
+    same_as_tmpfs(|root| {
+        [IFlags::IMMUTABLE, IFlags::APPEND].map(|flag| {
+            let path = root.join(format!("{flag:?}"));
+            let (mut map, file) = mapped(&path, MIB);
+            map[5 * CHUNK] = b'x';
+            ioctl_setflags(&file, flag).unwrap();
+            drop(map);
+            let synced = rustix::fs::fsync(&file);
+            let direct = "iflag=direct bs=64k status=none";
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let kept = sh(root, &format!("dd if='{name}' {direct} | tr -d '\\0'"));
+            ioctl_setflags(&file, IFlags::empty()).unwrap();
+            (synced, kept)
+        })
+    });
+}
+
+#[test]
+fn many_files_become_immutable_at_once_and_one_thread_serves() {
+    let daemon = Daemon::with(&["--threads", "1"]);
+    let root = daemon.root().to_owned();
+    let done = ends(move || {
+        std::thread::scope(|scope| {
+            for number in 0..96 {
+                let path = root.join(number.to_string());
+                scope.spawn(move || {
+                    let (mut map, file) = mapped(&path, MIB);
+                    map[5 * CHUNK] = b'x';
+                    let set = ioctl_setflags(&file, IFlags::IMMUTABLE);
+                    // Where too many ask, some are to come again.
+                    assert!(matches!(set, Ok(()) | Err(Errno::BUSY)), "{set:?}");
+                    drop(map);
+                    rustix::fs::fsync(&file).unwrap();
+                    ioctl_setflags(&file, IFlags::empty()).unwrap();
+                });
+            }
+        });
+    });
+    assert!(done, "somebody waits for ever");
 }
 
 #[test]

@@ -51,6 +51,17 @@ impl Fs {
         Ok(Committed::new((), [id]))
     }
 
+    /// Whether a file that is written to would keep its content from now on, had it these flags. What a client was permitted
+    /// to store and has not written yet would be lost, so it comes first.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn would_fix(&self, id: NodeId, flags: InodeFlags) -> Result<bool> {
+        let attr = self.tree.stat_node(id)?;
+        let more = flags.difference(attr.flags).intersects(FIXED);
+        Ok(more && attr.kind == Kind::Regular && self.writable().is_ok())
+    }
+
     /// Whether any inode has flags, or had.
     pub(super) fn has_flags(&self) -> bool {
         self.flagged.load(Relaxed)
@@ -158,6 +169,18 @@ mod tests {
         assert_eq!(bed.fs.flags(fifo), Err(Errno::NOTTY));
         let set = bed.fs.set_flags(fifo, InodeFlags::empty());
         assert_eq!(set.err(), Some(Errno::NOTTY));
+    }
+
+    #[test]
+    fn a_file_is_fixed_by_flags_it_does_not_have_yet() {
+        let bed = Bed::new();
+        let (file, dir) = (bed.file("f"), bed.dir("d"));
+        let (immutable, append) = (InodeFlags::IMMUTABLE, InodeFlags::APPEND);
+        let ask = |id, flags| bed.fs.would_fix(id, flags).unwrap();
+        assert!(ask(file, immutable) && ask(file, append | InodeFlags::NODUMP));
+        assert!(!ask(file, InodeFlags::NODUMP) && !ask(dir, immutable));
+        stale(bed.fs.set_flags(file, append));
+        assert!(!ask(file, append) && ask(file, append | immutable));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! chattr(1), and with other bits those that XFS began with. It has checked who may set them. No other ioctl is served.
 
 use super::Call;
-use crate::transport::exchange::Answer;
+use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{Fsxattr, IoctlIn, IoctlOut};
 use crate::tree::{Errno, InodeFlags, Result};
 use rustix::ioctl::{Opcode, opcode};
 use std::ffi::c_long;
+use std::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// `FS_IOC_GETFLAGS` and the others. The first two are declared with a long and carry an int.
@@ -22,6 +23,9 @@ const XFLAGS: [(InodeFlags, u32); 4] = [
     (InodeFlags::NOATIME, 1 << 6),
     (InodeFlags::NODUMP, 1 << 7),
 ];
+
+/// All bytes that a file may have.
+const ALL: Range<u64> = 0..i64::MAX as u64;
 
 impl Call<'_, '_> {
     pub(super) fn ioctl(&mut self) -> Result<Answer> {
@@ -54,8 +58,17 @@ impl Call<'_, '_> {
         T::read_from_bytes(value.ok_or(Errno::INVAL)?).map_err(|_| Errno::INVAL)
     }
 
+    /// What was stored to the pages of a file through a map is written back before that is refused; EBUSY if it cannot be.
     fn set_flags(&mut self, flags: InodeFlags) -> Result<Answer> {
-        let set = self.fs().set_flags(self.node(), flags)?;
+        let node = self.node();
+        if self.fs().would_fix(node, flags)? {
+            match self.patience {
+                Patience::None => return Ok(Answer::AfterWriteback),
+                Patience::Any if self.shared.write_back(node, std::slice::from_ref(&ALL)) => {}
+                _ => return Err(Errno::BUSY),
+            }
+        }
+        let set = self.fs().set_flags(node, flags)?;
         self.shared.deliver(set);
         self.exchange.send(&IoctlOut::default())
     }

@@ -194,9 +194,10 @@ impl Registered {
             queue,
             buffer: Some(buffer),
         });
-        self.push(register.user_data(number as u64));
-        // Counted even if this fails: then it is submitted later.
-        self.living += 1;
+        let pushed = self.push(register.user_data(number as u64));
+        // Counted even if submitting fails: then it is submitted later. Without a place it never will be.
+        self.living += usize::from(pushed.is_ok());
+        pushed?;
         self.ring.submit()?;
         // Other queues may be complete, and so a request here already.
         self.early.extend(self.ring.completion());
@@ -211,34 +212,34 @@ impl Registered {
     /// Makes the kernel go on without rings, as long as not all queues are registered.
     pub(super) fn give_up(&mut self) {
         let device = self.device.as_fd().as_raw_fd();
-        self.push(command::give_up(device).user_data(NOBODY));
-        self.ring.submit().unwrap_or_default();
+        let told = self.push(command::give_up(device).user_data(NOBODY));
+        if let Err(error) = told.and_then(|()| self.ring.submit()) {
+            tracing::error!(%error, "the kernel was not told that there are no rings");
+        }
     }
 
-    fn push(&mut self, entry: Entry128) {
-        // SAFETY: what the entry points to is memory of a `Buffer`, kept until the kernel has ended
-        // the entry.
-        let pushed = unsafe { self.ring.submission().push(&entry) };
-        // There is room for all entries at once.
-        debug_assert!(pushed.is_ok());
+    /// Puts `entry` where the kernel finds it. A caller would wait for ever for an answer that is not handed over, so
+    /// whoever cannot do that has failed.
+    fn push(&mut self, entry: Entry128) -> io::Result<()> {
+        push(&mut self.ring, &entry)
     }
 
-    fn watch_side(&mut self) {
+    fn watch_side(&mut self) -> io::Result<()> {
         let event = types::Fd(self.side.event.as_raw_fd());
         let poll = opcode::PollAdd::new(event, libc::POLLIN as u32).build();
-        self.push(Entry128::from(poll.user_data(SIDE)));
+        self.push(Entry128::from(poll.user_data(SIDE)))
     }
 
     /// Serves until the connection has ended or [`Side::stop`] is called.
     pub(super) fn run(mut self, serve: &Arc<dyn Serve>) -> io::Result<()> {
-        self.watch_side();
+        self.watch_side()?;
         let mut completed = std::mem::take(&mut self.early);
         while self.living > 0 && !self.side.stop.load(Ordering::Acquire) {
             for done in completed.drain(..) {
                 match done.user_data() {
-                    SIDE => self.side_answered(),
+                    SIDE => self.side_answered()?,
                     NOBODY => {}
-                    number => self.entry_completed(serve, number as usize, done.result()),
+                    number => self.entry_completed(serve, number as usize, done.result())?,
                 }
             }
             completed.append(&mut self.early);
@@ -252,19 +253,26 @@ impl Registered {
         Ok(())
     }
 
-    fn side_answered(&mut self) {
+    fn side_answered(&mut self) -> io::Result<()> {
         self.side.awake();
-        self.watch_side();
+        self.watch_side()?;
         let answered = std::mem::take(&mut *self.side.answered.lock());
         for (number, buffer) in answered {
-            self.commit(number, ManuallyDrop::new(buffer));
+            self.commit(number, ManuallyDrop::new(buffer))?;
         }
+        Ok(())
     }
 
-    fn entry_completed(&mut self, serve: &Arc<dyn Serve>, number: usize, result: i32) {
+    fn entry_completed(
+        &mut self,
+        serve: &Arc<dyn Serve>,
+        number: usize,
+        result: i32,
+    ) -> io::Result<()> {
         let Some(mut buffer) = self.entries[number].buffer.take() else {
-            debug_assert!(false, "an entry completed that the kernel does not have");
-            return;
+            return Err(io::Error::other(
+                "an entry completed that the kernel does not have",
+            ));
         };
         if result < 0 {
             self.living -= 1;
@@ -278,7 +286,7 @@ impl Registered {
             }
             // Refused, or the end: either way the kernel takes no further ones.
             self.most = 0;
-            return;
+            return Ok(());
         }
         let mut exchange = buffer.exchange();
         let (unique, node) = (exchange.header.unique, exchange.node());
@@ -290,10 +298,11 @@ impl Registered {
             waits @ (Answer::Later | Answer::AfterWriteback) => {
                 self.replenish(self.entries[number].queue, node);
                 self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer), waits);
+                Ok(())
             }
             answer => {
                 buffer.answer(unique, answer);
-                self.commit(number, buffer);
+                self.commit(number, buffer)
             }
         }
     }
@@ -345,13 +354,29 @@ impl Registered {
         }
     }
 
-    fn commit(&mut self, number: usize, mut buffer: ManuallyDrop<Buffer>) {
+    fn commit(&mut self, number: usize, mut buffer: ManuallyDrop<Buffer>) -> io::Result<()> {
         let commit_id = buffer.commit_id();
         let entry = &mut self.entries[number];
         entry.buffer = Some(buffer);
         let commit = command::commit(entry.queue, commit_id);
-        self.push(commit.user_data(number as u64));
+        self.push(commit.user_data(number as u64))
     }
+}
+
+/// Puts `entry` into the queue of `ring`. There is room for all entries at once; should there be none, the kernel takes
+/// what lies there first.
+fn push(ring: &mut IoUring<Entry128>, entry: &Entry128) -> io::Result<()> {
+    for _ in 0..2 {
+        // SAFETY: what the entry points to is memory of a `Buffer`, kept until the kernel has ended
+        // the entry.
+        if unsafe { ring.submission().push(entry) }.is_ok() {
+            return Ok(());
+        }
+        ring.submit()?;
+    }
+    Err(io::Error::other(
+        "the queue of the ring is full: an entry would be lost",
+    ))
 }
 
 /// Whether waiting is simply to be tried again.
@@ -360,4 +385,30 @@ fn is_passing(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(number: u64) -> Entry128 {
+        Entry128::from(opcode::Nop::new().build().user_data(number))
+    }
+
+    #[test]
+    fn an_entry_finds_a_place_or_its_loss_is_told() {
+        let mut ring = IoUring::builder().build(1).unwrap();
+        for number in 0..3 {
+            push(&mut ring, &nothing(number)).unwrap();
+        }
+        let mut done = Vec::new();
+        while done.len() < 3 {
+            ring.submit_and_wait(1).unwrap();
+            done.extend(ring.completion().map(|done| done.user_data()));
+        }
+        assert_eq!(done, [0, 1, 2]);
+        let mut stopped = IoUring::builder().setup_r_disabled().build(1).unwrap();
+        push(&mut stopped, &nothing(0)).unwrap();
+        push(&mut stopped, &nothing(1)).unwrap_err();
+    }
 }

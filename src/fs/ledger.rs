@@ -3,7 +3,8 @@
 //! What grows, content, attributes and inodes, stops growing while the system still has [`HEADROOM`]. So the small
 //! allocations that no call can refuse find memory, and a shortage is ENOSPC and not the end of the process.
 
-use crate::sync::{give_back_memory, is_memory_left};
+use super::waste::Remover;
+use crate::sync::is_memory_left;
 use crate::tree::{Errno, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +19,9 @@ const BESIDE: u64 = 8 << 10;
 /// What keeps the content or the attributes of an inode, bytes.
 const OWNER_BYTES: u64 = 112;
 
+/// Freeing so many bytes takes too long for who serves callers.
+const LARGE: u64 = 1 << 20;
+
 /// Less than this is kept for the next who writes, bytes.
 const MUCH: u64 = 32 << 20;
 
@@ -31,6 +35,7 @@ pub(super) struct Ledger {
     stride: AtomicU64,
     /// Shrinking since memory was last given back to the system.
     freed: AtomicU64,
+    remover: Remover,
     /// How often there may be growth before memory is taken to be short.
     #[cfg(test)]
     pub(super) growths_left: AtomicU64,
@@ -43,6 +48,7 @@ impl Default for Ledger {
             owners: AtomicU64::new(0),
             stride: AtomicU64::new(0),
             freed: AtomicU64::new(0),
+            remover: Remover::default(),
             #[cfg(test)]
             growths_left: AtomicU64::new(u64::MAX),
         }
@@ -66,7 +72,22 @@ impl Ledger {
         let freed = self.freed.fetch_add(bytes, Relaxed) + bytes;
         // Of several who come here at once one is first.
         if freed >= MUCH.max(used / 4) && self.freed.swap(0, Relaxed) >= MUCH {
-            give_back_memory();
+            self.give_back();
+        }
+    }
+
+    fn give_back(&self) {
+        if !self.remover.give_back() {
+            // The next who frees tries again.
+            self.freed.fetch_add(MUCH, Relaxed);
+        }
+    }
+
+    /// Drops `content` that took `bytes`, and was charged for them. Whoever serves callers is not kept by that.
+    pub(super) fn discard(&self, content: impl Send + 'static, bytes: u64) {
+        match bytes >= LARGE {
+            true => self.remover.discard(content),
+            false => drop(content),
         }
     }
 
@@ -108,7 +129,6 @@ impl Charge {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -164,6 +184,28 @@ impl Drop for Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+    use std::time::Duration;
+
+    struct Dropped(mpsc::Sender<ThreadId>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    #[test]
+    fn much_is_freed_by_another_thread_and_little_at_once() {
+        let ledger = Ledger::default();
+        let (tell, told) = mpsc::channel();
+        ledger.discard(Dropped(tell.clone()), LARGE - 1);
+        assert_eq!(told.try_recv(), Ok(thread::current().id()));
+        ledger.discard(Dropped(tell), LARGE);
+        let by = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_ne!(by, thread::current().id());
+    }
 
     #[test]
     fn a_charge_is_given_back_when_dropped() {

@@ -58,6 +58,7 @@ mod setattr;
 #[cfg(test)]
 mod testing;
 mod unlink;
+mod waste;
 mod xattr;
 
 pub use acl::{Acl, Who};

@@ -73,6 +73,13 @@ fn pieces<const CHUNK: usize>(range: Range<u64>) -> impl Iterator<Item = Piece> 
     })
 }
 
+impl<const CHUNK: usize> Drop for Memory<CHUNK> {
+    fn drop(&mut self) {
+        let chunks = std::mem::replace(&mut self.chunks, Chunks::First(Vec::new()));
+        self.charge.ledger().discard(chunks, self.charge.bytes());
+    }
+}
+
 impl<const CHUNK: usize> Memory<CHUNK> {
     pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
         Memory {
@@ -203,7 +210,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             let gone = many.chunks.split_off(&size.div_ceil(CHUNK as u64));
             let freed: usize = gone.values().map(|chunk| chunk.bytes.capacity()).sum();
             let pages: u32 = gone.values().map(|chunk| chunk.pages.count_ones()).sum();
-            drop(gone);
+            self.charge.ledger().discard(gone, freed as u64);
             many.pages -= u64::from(pages);
             self.charge.give(freed as u64);
         }

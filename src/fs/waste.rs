@@ -1,0 +1,93 @@
+//! A thread that frees what takes long to free.
+//!
+//! Unmapping takes the system a while for each megabyte, and so does looking through all that the allocator keeps. Who
+//! serves callers has no such time, and may hold a lock that others wait for.
+
+use crate::sync::{give_back_memory, is_memory_left};
+use parking_lot::Mutex;
+use std::sync::mpsc::{Sender, channel};
+
+/// Far more than the stacks of a thread take, bytes.
+const THREAD_BYTES: usize = 16 << 20;
+
+enum Waste {
+    Content(Box<dyn Send>),
+    /// What the allocator keeps.
+    Kept,
+}
+
+/// The thread, which is made when there is something for it to do, and ends with this.
+#[derive(Debug, Default)]
+pub(super) struct Remover(Mutex<Option<Sender<Waste>>>);
+
+impl Remover {
+    /// Drops `content`, in the thread if there can be one.
+    pub(super) fn discard(&self, content: impl Send + 'static) {
+        drop(self.send(Waste::Content(Box::new(content))));
+    }
+
+    /// Has the system get back what is free. False if there is no thread for it, and memory stays where it is.
+    pub(super) fn give_back(&self) -> bool {
+        self.send(Waste::Kept).is_ok()
+    }
+
+    fn send(&self, waste: Waste) -> Result<(), Waste> {
+        let mut thread = self.0.lock();
+        if thread.is_none() {
+            *thread = start();
+        }
+        match &*thread {
+            Some(thread) => thread.send(waste).map_err(|unsent| unsent.0),
+            None => Err(waste),
+        }
+    }
+}
+
+fn start() -> Option<Sender<Waste>> {
+    // A thread that finds no memory for its second stack, which it makes by itself, ends the process.
+    if !is_memory_left(THREAD_BYTES) {
+        return None;
+    }
+    let (sender, waste) = channel();
+    let started = std::thread::Builder::new()
+        .name("norefs-free".to_owned())
+        .spawn(move || {
+            for waste in waste {
+                match waste {
+                    Waste::Content(content) => drop(content),
+                    Waste::Kept => give_back_memory(),
+                }
+            }
+        });
+    started.ok().map(|_| sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+    use std::time::Duration;
+
+    struct Dropped(mpsc::Sender<ThreadId>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_discarded_is_dropped_by_another_thread_and_soon() {
+        let remover = Remover::default();
+        let (tell, told) = mpsc::channel();
+        remover.discard(Dropped(tell.clone()));
+        remover.discard(Dropped(tell));
+        // What it has to do yet it does.
+        drop(remover);
+        let wait = || told.recv_timeout(Duration::from_secs(30)).unwrap();
+        let by = [wait(), wait()];
+        assert_eq!(by[0], by[1]);
+        assert_ne!(by[0], thread::current().id());
+    }
+}

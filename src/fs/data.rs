@@ -17,6 +17,7 @@ mod memory;
 use super::ledger::{Charge, Ledger};
 use crate::tree::{Errno, Result};
 pub(super) use memory::Memory;
+use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -73,9 +74,17 @@ pub(super) enum Content<const CHUNK: usize = CHUNK_BYTES> {
 }
 
 /// Content that is read from a source up to `valid` and zero behind.
+#[derive(Clone)]
 pub(super) struct Backed {
-    source: Box<dyn Backing>,
+    source: Arc<Source>,
     valid: u64,
+}
+
+/// What backed content is read from, shared with who reads it while the content is not locked.
+struct Source {
+    backing: Box<dyn Backing>,
+    /// Held by who copies it: there may be no room for two copies.
+    copying: Mutex<()>,
     charge: Charge,
 }
 
@@ -92,9 +101,12 @@ impl<const CHUNK: usize> Content<CHUNK> {
     /// Content read from `source` until it is written: `size` bytes.
     pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Self {
         Content::Backed(Backed {
-            source,
+            source: Arc::new(Source {
+                backing: source,
+                copying: Mutex::new(()),
+                charge: Charge::new(ledger),
+            }),
             valid: size,
-            charge: Charge::new(ledger),
         })
     }
 
@@ -105,11 +117,22 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 memory.read(offset, buf);
                 Ok(())
             }
-            Content::Backed(backed) => {
-                let data = backed.fill_hole(offset, buf);
-                read_exact(backed.source.as_ref(), offset, data)
-            }
+            Content::Backed(backed) => backed.read(offset, buf),
         }
+    }
+
+    /// What is still in the source: so that it may be asked while the content is not locked.
+    pub(super) fn backed_now(&self) -> Option<Backed> {
+        match self {
+            Content::Memory(_) => None,
+            Content::Backed(backed) => Some(backed.clone()),
+        }
+    }
+
+    /// Whether this is what [`Content::backed_now`] gave.
+    pub(super) fn is_still(&self, before: &Backed) -> bool {
+        matches!(self, Content::Backed(backed)
+            if backed.valid == before.valid && Arc::ptr_eq(&backed.source, &before.source))
     }
 
     /// As [`Content::read`], or false if that would have to wait.
@@ -121,22 +144,9 @@ impl<const CHUNK: usize> Content<CHUNK> {
             }
             Content::Backed(backed) => {
                 let data = backed.fill_hole(offset, buf);
-                Ok(data.is_empty() || backed.source.try_read_at(offset, data)?)
+                Ok(data.is_empty() || backed.source.backing.try_read_at(offset, data)?)
             }
         }
-    }
-
-    /// The file of the source that holds exactly the `size` bytes of this content, if there is one.
-    pub(super) fn source_file(&self, size: u64, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
-        let Content::Backed(backed) = self else {
-            return Ok(None);
-        };
-        let file = backed.source.file(wait)?.filter(|_| backed.valid == size);
-        // A file that is longer holds more than what is left after a cut.
-        Ok(match file {
-            Some(file) if rustix::fs::fstat(&file)?.st_size as u64 == size => Some(file),
-            _ => None,
-        })
     }
 
     pub(super) fn is_in_memory(&self) -> bool {
@@ -156,7 +166,7 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 blocks.min(size.div_ceil(512))
             }
             Content::Backed(backed) => {
-                *self = Content::new(backed.charge.ledger());
+                *self = Content::new(backed.source.charge.ledger());
                 0
             }
         }
@@ -199,6 +209,31 @@ impl<const CHUNK: usize> Content<CHUNK> {
 }
 
 impl Backed {
+    /// Waits until nobody else copies this.
+    pub(super) fn lock_copying(&self) -> MutexGuard<'_, ()> {
+        self.source.copying.lock()
+    }
+
+    /// As [`Content::read`].
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let data = self.fill_hole(offset, buf);
+        read_exact(self.source.backing.as_ref(), offset, data)
+    }
+
+    /// The file of the source that holds exactly the `size` bytes of this content, if there is one.
+    pub(super) fn file(&self, size: u64, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let file = self
+            .source
+            .backing
+            .file(wait)?
+            .filter(|_| self.valid == size);
+        // A file that is longer holds more than what is left after a cut.
+        Ok(match file {
+            Some(file) if rustix::fs::fstat(&file)?.st_size as u64 == size => Some(file),
+            _ => None,
+        })
+    }
+
     /// Zeroes what lies behind the source's bytes and gives the part of `buf` that is to be read from it.
     fn fill_hole<'b>(&self, offset: u64, buf: &'b mut [u8]) -> &'b mut [u8] {
         let there = self.valid.saturating_sub(offset).min(buf.len() as u64);
@@ -207,15 +242,15 @@ impl Backed {
         data
     }
 
-    fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
-        let mut copy = Memory::new(self.charge.ledger());
+    pub(super) fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
+        let mut copy = Memory::new(self.source.charge.ledger());
         let mut buf = Vec::new();
         let mut at = 0;
         while let Some(data) = self.next_data(at)? {
             let start = data / CHUNK as u64 * CHUNK as u64;
             let len = (self.valid - start).min(CHUNK as u64) as usize;
             resize(&mut buf, len)?;
-            read_exact(self.source.as_ref(), start, &mut buf)?;
+            read_exact(self.source.backing.as_ref(), start, &mut buf)?;
             write_pages(&mut copy, start, &buf, max)?;
             at = start + len as u64;
         }
@@ -226,7 +261,11 @@ impl Backed {
         if from >= self.valid {
             return Ok(None);
         }
-        let found = self.source.next_data(from)?.map(|found| found.max(from));
+        let found = self
+            .source
+            .backing
+            .next_data(from)?
+            .map(|found| found.max(from));
         Ok(found.filter(|&found| found < self.valid))
     }
 
@@ -234,7 +273,7 @@ impl Backed {
         if from >= self.valid {
             return Ok(from);
         }
-        let found = self.source.next_hole(from)?.unwrap_or(self.valid);
+        let found = self.source.backing.next_hole(from)?.unwrap_or(self.valid);
         Ok(found.clamp(from, self.valid))
     }
 }

@@ -1,10 +1,11 @@
 //! Reading, writing and arranging the bytes of regular files.
 
-use super::data::Memory;
+use super::data::{Content, Memory};
 use super::privilege::{self, Loss};
 use super::setattr::SIZE_MAX;
 use super::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, Ext, InodeRef, Kind, NodeId, Result, Time};
+use parking_lot::RwLockWriteGuard;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -57,10 +58,21 @@ impl Fs {
             out[..hole].fill(0);
             return Ok(hole);
         };
-        let content = node.content.read();
-        let length = length_within(&inode, offset, out);
-        content.read(offset, &mut out[..length])?;
-        Ok(length)
+        loop {
+            let content = node.content.read();
+            let length = length_within(&inode, offset, out);
+            let Some(backed) = content.backed_now() else {
+                content.read(offset, &mut out[..length])?;
+                return Ok(length);
+            };
+            // Who cuts the file does not wait for its source.
+            drop(content);
+            let read = backed.read(offset, &mut out[..length]);
+            let content = node.content.read();
+            if content.is_still(&backed) && length == length_within(&inode, offset, out) {
+                return read.map(|()| length);
+            }
+        }
     }
 
     /// As [`Fs::read`], but `None` instead of waiting: for a lock that somebody may hold for long, or for a source that
@@ -100,7 +112,9 @@ impl Fs {
             true => node.content.read(),
             false => node.content.try_read().ok_or(Errno::AGAIN)?,
         };
-        content.source_file(inode.attr().size, wait)
+        let (backed, size) = (content.backed_now(), inode.attr().size);
+        drop(content);
+        backed.map_or(Ok(None), |backed| backed.file(size, wait))
     }
 
     /// Whether calls that touch the content of `id` need not wait now: its bytes are in memory, or there are none, and
@@ -119,6 +133,40 @@ impl Fs {
         node.content
             .try_read()
             .is_some_and(|content| content.is_in_memory())
+    }
+
+    /// Whether the content of `id` can be cut without waiting: nobody has it locked. What is cut off is not looked at.
+    pub fn may_be_cut(&self, id: NodeId) -> bool {
+        let made = self.get(id).map(|inode| {
+            let node = inode.ext().made();
+            node.is_none_or(|node| node.content.try_write().is_some())
+        });
+        made.unwrap_or(true)
+    }
+
+    /// The content of `node` in memory, locked. What is in a source is copied first, while others may read it or cut
+    /// it.
+    ///
+    /// ENOSPC, or what the source fails with (ESTALE); then nothing changed.
+    fn owned<'n>(&self, node: &'n Node, max: u64) -> Result<RwLockWriteGuard<'n, Content>> {
+        loop {
+            let content = node.content.write();
+            let Some(backed) = content.backed_now() else {
+                return Ok(content);
+            };
+            drop(content);
+            // Only one copies: there may be no room for two.
+            let _alone = backed.lock_copying();
+            if !node.content.read().is_still(&backed) {
+                continue;
+            }
+            let copy = backed.copy(max);
+            let mut content = node.content.write();
+            if content.is_still(&backed) {
+                *content = Content::Memory(copy?);
+                return Ok(content);
+            }
+        }
     }
 
     /// Writes `data` at `offset` and returns how many bytes fitted. Clears set-user-id,
@@ -148,8 +196,8 @@ impl Fs {
             return Err(Errno::FBIG);
         }
         let node = self.node(&inode);
-        let mut content = node.content.write();
-        let copied = !content.is_in_memory();
+        let copied = !node.content.read().is_in_memory();
+        let mut content = self.owned(node, max)?;
         let memory = content.own(max)?;
         let written = memory.write(offset, data, max);
         let loss = (kill_suidgid && written.is_ok())
@@ -202,8 +250,8 @@ impl Fs {
         let end = offset.checked_add(length).filter(|&end| end <= SIZE_MAX);
         let range = offset..end.ok_or(Errno::FBIG)?;
         let node = self.node(&inode);
-        let mut content = node.content.write();
-        let copied = !content.is_in_memory();
+        let copied = !node.content.read().is_in_memory();
+        let mut content = self.owned(node, max)?;
         let memory = content.own(max)?;
         let done = arrange(memory, mode, range.clone(), max);
         let loss = (caller.uid != 0 && done.is_ok())

@@ -16,8 +16,8 @@ const STRIDE: u64 = 1 << 20;
 /// What comes beside each growth at worst: an allocator that has nothing left maps a page for each small piece.
 const BESIDE: u64 = 8 << 10;
 
-/// What keeps the content or the attributes of an inode, bytes.
-const OWNER_BYTES: u64 = 112;
+/// What keeps the content or the attributes of an inode, bytes; content in a source takes that much.
+const OWNER_BYTES: u64 = 160;
 
 /// Freeing so many bytes takes too long for who serves callers.
 const LARGE: u64 = 1 << 20;

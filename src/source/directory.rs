@@ -20,6 +20,7 @@
 //! nothing outside it is reached.
 
 mod acl;
+mod at_hand;
 mod attributes;
 mod backing;
 mod filesystem;

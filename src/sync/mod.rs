@@ -14,6 +14,7 @@
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
 //! | [`Stationed`] | a value set once, read under the epoch or by its owner |
 //! | [`is_memory_left`], [`give_back_memory`] | no primitives, but one is `unsafe` like theirs |
+//! | [`Pool`] | threads that stay, for what may take long |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
 
 #![cfg_attr(
@@ -26,6 +27,8 @@ mod counters;
 #[cfg(not(loom))]
 mod heap;
 mod lifetime;
+#[cfg(not(loom))]
+mod pool;
 mod primitive;
 mod refword;
 mod rename;
@@ -42,6 +45,8 @@ pub use counters::Counters;
 #[cfg(not(loom))]
 pub use heap::{give_back_memory, is_memory_left};
 pub use lifetime::{Lifetime, Verdict};
+#[cfg(not(loom))]
+pub use pool::{Pool, Shape as PoolShape};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};
 #[cfg(all(test, not(loom)))]

@@ -65,6 +65,15 @@ impl SourceFile {
             Look::Other => Err(self.root.stale(self.place)),
         }
     }
+
+    /// Whether `file`, which answers at once, is the recorded one still; false if only its name can tell.
+    fn is_same(&self, file: &OpenFile) -> Result<bool> {
+        match self.root.look(file, self.identity)? {
+            Look::Same => Ok(true),
+            Look::Touched => Ok(false),
+            Look::Other => Err(self.root.stale(self.place)),
+        }
+    }
 }
 
 impl Backing for SourceFile {
@@ -86,19 +95,15 @@ impl Backing for SourceFile {
         }
     }
 
-    /// What is in the page cache of a file that is open already.
+    /// What is in the page cache of a file that is opened and looked at without waiting.
     fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
-        let Some(file) = self.root.opened_file(self.place) else {
+        let Some(file) = self.root.file_at_hand(self.place, self.identity) else {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
         let read = || rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT);
         match self.root.meter.measure(read) {
-            Ok(length) if length == buf.len() => match self.root.look(&file, self.identity)? {
-                Look::Same => Ok(true),
-                Look::Touched => Ok(false),
-                Look::Other => Err(self.root.stale(self.place)),
-            },
+            Ok(length) if length == buf.len() => self.is_same(&file),
             // A file that ends early has changed: that is for the form that may wait to find out.
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
@@ -106,13 +111,17 @@ impl Backing for SourceFile {
     }
 
     fn file(&self, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
-        let how = match wait {
-            true => ResolveFlags::empty(),
-            false => ResolveFlags::CACHED,
-        };
-        let file = self.open(how)?;
-        self.check(&file, how)?;
-        Ok(Some(file.fd))
+        if wait {
+            let file = self.open(ResolveFlags::empty())?;
+            self.check(&file, ResolveFlags::empty())?;
+            return Ok(Some(file.fd));
+        }
+        let file = self.root.file_at_hand(self.place, self.identity);
+        let file = file.ok_or(Errno::AGAIN)?;
+        match self.is_same(&file)? {
+            true => Ok(Some(file.fd)),
+            false => Err(Errno::AGAIN),
+        }
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -2,6 +2,23 @@
 
 use rustix::fs::{FsWord, NFS_SUPER_MAGIC, PROC_SUPER_MAGIC};
 
+/// ext2 to ext4, XFS, Btrfs, F2FS, bcachefs, EROFS, SquashFS, ISO 9660, FAT, exFAT, tmpfs and ramfs: those known to look into
+/// memory alone. What overlayfs does depends on its layers, which it does not tell.
+const AT_ONCE_MAGICS: [u32; 12] = [
+    libc::EXT4_SUPER_MAGIC as u32,
+    libc::XFS_SUPER_MAGIC as u32,
+    libc::BTRFS_SUPER_MAGIC as u32,
+    libc::F2FS_SUPER_MAGIC as u32,
+    0xca45_1a4e,
+    0xe0f5_e1e2,
+    0x7371_7368,
+    libc::ISOFS_SUPER_MAGIC as u32,
+    libc::MSDOS_SUPER_MAGIC as u32,
+    0x2011_bab0,
+    libc::TMPFS_MAGIC as u32,
+    0x8584_58f6,
+];
+
 /// What can be relied on in a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filesystem {
@@ -13,6 +30,8 @@ pub(super) struct Filesystem {
     pub(super) tells_length: bool,
     /// The name of one whose files are made up when they are read, all of unknown length.
     pub(super) made_up: Option<&'static str>,
+    /// Whoever looks at, opens or closes a file whose inode is in memory waits for no device, machine or program.
+    pub(super) answers_at_once: bool,
 }
 
 /// As those on disks and in memory are.
@@ -21,6 +40,7 @@ pub(super) const LOCAL: Filesystem = Filesystem {
     keeps_birth: true,
     tells_length: true,
     made_up: None,
+    answers_at_once: false,
 };
 /// Numbers are given out anew whenever the kernel has forgotten an inode.
 pub(super) const NUMBERLESS: Filesystem = Filesystem {
@@ -110,7 +130,7 @@ impl Filesystem {
         // The numbers have 32 bits, with or without a sign.
         let magic = magic as u32;
         let made_up = MADE_UP.iter().find(|(made_up, _)| *made_up == magic);
-        match magic {
+        let filesystem = match magic {
             _ if made_up.is_some() => Filesystem {
                 made_up: made_up.map(|(_, name)| *name),
                 ..FOREIGN
@@ -120,6 +140,10 @@ impl Filesystem {
             _ if RENUMBERING.contains(&magic) => NUMBERLESS,
             _ if KEEPING.contains(&magic) => LOCAL,
             _ => UNKNOWN,
+        };
+        Filesystem {
+            answers_at_once: AT_ONCE_MAGICS.contains(&magic),
+            ..filesystem
         }
     }
 
@@ -141,7 +165,11 @@ mod tests {
     fn filesystems_of_this_machine_are_known() {
         let of = |path: &str| Filesystem::of_magic(rustix::fs::statfs(path).unwrap().f_type);
         assert_eq!(of("/proc").made_up, Some("procfs"));
-        assert_eq!(of("/dev/shm"), LOCAL);
+        let at_once = Filesystem {
+            answers_at_once: true,
+            ..LOCAL
+        };
+        assert_eq!(of("/dev/shm"), at_once);
         assert_eq!(Filesystem::of_magic(0x6273_7973).made_up, None);
         let negative = libc::SELINUX_MAGIC as u32 as i32;
         let found = Filesystem::of_magic(negative as FsWord);

@@ -36,6 +36,11 @@ pub(super) struct SourceRoot {
     /// The place of a file's first name, and of a further one.
     further_names: RwLock<Vec<(Place, Place)>>,
     pub(super) looks: Looks,
+    /// Whether the root's filesystem answers at once.
+    pub(super) answers_at_once: bool,
+    /// Open files that answer at once: a serving thread may look at them, and close them.
+    pub(super) at_hand: OpenFiles,
+    /// Other open files, of which no serving thread may get hold.
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
     pub(super) meter: Meter,
@@ -45,7 +50,7 @@ pub(super) struct SourceRoot {
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// What a name leads to, not opened: a device or a pipe that took a file's place notices nothing.
-const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const CONTENT: OFlags = OFlags::NONBLOCK
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
@@ -54,9 +59,13 @@ impl SourceRoot {
     /// Opens the directory at `path`, which may itself be reached through symbolic links. `crosses_mounts`: what is mounted
     /// below belongs to the source.
     pub(super) fn open(path: &Path, crosses_mounts: bool) -> Result<SourceRoot> {
+        let fd = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+        let filesystem = Filesystem::of_magic(rustix::fs::fstatfs(&fd)?.f_type);
         Ok(SourceRoot {
             path: path.to_owned(),
-            fd: rustix::fs::open(path, DIRECTORY, Mode::empty())?,
+            fd,
+            answers_at_once: filesystem.answers_at_once && filesystem.tells_length,
+            at_hand: OpenFiles::new(),
             parts: RwLock::default(),
             identities: Identities::new(),
             filesystems: RwLock::default(),
@@ -160,7 +169,7 @@ impl SourceRoot {
         self.path.join(OsStr::from_bytes(&below))
     }
 
-    fn path_below(&self, mut place: Place) -> Vec<u8> {
+    pub(super) fn path_below(&self, mut place: Place) -> Vec<u8> {
         let parts = self.parts.read();
         let mut names = Vec::new();
         while place != Place::ROOT {
@@ -318,9 +327,19 @@ impl SourceRoot {
         })
     }
 
-    /// The file whose name stands at `place` if it is open: it was the recorded one then.
-    pub(super) fn opened_file(&self, place: Place) -> Option<OpenFile> {
-        self.files.get(place)
+    /// Whether `stat` tells of the regular file that was recorded.
+    pub(super) fn is_recorded(&self, stat: &Statx, recorded: Identity) -> bool {
+        let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        regular && self.identities.is(recorded, stat)
+    }
+
+    /// Where a file on `device` is kept open.
+    fn kept(&self, device: Device) -> &OpenFiles {
+        let known = self.filesystems.read().get(&device).copied();
+        match known.is_some_and(|filesystem| filesystem.answers_at_once) {
+            true => &self.at_hand,
+            false => &self.files,
+        }
     }
 
     /// The regular file whose name stands at `place`, open for reading, if it is the recorded one. It is looked for in
@@ -334,7 +353,8 @@ impl SourceRoot {
         recorded: Identity,
         how: ResolveFlags,
     ) -> Result<OpenFile> {
-        if let Some(file) = self.opened_file(place) {
+        let open = self.at_hand.get(place).or_else(|| self.files.get(place));
+        if let Some(file) = open {
             return Ok(file);
         }
         let (found, seen) = self.follow(place, recorded, how)?;
@@ -351,7 +371,7 @@ impl SourceRoot {
         self.check_length(&fd, seen, place, how)?;
         let (fd, changed) = (Arc::new(fd), seen.changed);
         let file = OpenFile { fd, changed };
-        self.files.put(place, file.clone());
+        self.kept(seen.device).put(place, file.clone());
         Ok(file)
     }
 
@@ -391,7 +411,8 @@ impl SourceRoot {
     ) -> Result<()> {
         let (_, seen) = self.follow(place, recorded, how)?;
         let (fd, changed) = (file.fd.clone(), seen.changed);
-        self.files.put(place, OpenFile { fd, changed });
+        let touched = OpenFile { fd, changed };
+        self.kept(seen.device).put(place, touched);
         Ok(())
     }
 
@@ -425,8 +446,7 @@ impl SourceRoot {
         recorded: Identity,
     ) -> Result<Option<(OwnedFd, Seen)>> {
         let stat = stat_content(&file)?;
-        let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-        let same = regular && self.identities.is(recorded, &stat);
+        let same = self.is_recorded(&stat, recorded);
         let seen = Seen {
             device: device(&stat),
             size: stat.stx_size,
@@ -438,6 +458,7 @@ impl SourceRoot {
     /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
     /// for its reader.
     pub(super) fn stale(&self, place: Place) -> Errno {
+        self.at_hand.drop(place);
         self.files.drop(place);
         if self.reported.lock().insert(place) {
             let path = self.path(place);
@@ -485,6 +506,15 @@ pub(super) struct Seen {
     changed: Changed,
 }
 
+impl OpenFile {
+    pub(super) fn new(fd: Arc<OwnedFd>, stat: &Statx) -> OpenFile {
+        OpenFile {
+            fd,
+            changed: Changed::of(stat),
+        }
+    }
+}
+
 /// When an inode changed last (ctime).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Changed(i64, u32);
@@ -513,13 +543,18 @@ fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     open_as(from, path, flags, ResolveFlags::empty())
 }
 
-fn open_as(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, how: ResolveFlags) -> Result<OwnedFd> {
+pub(super) fn open_as(
+    from: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    how: ResolveFlags,
+) -> Result<OwnedFd> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     rustix::fs::openat2(from, path, flags, Mode::empty(), beneath | how)
 }
 
 /// Opens for reading what was found, whatever its name leads to by now. `ENOENT` without `/proc`.
-fn reopen(found: &OwnedFd) -> Result<OwnedFd> {
+pub(super) fn reopen(found: &OwnedFd) -> Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", found.as_raw_fd());
     match rustix::fs::open(&path, CONTENT | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::open(&path, CONTENT, Mode::empty()),
@@ -539,7 +574,7 @@ type Slot = Mutex<Option<(Place, OpenFile)>>;
 
 /// Files kept open between reads: a fixed number of slots, each for the file read last of those it
 /// may hold.
-struct OpenFiles {
+pub(super) struct OpenFiles {
     slots: Box<[Slot]>,
     key: RandomState,
 }
@@ -561,13 +596,13 @@ impl OpenFiles {
         &self.slots[(self.key.hash_one(place) % self.slots.len() as u64) as usize]
     }
 
-    fn get(&self, place: Place) -> Option<OpenFile> {
+    pub(super) fn get(&self, place: Place) -> Option<OpenFile> {
         let slot = self.slot(place).lock();
         let (held, file) = slot.as_ref()?;
         (*held == place).then(|| file.clone())
     }
 
-    fn put(&self, place: Place, file: OpenFile) {
+    pub(super) fn put(&self, place: Place, file: OpenFile) {
         let before = self.slot(place).lock().replace((place, file));
         drop(before);
     }

@@ -55,7 +55,8 @@ impl Call<'_, '_> {
     pub(super) fn setattr(&mut self) -> Result<Answer> {
         let change = change(&self.exchange.fixed()?)?;
         let (caller, node) = (self.exchange.caller(), self.node());
-        if change.size.is_some() && self.must_wait(node) {
+        let cuts = self.patience == Patience::None && change.size.is_some();
+        if cuts && !self.fs().may_be_cut(node) {
             return Ok(Answer::Later);
         }
         let set = self.fs().setattr(&caller, node, &change)?;

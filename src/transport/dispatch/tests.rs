@@ -479,13 +479,11 @@ fn what_has_to_be_waited_for_is_answered_later() {
     name.push(0);
     let read = reading(0, 100);
     let write = args(|write: &mut WriteIn| write.size = 1);
-    let cut = args(|set: &mut SetattrIn| (set.valid, set.size) = (fattr::SIZE, 3));
     let seek = args(|args: &mut LseekIn| args.whence = libc::SEEK_DATA as u32);
     let allocate = args(|args: &mut FallocateIn| args.length = 1);
-    let cases: [(Opcode, &[u8]); 5] = [
+    let cases: [(Opcode, &[u8]); 4] = [
         (Read, bytes(&read)),
         (Write, bytes(&write)),
-        (Setattr, bytes(&cut)),
         (Lseek, bytes(&seek)),
         (Fallocate, bytes(&allocate)),
     ];
@@ -512,6 +510,22 @@ fn what_has_to_be_waited_for_is_answered_later() {
             ..chmod
         };
         assert!(matches!(o.ask(&chmod), Answer::Bytes(_)), "{opcode:?}");
+    }
+}
+
+#[test]
+fn a_cut_waits_for_no_content() {
+    let mut name = SLOW.to_vec();
+    name.push(0);
+    for size in [0, 3, 1 << 30] {
+        let o = &mut Offline::new(Cache::Forever);
+        let slow = entry(o, (Lookup, ROOT, b"", &name)).nodeid;
+        let cut = args(|set: &mut SetattrIn| (set.valid, set.size) = (fattr::SIZE, size));
+        let hurried = Asked {
+            patience: Patience::None,
+            ..asked((Setattr, slow, bytes(&cut), b""))
+        };
+        assert!(matches!(o.ask(&hurried), Answer::Bytes(_)), "{size}");
     }
 }
 

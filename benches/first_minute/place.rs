@@ -39,6 +39,7 @@ impl Place {
 pub struct Stand {
     source: PathBuf,
     tmpfs: PathBuf,
+    copy: PathBuf,
     fresh: PathBuf,
     options: String,
 }
@@ -46,18 +47,20 @@ pub struct Stand {
 impl Stand {
     /// Builds a repository of `files` files below `scratch`, and a copy of it in a tmpfs.
     pub fn new(scratch: &Path, files: usize, options: &str) -> anyhow::Result<Stand> {
-        let [source, tmpfs, fresh] = ["source", "tmpfs", "fresh"].map(|name| scratch.join(name));
-        for directory in [&source, &tmpfs, &fresh] {
-            std::fs::create_dir(directory)?;
-        }
-        repository::build(&source, files)?;
-        mount("tmpfs", &tmpfs, "tmpfs", MountFlags::empty(), ROOM)?;
+        let path = |name| scratch.join(name);
         let stand = Stand {
-            source,
-            tmpfs,
-            fresh,
+            source: path("source"),
+            tmpfs: path("tmpfs"),
+            copy: path("copy"),
+            fresh: path("fresh"),
             options: options.to_owned(),
         };
+        for directory in [&stand.source, &stand.tmpfs, &stand.copy, &stand.fresh] {
+            std::fs::create_dir(directory)?;
+        }
+        repository::build(&stand.source, files)?;
+        mount("tmpfs", &stand.copy, "tmpfs", MountFlags::empty(), ROOM)?;
+        mount("tmpfs", &stand.tmpfs, "tmpfs", MountFlags::empty(), ROOM)?;
         copy(&stand.source, &stand.tmpfs)?;
         // A copy has other inode numbers: its index is brought up to date before anything is measured.
         for tree in [&stand.source, &stand.tmpfs] {
@@ -66,8 +69,8 @@ impl Stand {
         Ok(stand)
     }
 
-    /// The tree of a contender for the part `number` of a round, and how many milliseconds it took to make. A tmpfs loses nothing
-    /// between parts: its copy is made for the first one alone.
+    /// The tree of a contender for the part `number` of a round, and how many milliseconds it took to make. A tmpfs loses
+    /// nothing between parts: its copy is made for the first one alone.
     pub fn fresh(&self, place: Place, number: usize) -> anyhow::Result<(Tree<'_>, f64)> {
         let began = Instant::now();
         let (path, made) = match place {
@@ -78,18 +81,12 @@ impl Stand {
                 (&self.fresh, true)
             }
             Place::Copy => {
-                mount("tmpfs", &self.fresh, "tmpfs", MountFlags::empty(), ROOM)?;
-                let tree = Tree {
-                    path: &self.fresh,
-                    made: true,
-                };
-                copy(&self.source, &self.fresh)?;
-                let took = began.elapsed().as_secs_f64() * 1e3;
-                if number > 0 {
-                    // Whoever copied it has looked at it once.
-                    repository::git(&self.fresh, &["status", "--porcelain"])?;
+                if number == 0 {
+                    unmount(&self.copy, UnmountFlags::empty())?;
+                    mount("tmpfs", &self.copy, "tmpfs", MountFlags::empty(), ROOM)?;
+                    copy(&self.source, &self.copy)?;
                 }
-                return Ok((tree, took));
+                (&self.copy, false)
             }
         };
         let took = began.elapsed().as_secs_f64() * 1e3;
@@ -110,7 +107,9 @@ impl Stand {
 
 impl Drop for Stand {
     fn drop(&mut self) {
-        unmount(&self.tmpfs, UnmountFlags::DETACH).unwrap_or_default();
+        for tmpfs in [&self.tmpfs, &self.copy] {
+            unmount(tmpfs, UnmountFlags::DETACH).unwrap_or_default();
+        }
     }
 }
 

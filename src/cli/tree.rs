@@ -88,15 +88,19 @@ pub fn build(
     Ok(Built { fs, loaded })
 }
 
-/// Bytes that inodes and names may take beside the limit of bytes. By default all is bounded together. Who asks for
-/// a size gets it for content, and who asks for inodes gets those, whatever their names.
+/// Bytes that inodes and names may take beside the limit of bytes. By default all is bounded together, but for a part that
+/// lets a few names take no room of content, so that `df` shows an empty tree as empty. Who asks for a size gets it for
+/// content, and who asks for inodes gets those, whatever their names.
 pub fn beside(size: Option<u64>, inodes: Option<u64>, half: u64) -> u64 {
     match (size, inodes) {
         (_, Some(inodes)) => inodes.saturating_mul(INODE_BYTES),
         (Some(_), None) => half,
-        (None, None) => 0,
+        (None, None) => half / FREE_PART,
     }
 }
+
+/// Which part of the default limit inodes and names may take beside it.
+const FREE_PART: u64 = 16;
 
 fn root(options: &MountOptions) -> Attr {
     let uid = options.uid.unwrap_or(rustix::process::geteuid().as_raw());

@@ -74,9 +74,12 @@ fn rows(mounts: &[MountEntry]) -> Vec<Row> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = mounts
             .iter()
-            .map(|mount| scope.spawn(|| control::stats_within(mount, PATIENCE)))
+            .map(|mount| {
+                let ask = || control::stats_within(mount, PATIENCE);
+                std::thread::Builder::new().spawn_scoped(scope, ask).ok()
+            })
             .collect();
-        let answers = asked.into_iter().map(|asked| asked.join().ok());
+        let answers = asked.into_iter().map(|asked| asked?.join().ok());
         mounts
             .iter()
             .zip(answers)

@@ -102,3 +102,6 @@ fn run(arguments: &[OsString]) -> Outcome {
 }
 
 type Outcome = Result<ExitCode, Failure>;
+
+/// What is said where the system has no more threads for this user, or no memory for one.
+const NO_THREAD: &str = "cannot start a thread";

@@ -4,7 +4,7 @@ use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{Outcome, helper, remount, serve, spawn};
+use super::{NO_THREAD, Outcome, helper, remount, serve, spawn};
 use anyhow::{Context, bail};
 use norefs::source::LoadReport;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
@@ -17,6 +17,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -141,8 +142,9 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mounted = end_on_signal(signals).context(NO_THREAD)?;
     let handle = Arc::new(transport::mount_at(fs, place, &options)?);
-    end_on_signal(signals, Arc::downgrade(&handle));
+    mounted.send(Arc::downgrade(&handle)).unwrap_or_default();
     let server = serve::answer_questions(&handle, options, asked.fixed);
     if args.serve {
         settle_in_background(log)?;
@@ -320,12 +322,14 @@ fn settle_in_background(log: Option<File>) -> io::Result<()> {
     told
 }
 
-/// The first signal unmounts, or detaches a mount in use; the second ends the process.
-fn end_on_signal(mut signals: Signals, handle: Weak<MountHandle>) {
-    std::thread::spawn(move || {
+/// The first signal unmounts, or detaches a mount in use; the second ends the process. The mount is to be told once it is there.
+fn end_on_signal(mut signals: Signals) -> io::Result<Sender<Weak<MountHandle>>> {
+    let (mounted, handle) = mpsc::channel::<Weak<MountHandle>>();
+    let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
+    let started = thread.spawn(move || {
         let mut signals = signals.forever();
         signals.next();
-        if let Some(handle) = handle.upgrade()
+        if let Some(handle) = handle.recv().ok().and_then(|handle| handle.upgrade())
             && handle.unmount().is_err()
         {
             tracing::warn!("the mount is in use: detached, a second signal ends it");
@@ -336,4 +340,5 @@ fn end_on_signal(mut signals: Signals, handle: Weak<MountHandle>) {
         signals.next();
         std::process::exit(1);
     });
+    started.map(|_| mounted)
 }

@@ -5,6 +5,8 @@ use norefs::source::Progress;
 use std::fmt;
 use std::time::Duration;
 
+const BETWEEN_TICKS: Duration = Duration::from_millis(100);
+
 /// Entries and entries per second, on a terminal; nothing elsewhere.
 pub struct Bar(ProgressBar);
 
@@ -17,8 +19,28 @@ impl Bar {
             bar.set_style(style.with_key("rate", write_rate));
         }
         bar.set_message(what);
-        bar.enable_steady_tick(Duration::from_millis(100));
+        keep_moving(&bar);
         Bar(bar)
+    }
+}
+
+/// Shows, where anybody sees it and a thread is to be had, that there is still somebody at work.
+fn keep_moving(bar: &ProgressBar) {
+    if bar.is_hidden() {
+        return;
+    }
+    let bar = bar.downgrade();
+    let shown = std::thread::Builder::new()
+        .name("norefs-progress".to_owned())
+        .spawn(move || {
+            while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.tick();
+                drop(bar);
+                std::thread::sleep(BETWEEN_TICKS);
+            }
+        });
+    if let Err(error) = shown {
+        tracing::debug!(%error, "progress is shown only when there is some");
     }
 }
 

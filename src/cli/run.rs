@@ -5,7 +5,7 @@ use super::mount_options::MountOptions;
 use super::private::{self, Private};
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{Outcome, command, mount, report, serve, spawn};
+use super::{NO_THREAD, Outcome, command, mount, report, serve, spawn};
 use anyhow::Context;
 use norefs::control::{self, ServerProcess};
 use norefs::transport::{self, MountHandle};
@@ -71,7 +71,10 @@ pub fn run(args: Args) -> Outcome {
         .context("cannot start the serving process")?;
     drop((their_input, their_output));
     let Some(mountpoint) = told(output)? else {
-        return spawn::failed(server);
+        let failed = spawn::failed(server);
+        // Where it found no process to unmount with, there is one now.
+        private::sweep();
+        return failed;
     };
     let ended = command::run(&args.command, &mountpoint, server);
     finish(input, server, ended.is_ok())?;
@@ -114,7 +117,7 @@ fn finish(mut input: PipeWriter, server: Pid, well: bool) -> io::Result<()> {
 /// The process that serves, in a session of its own: no terminal stops or ends it. Its standard input says when to end.
 fn serve(args: Args) -> Outcome {
     rustix::process::setsid().unwrap_or_else(|_| getpid());
-    let until = Until::watch();
+    let until = Until::watch().context(NO_THREAD)?;
     let source = args.from.as_deref().map(checked_source).transpose()?;
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
@@ -125,7 +128,7 @@ fn serve(args: Args) -> Outcome {
     }
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
-    until.keep_going()?;
+    until.keep_going().context(NO_THREAD)?;
     let private = Private::new().context("cannot make a private directory")?;
     let handle = transport::mount(fs, &private.mount_point(), &options)?;
     let server = serve::answer_questions(&handle, options, asked.fixed);
@@ -166,33 +169,35 @@ struct Until {
 }
 
 impl Until {
-    fn watch() -> Until {
+    fn watch() -> io::Result<Until> {
         let (tell, ended) = mpsc::channel();
         let keeps_going = Arc::new(Mutex::new(false));
         let (seen, end) = (keeps_going.clone(), tell.clone());
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("norefs-until".to_owned());
+        thread.spawn(move || {
             let mut said = Vec::new();
             let read = io::stdin().read_to_end(&mut said);
             match *seen.lock() {
                 true => end.send(read.is_ok() && said == ENDED).unwrap_or_default(),
                 false => std::process::exit(1),
             }
-        });
-        Until {
+        })?;
+        Ok(Until {
             keeps_going,
             tell,
             ended,
-        }
+        })
     }
 
     /// From here on there will be something to take away.
     fn keep_going(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let end = self.tell.clone();
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
+        thread.spawn(move || {
             signals.forever().next();
             end.send(false).unwrap_or_default();
-        });
+        })?;
         *self.keeps_going.lock() = true;
         Ok(())
     }

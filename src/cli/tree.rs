@@ -3,7 +3,7 @@
 use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::progress::Bar;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use norefs::fs::{Config, Fs, INODE_BYTES};
 use norefs::source::{self, LoadOptions, LoadReport};
 use norefs::transport::Cache;
@@ -61,6 +61,9 @@ pub fn build(
     options: &MountOptions,
     cache: Cache,
 ) -> Result<Built, Failure> {
+    if !Fs::finds_memory() {
+        return Err(anyhow!("there is not enough memory for a tree").into());
+    }
     let half = memory() / 2;
     let config = Config {
         ttl: cache.ttl(),

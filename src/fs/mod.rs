@@ -71,6 +71,7 @@ pub use permission::Permissions;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
 pub use xattr::Xattr;
 
+use crate::sync::is_memory_left;
 use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Result, Tree};
 use arc_swap::ArcSwap;
 use ledger::Ledger;
@@ -78,6 +79,9 @@ use limits::Removals;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
+
+/// More than the first slots of everything take, bytes.
+const LEAST: usize = 24 << 20;
 
 /// The filesystem.
 pub struct Fs {
@@ -118,6 +122,11 @@ impl Fs {
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
         }
+    }
+
+    /// Whether there is memory for a filesystem to begin with; else [`Fs::new`] may panic.
+    pub fn finds_memory() -> bool {
+        is_memory_left(LEAST)
     }
 
     /// The same, with permissions decided as `permissions` says.

@@ -113,7 +113,7 @@ pub enum LoadError {
         errno: Errno,
     },
     /// The filesystem's limits do not hold the source.
-    #[error("no room for {}: the source has more entries than the filesystem may hold", path.display())]
+    #[error("no room for {}: the source has more than its limits allow, or than there is memory for", path.display())]
     Full {
         /// The first entry without room.
         path: PathBuf,

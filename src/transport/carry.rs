@@ -81,6 +81,30 @@ pub(crate) fn start(
             };
             see_end(device, rings)
         })?;
+    match start_channels(channel, agreed, rings, serve, options, end) {
+        Ok((carriage, channels)) => {
+            watch.send(channels).unwrap_or_default();
+            Ok(Carried { carriage, serving })
+        }
+        Err(error) => {
+            drop(watch);
+            // Its place may be needed by the process that unmounts.
+            serving.join().unwrap_or(Ok(())).unwrap_or_default();
+            Err(error)
+        }
+    }
+}
+
+type Channels = (Readers, Option<Serving>);
+
+fn start_channels(
+    channel: Arc<Channel>,
+    agreed: Agreed,
+    rings: Rings,
+    serve: &Arc<dyn Serve>,
+    options: &Options,
+    end: &EndConnection,
+) -> Result<(Carriage, Channels), CarryError> {
     let rings = match rings {
         Some(rings) if agreed.ring => {
             let extent = rings.extent();
@@ -107,8 +131,7 @@ pub(crate) fn start(
     };
     let device = device::start(serve.clone(), channel, agreed, readers, end)?;
     let rings = rings.map(|(rings, _)| rings);
-    watch.send((device, rings)).unwrap_or_default();
-    Ok(Carried { carriage, serving })
+    Ok((carriage, (device, rings)))
 }
 
 /// Waits until nothing comes any more.

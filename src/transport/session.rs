@@ -1,9 +1,11 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::Fs;
+use crate::sync::is_memory_left;
 use crate::transport::attach::{self, Attached, Ground};
 use crate::transport::carry::{self, Carried, CarryError, Rings};
 use crate::transport::channel::{Channel, DEVICE};
+use crate::transport::device;
 use crate::transport::exchange::Serve;
 use crate::transport::lease::Lease;
 use crate::transport::lost::EndConnection;
@@ -44,6 +46,9 @@ pub enum MountError {
     /// A dead mount is there and cannot be taken away.
     #[error("mount point {} holds a dead mount that cannot be removed", .0.display())]
     Dead(PathBuf, #[source] io::Error),
+    /// A mount could be made, and then not be served.
+    #[error("there is not enough memory to serve a mount")]
+    Memory,
     /// The FUSE device does not work.
     #[error("{DEVICE}")]
     Device(#[source] io::Error),
@@ -146,9 +151,20 @@ struct Mounted {
 }
 
 impl Mounted {
-    /// Takes away what is left of it after its connection has ended.
+    /// Takes away what is left of it after its connection has ended. If that takes a process and there are too many, some
+    /// of ours may be about to end.
     fn remove_remains(&self) -> io::Result<()> {
-        remove_remains(self.device, self.identity, self.lease.as_deref())
+        let began = Instant::now();
+        loop {
+            match remove_remains(self.device, self.identity, self.lease.as_deref()) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < GRACE =>
+                {
+                    std::thread::sleep(MOMENT);
+                }
+                removed => return removed,
+            }
+        }
     }
 }
 
@@ -161,6 +177,22 @@ pub(crate) struct Connection {
     rings: Rings,
 }
 
+/// What fuser takes for the first words with the kernel, and much more, bytes.
+const FIRST_WORDS: usize = 24 << 20;
+/// What a thread and its buffer take at most, bytes.
+const THREAD: usize = 4 << 20;
+/// Without more threads than these a mount is served all the same.
+const THREADS: usize = 8;
+
+/// Whether there is the memory that is asked for once a mount is made, where nobody could be refused it.
+fn check_memory(options: &Options) -> Result<(), MountError> {
+    let threads = device::readers(options.threads).min(THREADS);
+    match is_memory_left(FIRST_WORDS + threads * THREAD) {
+        true => Ok(()),
+        false => Err(MountError::Memory),
+    }
+}
+
 /// Mounts and negotiates.
 pub(crate) fn connect(
     place: Place,
@@ -168,6 +200,7 @@ pub(crate) fn connect(
     permissions: Permissions,
 ) -> Result<Connection, MountError> {
     let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
+    check_memory(options)?;
     let ground = Ground::take(place)?;
     let mount_point = ground.place().path().to_owned();
     let (negotiator, agreed) = Negotiator::new(options, permissions, rings.is_some());

@@ -56,7 +56,9 @@ impl Server {
             .spawn({
                 let (listener, ending) = (listener.clone(), ending.clone());
                 move || accept(&listener, &ending, &asked)
-            })?;
+            })
+            // A socket that nobody listens to says that the server is gone.
+            .inspect_err(|_| fs::remove_file(path).unwrap_or_default())?;
         Ok(Server {
             path: path.to_owned(),
             inode,

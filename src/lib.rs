@@ -7,6 +7,7 @@
 //!   knows none of the others.
 //! * [`control`] is how a running mount is asked for its counters.
 //! * [`source`] loads a tree from a directory on disk.
+//! * [`warm`] fills the kernel's caches with what is in a mount.
 //! * [`transport`] carries the kernel's requests.
 //! * [`fs`] says what each POSIX call means, over the tree.
 //! * [`tree`] is the dentry tree with its lockless walks; it is usable alone.
@@ -26,3 +27,5 @@ mod sync;
 pub mod transport;
 #[cfg(not(loom))]
 pub mod tree;
+#[cfg(not(loom))]
+pub mod warm;

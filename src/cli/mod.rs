@@ -27,6 +27,7 @@ mod tree;
 mod umount;
 mod usage;
 mod users;
+mod warm;
 
 use clap::{Parser, Subcommand};
 use fail::Failure;
@@ -69,6 +70,8 @@ enum Verb {
     Set(set::Args),
     Bench(bench::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Warm(warm::Args),
     Man(man::Args),
 }
 
@@ -94,6 +97,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Set(args) => set::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
+                Verb::Warm(args) => warm::run(args),
                 Verb::Man(args) => man::run(args),
             }
         }

@@ -4,10 +4,11 @@ use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, helper, remount, serve, spawn};
+use super::{NO_THREAD, Outcome, helper, remount, serve, spawn, warm};
 use anyhow::{Context, bail};
 use norefs::source::LoadReport;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
+use norefs::warm::Warmer;
 use rustix::fs::Mode;
 use rustix::process::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -48,6 +49,7 @@ Mount options:
                        and each open costs a request, and some holes are left (docs/LIMITS.md)
                        [default: kernel]
   cache=, transport=   as --cache and --transport
+  warm, nowarm         as --warm and --no-warm
   fsname=NAME          the source that the mount table shows
   remount              change the live mount: ro, suid, dev, noexec, nosymfollow, size, nr_blocks,
                        nr_inodes
@@ -127,11 +129,12 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     if let Some(source) = &source {
         check_apart(source, place.path())?;
     }
+    let cache = asked.cache.unwrap_or(args.serving.cache);
+    let warm = warm::wanted(args.serving.warm(), &asked, cache)?;
     if !args.foreground && !args.serve {
         return serve_in_background();
     }
     let log = args.log_file.as_deref().map(open_log).transpose()?;
-    let cache = asked.cache.unwrap_or(args.serving.cache);
     let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
     for option in narrow(&mut asked, loaded.as_ref()) {
         match args.by_mount8 {
@@ -144,8 +147,12 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mounted = end_on_signal(signals).context(NO_THREAD)?;
     let handle = Arc::new(transport::mount_at(fs, place, &options)?);
-    mounted.send(Arc::downgrade(&handle)).unwrap_or_default();
-    let server = serve::answer_questions(&handle, options, asked.fixed);
+    let warmer = warm.then(|| warm::start(&handle, true)).flatten();
+    let progress = warmer.as_ref().map(Warmer::progress);
+    mounted
+        .send((Arc::downgrade(&handle), warmer))
+        .unwrap_or_default();
+    let server = serve::answer_questions(&handle, options, asked.fixed, progress);
     if args.serve {
         settle_in_background(log)?;
     }
@@ -322,14 +329,19 @@ fn settle_in_background(log: Option<File>) -> io::Result<()> {
     told
 }
 
+/// What a signal ends: a mount, and what warms it.
+type Mounted = (Weak<MountHandle>, Option<Warmer>);
+
 /// The first signal unmounts, or detaches a mount in use; the second ends the process. The mount is to be told once it is there.
-fn end_on_signal(mut signals: Signals) -> io::Result<Sender<Weak<MountHandle>>> {
-    let (mounted, handle) = mpsc::channel::<Weak<MountHandle>>();
+fn end_on_signal(mut signals: Signals) -> io::Result<Sender<Mounted>> {
+    let (mounted, told) = mpsc::channel::<Mounted>();
     let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
     let started = thread.spawn(move || {
         let mut signals = signals.forever();
         signals.next();
-        if let Some(handle) = handle.recv().ok().and_then(|handle| handle.upgrade())
+        // The warmer is dropped with the rest of what was told.
+        let handle = told.recv().ok().and_then(|(handle, _)| handle.upgrade());
+        if let Some(handle) = handle
             && handle.unmount().is_err()
         {
             tracing::warn!("the mount is in use: detached, a second signal ends it");

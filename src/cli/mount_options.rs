@@ -27,6 +27,8 @@ pub struct MountOptions {
     pub cache: Option<Cache>,
     pub transport: Option<Transport>,
     pub permissions: Permissions,
+    /// Whether the kernel's caches are filled.
+    pub warm: Option<bool>,
     /// The source that the mount table shows.
     pub fsname: Option<String>,
     /// A live mount is to be changed.
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let list = "ro,suid,dev,noexec,nosymfollow,nobtime,noxattr,acl,passthrough,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
+        let list = "ro,suid,dev,noexec,nosymfollow,nobtime,noxattr,acl,passthrough,warm,allow_other,size=2g,nr_inodes=10k,mode=1777,uid=7,gid=8,cache=1s,\
              transport=ring,permissions=daemon";
         let expected = MountOptions {
             read_only: true,
@@ -124,6 +126,7 @@ mod tests {
             no_xattr: true,
             acl: true,
             passthrough: true,
+            warm: Some(true),
             allow_other: true,
             size: Some(2 << 30),
             inodes: Some(10 << 10),
@@ -138,6 +141,7 @@ mod tests {
                 "noxattr",
                 "acl",
                 "passthrough",
+                "warm",
                 "allow_other",
                 "cache=1s",
                 "transport=ring",

@@ -5,6 +5,7 @@ use norefs::control::{KindStats, Stats};
 use norefs::fs::Reading;
 use norefs::source::LoadReport;
 use norefs::tree::Outcomes;
+use norefs::warm::State;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
@@ -114,6 +115,21 @@ pub fn carriage(stats: &Stats) -> String {
     };
     let (transport, threads, kib) = (&stats.transport, stats.threads, stats.max_io >> 10);
     format!("{transport} transport: {threads} threads{queues}, requests of at most {kib} KiB")
+}
+
+/// A line on how far the mount is warmed, if it is.
+pub fn warm(stats: &Stats) -> String {
+    stats.warm.map_or_else(String::new, |warm| {
+        let state = match warm.state {
+            State::Running => "going on",
+            State::Done => "done",
+            State::Stopped => "stopped",
+        };
+        format!(
+            "warming: {} of {} names, {state}\n",
+            warm.entries, warm.total
+        )
+    })
 }
 
 /// Nanoseconds with three significant digits.

@@ -5,10 +5,11 @@ use super::mount_options::MountOptions;
 use super::private::{self, Private};
 use super::serve::ServeArgs;
 use super::tree::{self, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, command, mount, report, serve, spawn};
+use super::{NO_THREAD, Outcome, command, mount, report, serve, spawn, warm};
 use anyhow::Context;
 use norefs::control::{self, ServerProcess};
 use norefs::transport::{self, MountHandle};
+use norefs::warm::Warmer;
 use parking_lot::Mutex;
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -122,6 +123,7 @@ fn serve(args: Args) -> Outcome {
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
+    let warm = warm::wanted(args.serving.warm(), &asked, cache)?;
     let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
     for option in mount::narrow(&mut asked, loaded.as_ref()) {
         say(mount::nothing_comes_of(option));
@@ -131,12 +133,15 @@ fn serve(args: Args) -> Outcome {
     until.keep_going().context(NO_THREAD)?;
     let private = Private::new().context("cannot make a private directory")?;
     let handle = transport::mount(fs, &private.mount_point(), &options)?;
-    let server = serve::answer_questions(&handle, options, asked.fixed);
+    let warmer = warm.then(|| warm::start(&handle, false)).flatten();
+    let progress = warmer.as_ref().map(Warmer::progress);
+    let server = serve::answer_questions(&handle, options, asked.fixed, progress);
     std::env::set_current_dir("/")?;
     let started = Instant::now();
     let well = tell(handle.mountpoint()).is_ok() && until.over();
     let elapsed = started.elapsed();
     drop(server);
+    drop(warmer);
     end(&handle);
     if !args.no_report && well {
         let requests = handle.requests();

@@ -3,12 +3,13 @@
 use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
-use norefs::control::{self, Asked, Change, Server, Stats};
+use norefs::control::{self, Asked, Change, Server, Stats, WarmStats};
 use norefs::fs::Config;
 use norefs::transport::utab::UserOptions;
 use norefs::transport::{
     Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
 };
+use norefs::warm;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,20 @@ pub struct ServeArgs {
     /// Largest read or write, 4k to 1m: what each request under way may take of memory
     #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = max_io)]
     pub max_io: u32,
+    /// Fill the kernel's caches with all names and attributes while the mount is used already
+    #[arg(long, overrides_with = "no_warm")]
+    pub warm: bool,
+    /// Leave that to who uses it (the default)
+    #[arg(long)]
+    pub no_warm: bool,
 }
 
 impl ServeArgs {
+    /// What was said about warming the mount, if anything.
+    pub fn warm(&self) -> Option<bool> {
+        (self.warm || self.no_warm).then_some(self.warm)
+    }
+
     /// What is said here of a mount, and the defaults of everything else.
     pub fn options(&self) -> Options {
         Options {
@@ -82,6 +94,8 @@ impl Default for ServeArgs {
             threads,
             queue_depth,
             max_io,
+            warm: false,
+            no_warm: false,
         }
     }
 }
@@ -98,6 +112,7 @@ struct Served {
     mountpoint: String,
     source: String,
     options: Vec<String>,
+    warm: Option<warm::Progress>,
     since: Instant,
     shown: Option<UserOptions>,
 }
@@ -153,6 +168,11 @@ impl Asked for Served {
             read_only: config.read_only,
             notifications: self.counters.notifications(),
             stale: fs.stale(),
+            warm: self.warm.as_ref().map(|warm| WarmStats {
+                state: warm.state(),
+                entries: warm.entries(),
+                total: fs.tree().inodes() - 1 + fs.tree().further_names(),
+            }),
             outcomes: fs.outcomes(),
             requests: control::by_kind(&self.counters.requests()),
         }
@@ -201,6 +221,7 @@ pub fn answer_questions(
     handle: &MountHandle,
     options: Options,
     mut fixed: Vec<String>,
+    warm: Option<warm::Progress>,
 ) -> Option<Server> {
     if options.allow_other {
         fixed.push("allow_other".to_owned());
@@ -210,6 +231,7 @@ pub fn answer_questions(
         mountpoint: handle.mountpoint().display().to_string(),
         source: options.source_name,
         options: fixed,
+        warm,
         since: Instant::now(),
         shown: UserOptions::of(handle.device()).unwrap_or_default(),
     };

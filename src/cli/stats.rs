@@ -39,7 +39,7 @@ pub fn run(args: Args) -> Outcome {
             "{} from {}, pid {}, up {}, {} invalidations sent, {} files of the source stale
 {}
 {}
-{}",
+{}{}",
             stats.mountpoint,
             stats.source,
             stats.pid,
@@ -48,6 +48,7 @@ pub fn run(args: Args) -> Outcome {
             stats.stale,
             report::usage(&stats),
             report::carriage(&stats),
+            report::warm(&stats),
             report::text(&stats.requests, &stats.outcomes),
         )
     };

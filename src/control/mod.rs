@@ -13,6 +13,7 @@ pub use server::{Asked, Server};
 
 use crate::transport::Requests;
 use crate::tree::Outcomes;
+use crate::warm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -94,10 +95,24 @@ pub struct Stats {
     /// Files of the source that were found changed since they were loaded. Each counts once and has a line in the log.
     #[serde(default)]
     pub stale: u64,
+    /// How far the mount is warmed, if it is.
+    #[serde(default)]
+    pub warm: Option<WarmStats>,
     /// How the no-reference operations ended.
     pub outcomes: Outcomes,
     /// Requests by kind; kinds that never came are left out.
     pub requests: BTreeMap<String, KindStats>,
+}
+
+/// How far the kernel's caches are filled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmStats {
+    /// Whether it goes on.
+    pub state: warm::State,
+    /// Names listed so far.
+    pub entries: u64,
+    /// Names there are now.
+    pub total: u64,
 }
 
 /// The requests of one kind. Latencies are in nanoseconds.

@@ -25,6 +25,8 @@ const SWITCHES: &[(&str, Switch)] = &[
     ("acl", |options| options.acl = true),
     ("noacl", |options| options.acl = false),
     ("passthrough", |options| options.passthrough = true),
+    ("warm", |options| options.warm = Some(true)),
+    ("nowarm", |options| options.warm = Some(false)),
     ("allow_other", |options| options.allow_other = true),
     ("remount", |options| options.remount = true),
 ];

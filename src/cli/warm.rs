@@ -1,0 +1,62 @@
+//! Warming a mount: the option of `run` and `mount`, and the verb that does it in a process of its own.
+
+use super::Outcome;
+use super::fail::Failure;
+use super::mount_options::MountOptions;
+use norefs::transport::{Cache, MountHandle, Permissions};
+use norefs::warm::{self, Warmer};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// The verb, which people do not call.
+const VERB: &str = "warm";
+
+/// Fill the kernel's caches with what is in a mount
+#[derive(clap::Args)]
+pub struct Args {
+    /// Its major device number
+    major: u32,
+    /// Its minor device number
+    minor: u32,
+    /// Where it is mounted
+    mountpoint: PathBuf,
+    /// Only if unmounting succeeds meanwhile
+    #[arg(long)]
+    privately: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let device = (args.major, args.minor);
+    warm::run(&args.mountpoint, device, args.privately)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether to warm the mount: `asked` by an option of its own, or by a mount option.
+pub fn wanted(asked: Option<bool>, options: &MountOptions, cache: Cache) -> Result<bool, Failure> {
+    let wanted = asked.or(options.warm).unwrap_or(false);
+    let reason = match options.permissions {
+        _ if !wanted => return Ok(false),
+        _ if cache.is_none() => "the kernel keeps nothing with cache none",
+        Permissions::Daemon => "the kernel keeps no names with permissions=daemon",
+        Permissions::Kernel => return Ok(true),
+    };
+    Err(Failure::usage(format!("warming is of no use: {reason}")))
+}
+
+/// Begins to warm the mount. That it cannot be done is no failure. `privately`: others may unmount it.
+pub fn start(handle: &MountHandle, privately: bool) -> Option<Warmer> {
+    let (major, minor) = handle.device();
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg(VERB)
+        .args(privately.then_some("--privately"))
+        .args([major, minor].map(|number| number.to_string()))
+        .arg(handle.mountpoint());
+    match Warmer::start(command, (major, minor)) {
+        Ok(warmer) => Some(warmer),
+        Err(error) => {
+            tracing::warn!(%error, "the mount is not warmed");
+            None
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the process does that warms a mount.
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, openat, statx};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::process::Signal;
+use std::ffi::{CStr, CString};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+/// The last line of a process that has listed everything.
+pub(super) const DONE: &str = "done\n";
+
+/// What the process is called once it lists.
+const NAME: &CStr = c"norefs-warm";
+/// Names between two looks at the memory, and two lines that tell how many there were.
+const STEP: u64 = 4096;
+/// A third of what others get of a CPU.
+const NICE: i32 = 5;
+/// As much as the kernel asks for at once.
+const DIRENT_BYTES: usize = 128 * 1024;
+/// What a name costs the kernel: an inode of FUSE, a directory entry, and what the allocator loses.
+const BYTES_PER_NAME: u64 = 1536;
+/// The part of the memory that may be taken, and of which that much must be left.
+const PART: u64 = 8;
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+const NO_REQUEST: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_DONT_SYNC);
+
+/// Lists every directory of the mount with this device number at `mount_point`, a few thousand names after the other, and
+/// tells on standard output how many there were. With `privately` only if unmounting is not kept from succeeding meanwhile.
+///
+/// For a process of its own with one thread: it gives up CPUs to others, and may get a user namespace of its own.
+pub fn run(mount_point: &Path, device: (u32, u32), privately: bool) -> io::Result<()> {
+    // Fails only where it is at least as low already.
+    rustix::process::setpriority_process(None, NICE).unwrap_or_default();
+    let mut walk = Walk {
+        names: 0,
+        most: memory() / PART / BYTES_PER_NAME,
+    };
+    let said = match walk.start(mount_point, device, privately) {
+        Ok(()) => DONE.to_owned(),
+        Err(error) => format!("{error}\n"),
+    };
+    tell(&format!("{}\n{said}", walk.names))
+}
+
+struct Walk {
+    names: u64,
+    most: u64,
+}
+
+/// A directory that was found, in the one it was found in.
+type Found = (Rc<OwnedFd>, CString);
+
+impl Walk {
+    fn start(&mut self, mount_point: &Path, device: (u32, u32), privately: bool) -> io::Result<()> {
+        let root = root(mount_point, privately)?;
+        // A daemon that is killed ends this process even if somebody has stopped it. Not earlier: a namespace of its own resets it.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        rustix::thread::set_name(NAME)?;
+        let found = look(&root, c"")?;
+        if (found.stx_dev_major, found.stx_dev_minor) != device {
+            return Err(io::Error::other("something else is mounted there"));
+        }
+        let mut buffer = vec![MaybeUninit::uninit(); DIRENT_BYTES];
+        let mut waiting: Vec<Found> = vec![(Rc::new(root), c".".to_owned())];
+        while let Some((parent, name)) = waiting.pop() {
+            match self.list(&parent, &name, &mut buffer, &mut waiting) {
+                // Changes meanwhile, directories that are not for everybody, and those below too many others.
+                Err(
+                    Errno::NOENT
+                    | Errno::NOTDIR
+                    | Errno::LOOP
+                    | Errno::STALE
+                    | Errno::ACCESS
+                    | Errno::PERM
+                    | Errno::MFILE,
+                ) => {}
+                listed => listed?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a name. Fails if memory is short, or if nobody wants to know any more.
+    fn count(&mut self) -> rustix::io::Result<()> {
+        self.names += 1;
+        if !self.names.is_multiple_of(STEP) {
+            return Ok(());
+        }
+        if self.names >= self.most || is_short_of_memory() {
+            return Err(Errno::NOMEM);
+        }
+        tell(&format!("{}\n", self.names)).map_err(|_| Errno::PIPE)
+    }
+
+    /// Lists one directory, and leaves those in it for later: the ones that programs hide come last.
+    fn list(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        buffer: &mut [MaybeUninit<u8>],
+        waiting: &mut Vec<Found>,
+    ) -> rustix::io::Result<()> {
+        let directory = Rc::new(openat(parent, name, DIRECTORY, Mode::empty())?);
+        let (mut hidden, mut shown) = (Vec::new(), Vec::new());
+        let mut entries = RawDir::new(&*directory, buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name().to_owned(), entry.file_type());
+            if name.as_c_str() == c"." || name.as_c_str() == c".." {
+                continue;
+            }
+            self.count()?;
+            // The kernel goes on asking for attributes only if it sees that somebody wants them.
+            if entries.is_buffer_empty() {
+                look(&*directory, &name).map(drop).unwrap_or_default();
+            }
+            if kind == FileType::Directory {
+                let found = match name.to_bytes().starts_with(b".") {
+                    true => &mut hidden,
+                    false => &mut shown,
+                };
+                found.push((directory.clone(), name));
+            }
+        }
+        waiting.append(&mut hidden);
+        waiting.extend(shown.into_iter().rev());
+        Ok(())
+    }
+}
+
+/// Looks at a name, or at the directory itself, without making the kernel ask for what it has.
+fn look(directory: impl AsFd, name: &CStr) -> rustix::io::Result<Statx> {
+    let flags = match name.is_empty() {
+        true => NO_REQUEST | AtFlags::EMPTY_PATH,
+        false => NO_REQUEST,
+    };
+    statx(directory, name, flags, StatxFlags::TYPE)
+}
+
+/// The root of the mount, in a clone of it if there can be one.
+fn root(mount_point: &Path, privately: bool) -> io::Result<OwnedFd> {
+    match clone(mount_point).or_else(|_| clone_in_own_namespace(mount_point)) {
+        Err(_) if !privately => Ok(openat(CWD, mount_point, DIRECTORY, Mode::empty())?),
+        cloned => cloned
+            .map_err(|errno| io::Error::other(format!("it would keep the mount busy ({errno})"))),
+    }
+}
+
+fn clone(mount_point: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, mount_point, flags)
+}
+
+/// An ordinary user may clone what is mounted in a namespace of their own.
+fn clone_in_own_namespace(mount_point: &Path) -> rustix::io::Result<OwnedFd> {
+    use nix::sched::{CloneFlags, unshare};
+    let own = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+    unshare(own).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+    clone(mount_point)
+}
+
+fn tell(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Bytes of physical memory.
+fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram
+        .saturating_mul(u64::from(info.mem_unit).max(1))
+}
+
+/// Whether less than a part of the memory can be had without swapping, as far as the kernel tells.
+fn is_short_of_memory() -> bool {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.is_some_and(|kib| kib << 10 < memory() / PART)
+}

@@ -179,3 +179,104 @@ fn what_takes_the_place_of_a_file_notices_nothing_and_is_not_read() {
         }
     }
 }
+
+#[test]
+fn files_that_are_read_one_after_the_other_are_fetched_ahead() {
+    for transport in each() {
+        for backwards in [false, true] {
+            let source = source();
+            let mount = mounted(transport, "allow_other", &source);
+            source.set_latency(Duration::from_millis(10));
+            source.take_most_waiting();
+            let opened = source.count(Call::Open);
+            for n in 0..100 {
+                let n = if backwards { 99 - n } else { n };
+                let read = fs::read(mount.path(SlowSource::file(0, n))).unwrap();
+                assert_eq!(read, source.content(0, n));
+            }
+            let most = source.take_most_waiting();
+            assert!(most >= 8, "{most} calls at one time");
+            assert_eq!(source.count(Call::Open) - opened, 100);
+            source.set_latency(Duration::ZERO);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_changes_after_it_was_fetched_is_not_read() {
+    for transport in each() {
+        let source = source();
+        let mount = mounted(transport, "allow_other", &source);
+        source.set_latency(Duration::from_millis(5));
+        let opened = source.count(Call::Open);
+        for n in 0..4 {
+            fs::read(mount.path(SlowSource::file(0, n))).unwrap();
+        }
+        let fetched = || source.count(Call::Open) - opened > 20 && source.waiting() == 0;
+        assert!(wait_until(fetched), "{}", source.count(Call::Open) - opened);
+        source.change(0, 10);
+        let changed = fs::read(mount.path(SlowSource::file(0, 10)));
+        assert_eq!(changed.unwrap_err().raw_os_error(), Some(libc::ESTALE));
+        for n in [9, 11] {
+            let read = fs::read(mount.path(SlowSource::file(0, n))).unwrap();
+            assert_eq!(read, source.content(0, n));
+        }
+        source.set_latency(Duration::ZERO);
+    }
+}
+
+#[test]
+fn fetching_ahead_keeps_nobody_waiting() {
+    for transport in each() {
+        let source = source();
+        let mount = mounted(transport, "allow_other", &source);
+        source.set_latency(Duration::from_millis(5));
+        for n in 0..4 {
+            fs::read(mount.path(SlowSource::file(0, n))).unwrap();
+        }
+        source.set_latency(HOUR);
+        let reading = readers(&mount, &source, 50..52);
+        assert!(wait_until(|| source.waiting() >= 2));
+        stats_are_at_once(&mount);
+        source.set_latency(Duration::ZERO);
+        reading
+            .into_iter()
+            .for_each(|reader| reader.join().unwrap());
+        drop(mount);
+    }
+}
+
+/// What reading everything takes where each call of the source takes a millisecond, through a mount and without one:
+/// `cargo test --release -p mount-tests --test slow_reads -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_search_in_a_source_that_takes_a_millisecond_a_call() {
+    let shape = Shape {
+        directories: 40,
+        files: 100,
+        ..Shape::default()
+    };
+    let search = |root: &std::path::Path| {
+        let began = Instant::now();
+        let found = std::process::Command::new("rg")
+            .args(["--count", "no such line"])
+            .arg(root)
+            .output()
+            .unwrap();
+        assert_eq!(found.status.code(), Some(1), "{found:?}");
+        began.elapsed()
+    };
+    let alone = SlowSource::new(shape.clone());
+    alone.set_latency(Duration::from_millis(1));
+    let alone = search(&alone);
+    for transport in each() {
+        let source = SlowSource::new(shape.clone());
+        let mount = mounted(transport, "allow_other", &source);
+        source.set_latency(Duration::from_millis(1));
+        let first = search(mount.root());
+        let ratio = first.as_secs_f64() / alone.as_secs_f64();
+        println!(
+            "{transport:?}: first search {first:?}, in the source {alone:?}: {ratio:.2} times"
+        );
+    }
+}

@@ -20,6 +20,7 @@
 //! nothing outside it is reached.
 
 mod acl;
+mod ahead;
 mod at_hand;
 mod attributes;
 mod backing;

@@ -88,6 +88,9 @@ impl Backing for SourceFile {
             }
             Ok(length)
         };
+        if offset == 0 {
+            self.root.ahead.read(&self.root, self.place);
+        }
         let length = self.root.meter.measure(|| self.on_unchanged(read))?;
         match offset + (length as u64) < size {
             true => Err(self.root.contradicts(self.place, size, true)),

@@ -3,6 +3,7 @@
 use super::identity::Directory;
 use rustix::io::{Errno, Result};
 use std::ffi::CStr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A name below the root: all names of the source are numbered.
@@ -77,6 +78,13 @@ impl Parts {
             names,
         });
         Ok(first)
+    }
+
+    /// The numbers of the names in the part with a place that was given out.
+    pub(super) fn beside(&self, place: Place) -> Range<u32> {
+        let after = self.all.partition_point(|part| part.first <= place);
+        let end = self.all.get(after).map_or(self.next, |next| next.first.0);
+        self.all[after - 1].first.0..end
     }
 
     /// The part with a place that was given out, and the name there.

@@ -1,6 +1,7 @@
 //! The source's root: everything below it is named by directory number and place of the name, and opened
 //! beneath it.
 
+use super::ahead::ReadAhead;
 use super::filesystem::Filesystem;
 use super::identity::{Directory, Identities, Identity, Number};
 use super::meter::Meter;
@@ -13,10 +14,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx};
 use rustix::io::{Errno, Result};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Device number: major and minor.
 pub(super) type Device = (u32, u32);
@@ -36,6 +39,7 @@ pub(super) struct SourceRoot {
     /// The place of a file's first name, and of a further one.
     further_names: RwLock<Vec<(Place, Place)>>,
     pub(super) looks: Looks,
+    pub(super) ahead: ReadAhead,
     /// Whether the root's filesystem answers at once.
     pub(super) answers_at_once: bool,
     /// Open files that answer at once: a serving thread may look at them, and close them.
@@ -72,6 +76,7 @@ impl SourceRoot {
             crosses_mounts,
             further_names: RwLock::default(),
             looks: Looks::new(),
+            ahead: ReadAhead::new(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
             meter: Meter::default(),
@@ -188,6 +193,11 @@ impl SourceRoot {
         (part.directory, name.to_owned())
     }
 
+    /// The numbers of names that stand in the same directory as the one at `place`, in the order in which it lists them.
+    pub(super) fn names_beside(&self, place: Place) -> Range<u32> {
+        self.parts.read().beside(place)
+    }
+
     /// Opens the directory whose name stands at `place`. Its access time is left alone where that
     /// is permitted.
     pub(super) fn open_directory(&self, place: Place) -> Result<OwnedFd> {
@@ -267,7 +277,7 @@ impl SourceRoot {
     }
 
     /// Goes down to where `place` stands and calls `open` with a directory and the rest of the way.
-    fn open_beneath(
+    pub(super) fn open_beneath(
         &self,
         place: Place,
         open_rest: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd>,
@@ -357,6 +367,13 @@ impl SourceRoot {
         if let Some(file) = open {
             return Ok(file);
         }
+        if let Some((file, stat)) = self.ahead.take(place)
+            && self.is_recorded(&stat, recorded)
+        {
+            self.kept(device(&stat)).put(place, file.clone());
+            return Ok(file);
+        }
+        let began = Instant::now();
         let (found, seen) = self.follow(place, recorded, how)?;
         let fd = match reopen(&found) {
             // Without /proc only the name leads there, once more.
@@ -369,6 +386,7 @@ impl SourceRoot {
             file => file?,
         };
         self.check_length(&fd, seen, place, how)?;
+        self.ahead.took(began.elapsed());
         let (fd, changed) = (Arc::new(fd), seen.changed);
         let file = OpenFile { fd, changed };
         self.kept(seen.device).put(place, file.clone());
@@ -384,17 +402,24 @@ impl SourceRoot {
         place: Place,
         how: ResolveFlags,
     ) -> Result<()> {
-        if self.filesystem(seen.device, || Ok(file))?.tells_length {
-            return Ok(());
-        }
         if how.contains(ResolveFlags::CACHED) {
-            return Err(Errno::AGAIN);
+            return match self.filesystem(seen.device, || Ok(file))?.tells_length {
+                true => Ok(()),
+                false => Err(Errno::AGAIN),
+            };
         }
-        let more = rustix::io::pread(file, &mut [0u8], seen.size)? > 0;
-        match more && stat_content(file)?.stx_size == seen.size {
+        match self.is_longer(file, seen.device, seen.size)?
+            && stat_content(file)?.stx_size == seen.size
+        {
             true => Err(self.contradicts(place, seen.size, false)),
             false => Ok(()),
         }
+    }
+
+    /// Whether an open file on `device` has more than `size` bytes, where that may be without showing.
+    pub(super) fn is_longer(&self, file: &OwnedFd, device: Device, size: u64) -> Result<bool> {
+        Ok(!self.filesystem(device, || Ok(file))?.tells_length
+            && rustix::io::pread(file, &mut [0u8], size)? > 0)
     }
 
     /// Follows the name of `file` once more, which was the recorded one, because its inode changed since it was opened. It

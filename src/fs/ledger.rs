@@ -65,6 +65,11 @@ impl Ledger {
         self.owners.load(Relaxed) * OWNER_BYTES
     }
 
+    /// Whether memory that was in use is about to be free.
+    pub(super) fn is_freeing(&self) -> bool {
+        self.remover.is_busy()
+    }
+
     /// Notes that `bytes` are free. Once they are much, beside what is still in use, the system gets them back: the
     /// allocator keeps them otherwise.
     fn free(&self, bytes: u64) {

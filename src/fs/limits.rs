@@ -73,6 +73,9 @@ const PARTING: Duration = Duration::from_millis(if cfg!(feature = "fuzzing") {
     50
 });
 
+/// How long whoever finds no memory waits at most for what is being freed.
+const FREEING: Duration = Duration::from_secs(1);
+
 /// When a name was last removed.
 #[derive(Debug)]
 pub(super) struct Removals {
@@ -112,10 +115,11 @@ const USUAL_BYTES: u64 = 256;
 
 impl Fs {
     /// Whether room may be about to come for who first asked at `asked`: a name was removed a moment ago, and the
-    /// kernel may not have forgotten its inode yet. Whoever is told ENOSPC may then try again, for at most 50 ms
-    /// however many names are removed meanwhile.
+    /// kernel may not have forgotten its inode yet, or large content is being freed. Whoever is told ENOSPC may then try
+    /// again, for at most 50 ms and one second, however much is removed meanwhile.
     pub fn room_may_come(&self, asked: Instant) -> bool {
-        asked.elapsed() < PARTING && self.removals.recent()
+        let waited = asked.elapsed();
+        waited < PARTING && self.removals.recent() || waited < FREEING && self.ledger.is_freeing()
     }
 
     /// Lets inodes and names take `bytes` of memory beside [`Config::max_bytes`], and beyond that what content leaves of

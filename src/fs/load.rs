@@ -69,6 +69,11 @@ pub struct Filling<'f> {
 }
 
 impl Filling<'_> {
+    /// As [`tree::Filling::at`].
+    pub fn at(&mut self, at: u32) {
+        self.names.at(at);
+    }
+
     /// A new inode, whose attributes stay.
     ///
     /// # Errors

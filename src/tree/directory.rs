@@ -145,13 +145,30 @@ impl Names {
         cookie
     }
 
-    /// Adds a dentry behind those that were loaded before it, as long as nothing else was made.
-    pub(crate) fn push_loaded(&mut self, dentry: u32) -> u32 {
-        let nothing_else = self.last_cookie == self.last_loaded;
-        let cookie = self.push(dentry);
-        if nothing_else {
-            self.last_loaded = cookie;
+    /// Adds a dentry as the entry number `at` of those that are loaded, in whatever order they come, or without a number
+    /// behind those that came before it. Once something else was made it comes before all others.
+    pub(crate) fn push_loaded(&mut self, dentry: u32, at: Option<u32>) -> u32 {
+        if self.last_cookie != self.last_loaded {
+            return self.push(dentry);
         }
+        let wanted = at.and_then(|at| at.checked_add(FIRST_COOKIE));
+        let cookie = match wanted.filter(|cookie| *cookie < LOADED) {
+            Some(cookie) if cookie > self.last_cookie => {
+                self.order.push(Place { cookie, dentry });
+                self.last_cookie = cookie;
+                cookie
+            }
+            Some(cookie) => match self.order.binary_search_by_key(&cookie, |p| p.cookie) {
+                Err(index) => {
+                    self.order.insert(index, Place { cookie, dentry });
+                    return cookie;
+                }
+                // A number is given once; a directory that is loaded again goes on behind.
+                Ok(_) => self.push(dentry),
+            },
+            None => self.push(dentry),
+        };
+        self.last_loaded = cookie;
         cookie
     }
 
@@ -283,11 +300,11 @@ mod tests {
     #[test]
     fn what_was_loaded_comes_in_its_order_behind_what_was_made() {
         let mut names = Names::default();
-        (1..=3).for_each(|dentry| _ = names.push_loaded(dentry));
+        (1..=3).for_each(|dentry| _ = names.push_loaded(dentry, None));
         names.push(4);
         names.push(5);
         // Too late for the order: something was made before.
-        names.push_loaded(6);
+        names.push_loaded(6, Some(1));
         let all = [6, 5, 4, 1, 2, 3];
         assert_eq!(after(&names, 0), all);
         for (at, dentry) in all.into_iter().enumerate() {
@@ -300,9 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_are_loaded_in_any_order_come_in_theirs() {
+        let mut names = Names::default();
+        assert!(names.reserve(8));
+        for (dentry, at) in [(30, 2), (40, 3), (10, 0), (60, 9), (20, 1)] {
+            names.push_loaded(dentry, Some(at));
+        }
+        names.push_loaded(70, None);
+        // A number that was given already.
+        names.push_loaded(80, Some(3));
+        let all = [10, 20, 30, 40, 60, 70, 80];
+        assert_eq!(after(&names, 0), all);
+        for (at, dentry) in all.into_iter().enumerate() {
+            assert_eq!(after(&names, position(&names, dentry)), all[at + 1..]);
+        }
+        names.push(90);
+        assert_eq!(names.after(0).next().map(|(_, dentry)| dentry), Some(90));
+    }
+
+    #[test]
     fn whoever_renames_what_he_meets_comes_to_an_end() {
         let mut names = Names::default();
-        let mut cookies: Vec<u32> = (0..3).map(|dentry| names.push_loaded(dentry + 1)).collect();
+        let mut cookies: Vec<u32> = (0..3)
+            .map(|dentry| names.push_loaded(dentry + 1, None))
+            .collect();
         cookies.extend((3..6).map(|dentry| names.push(dentry + 1)));
         let (mut from, mut met) = (0, Vec::new());
         let next = |names: &Names, from: u32| names.after(from.into()).next();
@@ -350,7 +388,9 @@ mod tests {
     #[test]
     fn renumbering_keeps_the_order() {
         let mut names = Names::default();
-        let loaded: Vec<u32> = (1..=3).map(|dentry| names.push_loaded(dentry)).collect();
+        let loaded: Vec<u32> = (1..=3)
+            .map(|dentry| names.push_loaded(dentry, None))
+            .collect();
         (4..=6).for_each(|dentry| _ = names.push(dentry));
         names.remove(2, loaded[1]);
         names.last_cookie = LOADED - FIRST_COOKIE - 1;

@@ -76,6 +76,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
 }
 
 impl<'t, E: Send + Sync + 'static> Filling<'t, E> {
+    /// The name that is added next is number `at` of the directory, from 0 on: several threads may fill it in parts, in whatever
+    /// order. Names without a number come behind those before them.
+    pub fn at(&mut self, at: u32) {
+        self.names.at = Some(at);
+    }
+
     /// Makes a new inode under the name `name`. A regular file without extension may get a `seed`.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub(super) struct Writer<'t, E: Send + Sync + 'static> {
     pub(super) slot: u32,
     pub(super) directory: &'t Directory,
     pub(super) names: RwLockWriteGuard<'t, Names>,
+    /// Which of the names that are loaded comes next, if that is known.
+    pub(super) at: Option<u32>,
 }
 
 /// Where a name that appears is listed.
@@ -26,7 +28,7 @@ pub(super) struct Writer<'t, E: Send + Sync + 'static> {
 pub(super) enum Place {
     /// Where nobody who lists now comes to.
     New,
-    /// Behind what was loaded before.
+    /// As [`Writer::at`] says, or behind what was loaded before.
     Loaded,
     /// In place of this dentry, which is in the same directory and dead.
     Of(u32),
@@ -48,6 +50,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
             slot: parent.slot,
             directory,
             names,
+            at: None,
         })
     }
 
@@ -116,7 +119,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let store = &self.tree.store;
         let cookie = match place {
             Place::New => self.names.push(dentry),
-            Place::Loaded => self.names.push_loaded(dentry),
+            Place::Loaded => self.names.push_loaded(dentry, self.at.take()),
             Place::Of(old) => {
                 let cookie = store.dentry(old).cookie();
                 self.names.put_in_place(dentry, (old, cookie));

@@ -42,6 +42,8 @@ pub(super) struct Chunk {
     pub(super) listing: Arc<Listing>,
     /// Where the first of `names` stands.
     pub(super) first: Place,
+    /// How many names of the directory were listed before it.
+    pub(super) before: u32,
     /// Names of the directory.
     pub(super) names: Names,
     /// Which of them these are.
@@ -56,6 +58,7 @@ impl Chunk {
         let part = |start: u32| Chunk {
             listing: self.listing.clone(),
             first: self.first,
+            before: self.before,
             names: self.names.clone(),
             range: start..range.end.min(start + length as u32),
         };
@@ -320,6 +323,7 @@ mod tests {
                 fd,
             }),
             first: Place(0),
+            before: 0,
             names: Names::new(&b"name\0".repeat(names as usize)),
             range: 0..names,
         }

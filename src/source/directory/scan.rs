@@ -59,8 +59,13 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Takes `count` names of a directory.
-    fn chunk(&self, listing: &Arc<Listing>, names: &mut Vec<u8>, count: u32) -> Result<Chunk> {
+    /// Takes `count` names of a directory, of which `before` were taken before.
+    fn chunk(
+        &self,
+        listing: &Arc<Listing>,
+        names: &mut Vec<u8>,
+        (before, count): (u32, u32),
+    ) -> Result<Chunk> {
         let part = Names::new(names);
         names.clear();
         Ok(Chunk {
@@ -68,6 +73,7 @@ impl<'a> Load<'a> {
             first: self
                 .root
                 .add(listing.place, listing.directory, part.clone(), count)?,
+            before,
             names: part,
             range: 0..count,
         })
@@ -249,10 +255,11 @@ impl<'l, 'a> Worker<'l, 'a> {
 
     /// Collects the names in a directory. Full chunks are for whoever is free, the last one is for this thread.
     fn list(&mut self, listing: &Arc<Listing>) -> (Option<Chunk>, Result<()>) {
-        let (mut names, mut count) = (Vec::new(), 0);
+        let (mut names, mut count, mut before) = (Vec::new(), 0, 0);
         let mut last: Option<Chunk> = None;
         let mut end_chunk = |names: &mut Vec<u8>, count| {
-            let chunk = self.load.chunk(listing, names, count)?;
+            let chunk = self.load.chunk(listing, names, (before, count))?;
+            before += count;
             if let Some(full) = last.replace(chunk) {
                 self.seat.push([full].into_iter());
             }
@@ -319,7 +326,7 @@ impl<'l, 'a> Worker<'l, 'a> {
             }
             if held > Self::HELD {
                 held = 0;
-                self.hand_over(&chunk.listing, std::mem::take(&mut entries))?;
+                self.hand_over(&chunk, std::mem::take(&mut entries))?;
             }
             done += 1;
             self.meter.count(Self::CALLS);
@@ -333,7 +340,7 @@ impl<'l, 'a> Worker<'l, 'a> {
                 self.share(&mut chunk, number + 1, began.elapsed() / done);
             }
         }
-        self.hand_over(&chunk.listing, entries)?;
+        self.hand_over(&chunk, entries)?;
         if !self.waiting.is_empty() {
             self.parent = Some(chunk.listing);
         }
@@ -455,8 +462,8 @@ impl<'l, 'a> Worker<'l, 'a> {
         }
     }
 
-    fn hand_over(&mut self, listing: &Listing, entries: Vec<Entry<'_>>) -> Fallible<()> {
-        let mut filling = match self.load.fs.fill(listing.id, entries.len()) {
+    fn hand_over(&mut self, chunk: &Chunk, entries: Vec<Entry<'_>>) -> Fallible<()> {
+        let mut filling = match self.load.fs.fill(chunk.listing.id, entries.len()) {
             Ok(filling) => filling,
             Err(errno) => {
                 let mut refused = entries.iter();
@@ -465,6 +472,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         };
         for entry in entries {
             let place = entry.place;
+            filling.at(chunk.before + (place.0 - chunk.first.0));
             match self.add(&mut filling, entry) {
                 Ok(()) => self.found.entries += 1,
                 Err(errno) => self.refused(place, errno)?,

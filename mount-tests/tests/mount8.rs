@@ -405,8 +405,9 @@ fn limits_that_norefs_set_changes_are_shown_and_go_with_the_mount() {
         while grep -q "$M" /run/mount/utab; do sleep 0.01; done
         norefs mount "$M"
         limits | cut -d= -f1
-        kill -KILL $(norefs stats --json "$M" | grep -o '"pid":[0-9]*' | cut -d: -f2)
-        sleep 0.1
+        PID=$(norefs stats --json "$M" | grep -o '"pid":[0-9]*' | cut -d: -f2)
+        kill -KILL $PID
+        while kill -0 $PID 2>/dev/null; do sleep 0.01; done
         norefs mount -o size=5k "$M"
         limits | head -1
         grep -c "$M" /run/mount/utab

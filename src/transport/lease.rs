@@ -5,16 +5,23 @@
 //! be seen. The lock goes with the process, however that ends.
 
 use crate::transport::place::Identity;
-use crate::transport::runtime::{self, ignore_missing};
+use crate::transport::runtime::{self, LENGTH_LIMIT, ignore_missing};
 use crate::transport::table::MountEntry;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What such a file may hold at most, in bytes.
-const LENGTH_LIMIT: u64 = 256;
+/// What a lock holds.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    identity: Identity,
+    /// The number of the mount namespace in which the mount was made.
+    namespace: Option<u64>,
+}
 
 /// The locked file. It is removed when this is dropped, unless it is that of a later mount with the same number.
 #[derive(Debug)]
@@ -35,7 +42,11 @@ impl Lease {
 
     fn take_in(dir: &Path, device: (u32, u32), identity: Identity) -> io::Result<Lease> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(&serde_json::to_vec(&identity)?)?;
+        let namespace = runtime::namespace();
+        file.write_all(&serde_json::to_vec(&Told {
+            identity,
+            namespace,
+        })?)?;
         // Before it can be found.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let path = dir.join(runtime::lock_name(device));

@@ -3,14 +3,18 @@
 use crate::transport::table;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
+use serde::Deserialize;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const SOCKET: &str = ".sock";
 const LOCK: &str = ".lock";
+
+/// What a lock may hold at most, in bytes.
+pub(crate) const LENGTH_LIMIT: u64 = 256;
 
 /// The directories in which a mount of `owner` may keep its socket, best first.
 pub(crate) fn candidates(owner: u32) -> Vec<PathBuf> {
@@ -68,7 +72,28 @@ fn make_private(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes sockets and locks in `dir` whose mount is gone and that nobody listens on or holds.
+/// The number of this process's mount namespace; `None` without `/proc`.
+pub(crate) fn namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/mnt")
+        .ok()
+        .map(|file| file.ino())
+}
+
+/// What a lock says of where its mount is to be seen.
+#[derive(Deserialize)]
+struct Seen {
+    namespace: Option<u64>,
+}
+
+/// Whether the mount of the lock at `path` may be seen in another mount namespace alone.
+fn is_of_another_namespace(path: &Path) -> bool {
+    let text = File::open(path).and_then(|file| io::read_to_string(file.take(LENGTH_LIMIT)));
+    let seen = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+    seen.is_some_and(|seen: Seen| seen.namespace.is_some() && seen.namespace != namespace())
+}
+
+/// Removes sockets and locks in `dir` whose mount is gone and that nobody listens on or holds. A lock of another mount
+/// namespace stays: the dead mount that it tells of may be there still.
 pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
     let mounts = table::read()?;
     let names = |device| [socket_name(device), lock_name(device)];
@@ -83,7 +108,7 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
                 .is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared).is_ok()),
             _ => false,
         };
-        if !mounted && left() {
+        if !mounted && left() && !(ends_with(LOCK) && is_of_another_namespace(&entry.path())) {
             fs::remove_file(entry.path()).or_else(ignore_missing)?;
         }
     }
@@ -130,8 +155,10 @@ mod tests {
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         let given_up = dir.path().join(lock_name((9_999, 4)));
         fs::write(&given_up, "").unwrap();
+        let elsewhere = dir.path().join(lock_name((9_999, 5)));
+        fs::write(&elsewhere, r#"{"id":7,"unique":null,"namespace":1}"#).unwrap();
         sweep(dir.path()).unwrap();
-        assert!(live.exists() && held.exists());
+        assert!(live.exists() && held.exists() && elsewhere.exists());
         assert!(!dead.exists() && !given_up.exists());
         assert!(dir.path().join("other").exists());
     }

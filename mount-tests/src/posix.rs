@@ -1,7 +1,9 @@
 //! Short forms of calls and expectations.
 
 use crate::{Daemon, Tmpfs};
-use rustix::fs::{AtFlags, CWD, Gid, Statx, StatxFlags, Timespec, Timestamps, Uid, statx};
+use rustix::fs::{
+    AtFlags, CWD, Gid, SeekFrom, Statx, StatxFlags, Timespec, Timestamps, Uid, seek, statx,
+};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -323,4 +325,15 @@ impl Make {
 /// mkfifo(3).
 pub fn fifo(path: &Path, mode: u32) -> Result<(), Errno> {
     rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, mode.into(), 0)
+}
+
+/// Where data starts and ends, as SEEK_DATA and SEEK_HOLE tell.
+pub fn extents(file: &File) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Ok(start) = seek(file, SeekFrom::Data(at)) {
+        at = seek(file, SeekFrom::Hole(start)).unwrap();
+        found.push((start, at));
+    }
+    found
 }

@@ -1,6 +1,6 @@
 //! Bytes stored through a shared map are the file's, for whatever asks, before anybody writes them back.
 
-use mount_tests::posix::{age, read_write, same_as_tmpfs, seen};
+use mount_tests::posix::{age, extents, read_write, same_as_tmpfs, seen};
 use mount_tests::programs::{run, sh};
 use mount_tests::{Daemon, InProcess, Scratch, Tmpfs, fails};
 use norefs::transport::{Cache, Options, RequestKind};
@@ -22,17 +22,6 @@ const CHUNK: usize = 64 << 10;
 fn mapped(path: &Path, size: usize) -> (MapMut, File) {
     read_write(path).set_len(size as u64).unwrap();
     MapMut::with_options().write().len(size).open(path).unwrap()
-}
-
-/// Where data starts and ends.
-fn extents(file: &File) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Ok(start) = seek(file, SeekFrom::Data(at)) {
-        at = seek(file, SeekFrom::Hole(start)).unwrap();
-        found.push((start, at));
-    }
-    found
 }
 
 /// The bytes of `path` that are not zero.

@@ -1,8 +1,8 @@
 //! What is data and what is a hole, page by page, and what both take: as on tmpfs.
 
-use mount_tests::posix::{read_write, same_as_tmpfs, seen};
+use mount_tests::posix::{extents, read_write, same_as_tmpfs, seen};
 use mount_tests::{Daemon, Dice, Scratch, fails, norefs, wait_until};
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,17 +12,6 @@ use vmap::{Flush, MapMut};
 const PAGE: u64 = 4096;
 const LARGEST: u64 = 400_000;
 const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
-
-/// Where data starts and ends.
-fn extents(file: &File) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Ok(start) = seek(file, SeekFrom::Data(at)) {
-        at = seek(file, SeekFrom::Hole(start)).unwrap();
-        found.push((start, at));
-    }
-    found
-}
 
 fn blocks(file: &File) -> i64 {
     rustix::fs::fstat(file).unwrap().st_blocks

@@ -9,9 +9,7 @@
 //!
 //! Attributes are numbered by the mutation that made them: 0 at first, then 1, then 2.
 
-mod support;
-
-use support::explore::{Model, explore};
+use norefs_check::explore::{Model, explore};
 
 const STATS: u8 = 2;
 

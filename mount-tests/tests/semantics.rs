@@ -20,7 +20,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// What a name on the page means: files of this directory are named by themselves, others from the root.
 fn path(name: &str) -> PathBuf {
-    match ["src/", "tests/", "mount-tests/"]
+    match ["src/", "tests/", "crates/", "mount-tests/"]
         .iter()
         .any(|head| name.starts_with(head))
     {

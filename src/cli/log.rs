@@ -13,7 +13,7 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// What logs anything. What is below one of them does too.
 const TARGETS: [&str; 9] = [
     "norefs",
-    "norefs::bench",
+    "norefs_bench",
     "norefs::cli",
     "norefs::control",
     "norefs::fs",

@@ -10,7 +10,8 @@
 
 mod kept;
 
-use crate::tree::{Attr, Errno, Result};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno};
 pub(super) use kept::{Acls, Which};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

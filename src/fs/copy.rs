@@ -5,7 +5,8 @@ use super::io::changed;
 use super::privilege::Loss;
 use super::setattr::SIZE_MAX;
 use super::{Caller, Fs};
-use crate::tree::{Errno, NodeId, Result};
+use crate::fs::Result;
+use crate::tree::{Errno, NodeId};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Most bytes of one call, so that nobody who wants one of the files waits long.

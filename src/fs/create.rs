@@ -3,7 +3,8 @@
 use super::flags::inherited as inherited_flags;
 use super::privilege::SGID;
 use super::{Caller, Committed, Fs, Node};
-use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NewInode, NodeId, Time};
 
 /// Longest target of a symbolic link that the limit of inodes alone pays for, bytes.
 const TARGET_FREE: usize = 128;

@@ -15,7 +15,8 @@
 mod memory;
 
 use super::ledger::{Charge, Ledger};
-use crate::tree::{Errno, Result};
+use crate::fs::Result;
+use crate::tree::Errno;
 pub(super) use memory::Memory;
 use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::OwnedFd;

@@ -9,7 +9,8 @@
 //! As long as nobody sets flags, and nobody mostly does, none of this costs more than a look at one word.
 
 use super::{Committed, Fs, Node, SetAttr};
-use crate::tree::{Attr, Errno, InodeFlags, InodeRef, KEPT_FLAGS, Kind, NodeId, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno, InodeFlags, InodeRef, KEPT_FLAGS, Kind, NodeId, Time};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What a new inode has of the flags of its directory.

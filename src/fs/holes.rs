@@ -7,7 +7,8 @@
 
 use super::data::Content;
 use super::{Committed, Fs, Node};
-use crate::tree::{Errno, InodeRef, NodeId, Result};
+use crate::fs::Result;
+use crate::tree::{Errno, InodeRef, NodeId};
 use std::ops::Range;
 
 /// No more holes than this are written back one by one.

@@ -4,8 +4,9 @@
 //! allocations that no call can refuse find memory, and a shortage is ENOSPC and not the end of the process.
 
 use super::waste::Remover;
-use crate::sync::is_memory_left;
-use crate::tree::{Errno, Result};
+use crate::fs::Result;
+use crate::host::is_memory_left;
+use crate::tree::Errno;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

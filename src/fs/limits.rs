@@ -8,7 +8,8 @@
 //! [`Charge`](super::ledger::Charge); dropping it gives everything back, so freeing an inode needs no bookkeeping.
 
 use super::{Fs, Node};
-use crate::tree::{Errno, InodeRef, NAME_MAX, Result};
+use crate::fs::Result;
+use crate::tree::{Errno, InodeRef, NAME_MAX};
 use parking_lot::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

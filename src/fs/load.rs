@@ -7,7 +7,8 @@
 use super::data::Backing;
 use super::xattr::{Xattr, Xattrs};
 use super::{Config, Fs, Node};
-use crate::tree::{self, Attr, Errno, Kind, NewInode, NodeId, Result, Seed};
+use crate::fs::Result;
+use crate::tree::{self, Attr, Errno, Kind, NewInode, NodeId, Seed};
 use arc_swap::Guard;
 use parking_lot::MutexGuard;
 use std::num::NonZeroU64;

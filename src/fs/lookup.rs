@@ -1,7 +1,8 @@
 //! Finding inodes and asking about them.
 
 use super::{Caller, Fs};
-use crate::tree::{Attr, Entry, Errno, Kind, LinkTarget, Mask, NodeId, Result};
+use crate::fs::Result;
+use crate::tree::{Attr, Entry, Errno, Kind, LinkTarget, Mask, NodeId};
 
 const W_OK: u32 = libc::W_OK as u32;
 

@@ -71,14 +71,17 @@ pub use permission::Permissions;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
 pub use xattr::Xattr;
 
-use crate::sync::is_memory_left;
-use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Result, Tree};
+use crate::host::is_memory_left;
+use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Tree};
 use arc_swap::ArcSwap;
 use ledger::Ledger;
 use limits::Removals;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
+
+/// What the filesystem's operations return.
+pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 /// More than the first slots of everything take, bytes.
 const LEAST: usize = 24 << 20;

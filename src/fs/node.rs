@@ -3,7 +3,7 @@
 use super::data::{Backing, Content};
 use super::ledger::Ledger;
 use super::xattr::Xattrs;
-use crate::tree::Result;
+use crate::fs::Result;
 use parking_lot::RwLock;
 use std::sync::Arc;
 

@@ -19,7 +19,8 @@ use super::flags::refuse_taking;
 use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
 use super::xattr::Xattrs;
 use super::{Caller, Fs, Node, SetAttr};
-use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId};
 
 const STICKY: u16 = libc::S_ISVTX as u16;
 

@@ -1,7 +1,8 @@
 //! Listings.
 
 use super::{Caller, Fs, ListEntry, Node};
-use crate::tree::{Errno, InodeRef, Kind, Mask, NodeId, Result};
+use crate::fs::Result;
+use crate::tree::{Errno, InodeRef, Kind, Mask, NodeId};
 use std::ops::ControlFlow;
 
 const DOT: u64 = 1;

@@ -2,7 +2,8 @@
 
 use super::privilege::{Loss, would_lose};
 use super::{Caller, Committed, Fs, Node, SetAttr};
-use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NodeId, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Entry, Errno, InodeRef, Kind, NodeId, Time};
 
 /// Largest size of a file.
 pub(super) const SIZE_MAX: u64 = i64::MAX as u64;

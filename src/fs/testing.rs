@@ -1,7 +1,8 @@
 //! A small filesystem to try calls on.
 
 use super::{Backing, Caller, Committed, Config, Fs, Loaded};
-use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno, Kind, NodeId, Time};
 use std::time::Duration;
 
 pub(super) const ROOT: Caller = Caller {

@@ -2,7 +2,8 @@
 
 use super::create::born;
 use super::{Caller, Committed, Fs};
-use crate::tree::{Attr, Errno, Kind, NewInode, NodeId, RenameMode, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno, Kind, NewInode, NodeId, RenameMode, Time};
 
 const RENAME_NOREPLACE: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;

@@ -3,7 +3,7 @@
 //! Unmapping takes the system a while for each megabyte, and so does looking through all that the allocator keeps. Who
 //! serves callers has no such time, and may hold a lock that others wait for.
 
-use crate::sync::{give_back_memory, is_memory_left};
+use crate::host::{give_back_memory, is_memory_left};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,7 +8,8 @@
 use super::acl::{Acl, Acls, Which};
 use super::ledger::{Charge, Ledger};
 use super::{Caller, Committed, Fs, Node};
-use crate::tree::{Errno, InodeRef, NodeId, Result, Time};
+use crate::fs::Result;
+use crate::tree::{Errno, InodeRef, NodeId, Time};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,6 +1,6 @@
 //! Threads for requests that have to wait.
 
-use crate::sync::{Pool, PoolShape};
+use crate::host::{Pool, PoolShape};
 use crate::transport::cpus::stay_on;
 
 /// More than this many requests do not wait at once in threads of their own.

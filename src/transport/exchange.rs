@@ -5,8 +5,9 @@
 //! handler first takes what it needs out of the request, then calls the filesystem, then answers.
 
 use crate::fs::Caller;
+use crate::fs::Result;
 use crate::transport::wire::{GetxattrOut, InHeader};
-use crate::tree::{Errno, NodeId, Result};
+use crate::tree::{Errno, NodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// What came, and the room to answer it.

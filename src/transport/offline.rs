@@ -1,5 +1,6 @@
 //! A small filesystem that is asked without a kernel: for the tests of the codec and for fuzzing.
 
+use crate::fs::Result;
 use crate::fs::{Acl, Backing, Caller, Config, Fs, Loaded};
 use crate::transport::dispatch::dispatch;
 use crate::transport::exchange::{Answer, Exchange, Patience};
@@ -7,7 +8,7 @@ use crate::transport::negotiate::Agreed;
 use crate::transport::serve::Shared;
 use crate::transport::wire::{self, ARGS_ROOM, Dialect, Dirent, EntryOut, InHeader};
 use crate::transport::{Cache, Options, Permissions};
-use crate::tree::{Attr, Errno, Kind, NodeId, Result, Time};
+use crate::tree::{Attr, Errno, Kind, NodeId, Time};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

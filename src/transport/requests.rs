@@ -2,8 +2,8 @@
 //!
 //! Every serving thread counts for itself; the counts are summed only when somebody asks.
 
-use crate::sync::Counters;
 use crate::transport::latency::Latency;
+use crate::tree::Counters;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use thread_local::ThreadLocal;

@@ -1,7 +1,7 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::Fs;
-use crate::sync::is_memory_left;
+use crate::host::is_memory_left;
 use crate::transport::attach::{self, Attached, Ground};
 use crate::transport::carry::{self, Carried, CarryError, Rings};
 use crate::transport::channel::{Channel, DEVICE};

@@ -4,7 +4,7 @@
 //! served by other threads, and find room in the channel, so they go on; hence no more than a part of the requests
 //! of a channel may wait like this, and never in threads that a READ or WRITE may need.
 
-use crate::sync::is_memory_left;
+use crate::host::is_memory_left;
 use crate::transport::aside;
 use crate::transport::cpus::stay_on;
 use crate::transport::exchange::Patience;

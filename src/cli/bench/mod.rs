@@ -8,8 +8,8 @@ use super::progress::Spinner;
 use super::{Outcome, out};
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
-use norefs::bench::{self, Contender, Error, OPERATIONS, Operation, Plan, Workload};
 use norefs::transport::Transport;
+use norefs_bench::{Contender, Error, OPERATIONS, Operation, Plan, Workload};
 use page::Page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write as _;
@@ -127,7 +127,7 @@ pub fn run(args: Args) -> Outcome {
         ..plan(&args, &contenders)?
     };
     let spinner = Spinner::new();
-    let outcome = bench::run(&plan, contenders, &stop, &|what| spinner.say(what));
+    let outcome = norefs_bench::run(&plan, contenders, &stop, &|what| spinner.say(what));
     drop((spinner, mounts, source));
     let report = outcome.map_err(|error| match error {
         Error::Interrupted => Failure::with_status(INTERRUPTED, error),

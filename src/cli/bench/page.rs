@@ -1,7 +1,7 @@
 //! The file of `--html`.
 
 use anyhow::{Context, anyhow, bail};
-use norefs::bench::Report;
+use norefs_bench::Report;
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

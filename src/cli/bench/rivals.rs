@@ -3,9 +3,9 @@
 use crate::cli::fail::say;
 use crate::cli::private::{self, Private};
 use anyhow::{Context, anyhow};
-use norefs::bench::{Contender, Load};
 use norefs::transport::place::Place;
 use norefs::transport::{Transport, table};
+use norefs_bench::{Contender, Load};
 use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::{MountFlags, mount};
 use std::ffi::OsString;

@@ -4,11 +4,12 @@
 //! more than the mode is not kept.
 
 use super::Acl;
+use crate::fs::Result;
 use crate::fs::ledger::Ledger;
 use crate::fs::privilege::{SGID, is_member, supplementary_groups};
 use crate::fs::xattr::{OVERHEAD, Xattrs};
 use crate::fs::{Caller, Committed, Fs, Node};
-use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Result, Time};
+use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Time};
 use std::sync::Arc;
 
 const ACCESS_BITS: u16 = 0o777;

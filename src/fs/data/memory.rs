@@ -2,8 +2,9 @@
 
 mod chunk;
 
+use crate::fs::Result;
 use crate::fs::ledger::{Charge, Ledger};
-use crate::tree::{Errno, Result};
+use crate::tree::Errno;
 use chunk::{Before, Chunk, Pages};
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -8,7 +8,7 @@
 
 use super::names::Place;
 use super::root::{FOUND, OpenFile, SourceRoot, device, open_as, reopen, stat_content};
-use crate::sync::{Pool, PoolShape};
+use crate::host::{Pool, PoolShape};
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::{ResolveFlags, Statx};
 use std::collections::{HashMap, VecDeque};

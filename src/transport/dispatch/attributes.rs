@@ -1,10 +1,11 @@
 //! What an inode is, and changing that.
 
 use super::{Call, DONE};
+use crate::fs::Result;
 use crate::fs::{SetAttr, SetTime};
 use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{AccessIn, AttrOut, SetattrIn, StatfsOut, StatxOut, fattr};
-use crate::tree::{Entry, Errno, Result, Time};
+use crate::tree::{Entry, Errno, Time};
 
 const NANOS: u32 = 1_000_000_000;
 /// What one page of content has.

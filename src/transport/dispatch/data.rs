@@ -1,6 +1,7 @@
 //! Opening files, and what is in them.
 
 use super::{Call, DONE};
+use crate::fs::Result;
 use crate::fs::SetAttr;
 use crate::transport::exchange::{Answer, Patience};
 use crate::transport::passthrough::Passthrough;
@@ -8,7 +9,7 @@ use crate::transport::wire::{
     CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KEEP_CACHE, OPEN_KILL_SUIDGID,
     OPEN_PASSTHROUGH, Opcode, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn, WriteOut,
 };
-use crate::tree::{Errno, NodeId, Result};
+use crate::tree::{Errno, NodeId};
 
 /// So many holes of one file, each of which turns out to be data, are passed before the rest counts as data.
 const WRITEBACKS: usize = 1000;

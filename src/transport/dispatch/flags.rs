@@ -2,9 +2,10 @@
 //! chattr(1), and with other bits those that XFS began with. It has checked who may set them. No other ioctl is served.
 
 use super::Call;
+use crate::fs::Result;
 use crate::transport::exchange::{Answer, Patience};
 use crate::transport::wire::{Fsxattr, IoctlIn, IoctlOut};
-use crate::tree::{Errno, InodeFlags, Result};
+use crate::tree::{Errno, InodeFlags};
 use rustix::ioctl::{Opcode, opcode};
 use std::ffi::c_long;
 use std::ops::Range;

@@ -1,9 +1,10 @@
 //! Listing directories.
 
 use super::Call;
+use crate::fs::Result;
 use crate::transport::exchange::Answer;
 use crate::transport::wire::{EntryOut, Listing, OPEN_CACHE_DIR, OPEN_KEEP_CACHE, OpenOut, ReadIn};
-use crate::tree::{Entry, Errno, Result};
+use crate::tree::{Entry, Errno};
 
 impl Call<'_, '_> {
     pub(super) fn opendir(&mut self) -> Result<Answer> {

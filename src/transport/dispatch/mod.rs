@@ -7,11 +7,12 @@ mod listing;
 mod names;
 mod xattr;
 
+use crate::fs::Result;
 use crate::fs::{Committed, Fs};
 use crate::transport::exchange::{Answer, Exchange, Patience};
 use crate::transport::serve::Shared;
 use crate::transport::wire::{BatchForgetIn, ForgetIn, ForgetOne, Opcode};
-use crate::tree::{Entry, Errno, NodeId, Result};
+use crate::tree::{Entry, Errno, NodeId};
 use zerocopy::FromBytes;
 
 /// A request that is being answered.

@@ -2,11 +2,12 @@
 
 use super::Call;
 use crate::fs::Caller;
+use crate::fs::Result;
 use crate::transport::exchange::Answer;
 use crate::transport::wire::{
     CreateIn, EntryOut, LinkIn, MkdirIn, MknodIn, OpenOut, Rename2In, RenameIn, negative_entry,
 };
-use crate::tree::{Entry, Errno, LinkTarget, NodeId, Result};
+use crate::tree::{Entry, Errno, LinkTarget, NodeId};
 use zerocopy::{Immutable, IntoBytes};
 
 /// A new file, opened.

@@ -1,9 +1,9 @@
 //! Extended attributes.
 
 use super::Call;
+use crate::fs::Result;
 use crate::transport::exchange::Answer;
 use crate::transport::wire::{GetxattrIn, SETXATTR_ACL_KILL_SGID, SetxattrExtIn, SetxattrIn};
-use crate::tree::Result;
 
 impl Call<'_, '_> {
     pub(super) fn setxattr(&self) -> Result<Answer> {

@@ -1,0 +1,47 @@
+//! The concurrency primitives. Nothing here knows of files.
+//!
+//! Each file tells one algorithm at its head, names its states as constants, explains each memory
+//! ordering once, beside the access, and has loom stories of its own (`tests/loom_*.rs`
+//! beside it).
+//!
+//! | primitive | what it gives |
+//! |---|---|
+//! | [`SeqBlock`] | several words read as one instant, readers never wait |
+//! | [`RefWord`](refword::RefWord) | a count that can die, once, and then refuses |
+//! | [`Lifetime`] | two counts and a number of links that decide together when an object ends |
+//! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
+//! | [`RenameSeq`], [`Live`] | several names change hands as one step |
+//! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
+//! | [`Stationed`] | a value set once, read under the epoch or by its owner |
+//! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
+
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "the tree, which uses it, is left out")
+)]
+
+#[cfg(not(loom))]
+mod counters;
+mod lifetime;
+mod primitive;
+mod refword;
+mod rename;
+mod seqblock;
+mod slab;
+#[cfg(not(loom))]
+mod stationed;
+mod table;
+#[cfg(all(test, loom))]
+mod tests;
+
+#[cfg(not(loom))]
+pub use counters::Counters;
+pub use lifetime::{Lifetime, Verdict};
+pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
+pub use seqblock::{SeqBlock, Version};
+#[cfg(all(test, not(loom)))]
+pub use slab::NoSlot;
+pub use slab::{Segmented, Segments, Slab, Slot};
+#[cfg(not(loom))]
+pub use stationed::{Holding, Stationed};
+pub use table::{Retired, Table};

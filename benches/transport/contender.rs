@@ -1,7 +1,9 @@
 //! Mounts, each served by a process of its own.
 
 use anyhow::{Context, bail};
-use norefs::transport::{Options, Transport, constant, place::Place, table};
+use norefs::transport::session::{place::Place, table};
+use norefs::transport::testing::constant;
+use norefs::transport::{Options, Transport};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};

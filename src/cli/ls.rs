@@ -3,7 +3,7 @@
 use super::{Outcome, out, report};
 use indicatif::{BinaryBytes, HumanCount};
 use norefs::control::{self, ControlError, Stats};
-use norefs::transport::table::{self, MountEntry};
+use norefs::transport::session::table::{self, MountEntry};
 use rustix::process::geteuid;
 use serde::Serialize;
 use std::process::ExitCode;

@@ -4,8 +4,8 @@
 //! knows that the run is dead, without asking the mount, which would hang if the run were only
 //! stopped.
 
-use norefs::transport::table::{self, MountEntry};
-use norefs::transport::unmount::unmount;
+use norefs::transport::session::table::{self, MountEntry};
+use norefs::transport::session::unmount::unmount;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, Permissions};
 use std::io;

@@ -8,7 +8,7 @@ use super::mount_options::MountOptions;
 use super::stats::mount_at;
 use anyhow::{Context, anyhow};
 use norefs::control::{self, Change, Stats};
-use norefs::transport::table::MountEntry;
+use norefs::transport::session::table::MountEntry;
 use rustix::mount::MountFlags;
 use std::io;
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::quantity;
 use super::tree::{beside, memory};
 use norefs::control::{self, Asked, Change, Server, Stats, WarmStats};
 use norefs::fs::Config;
-use norefs::transport::utab::UserOptions;
+use norefs::transport::session::utab::UserOptions;
 use norefs::transport::{
     Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
 };

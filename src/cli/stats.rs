@@ -4,8 +4,8 @@ use super::fail::Failure;
 use super::{Outcome, out, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
-use norefs::transport::place::Place;
-use norefs::transport::table::MountEntry;
+use norefs::transport::session::place::Place;
+use norefs::transport::session::table::MountEntry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use super::fail::{Failure, say};
 use super::stats::mount_at;
 use super::{Outcome, users};
 use norefs::control::{self, ServerProcess};
-use norefs::transport::{place::Place, unmount};
+use norefs::transport::session::{place::Place, unmount};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;

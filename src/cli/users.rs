@@ -1,6 +1,6 @@
 //! Who uses a mount, as far as this user may see. The mount is not asked.
 
-use norefs::transport::table::{self, MountEntry};
+use norefs::transport::session::table::{self, MountEntry};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 
 use crate::control::line::{self, PATIENCE};
 use crate::control::{Answer, Change, Question, ServerProcess, Stats};
-use crate::transport::runtime;
-use crate::transport::table::MountEntry;
+use crate::transport::session::runtime;
+use crate::transport::session::table::MountEntry;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::io;

@@ -1,7 +1,7 @@
 //! The side that answers.
 
 use crate::control::{Answer, Change, Question, Stats, line};
-use crate::transport::runtime::{self, ignore_missing};
+use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
 use std::io;

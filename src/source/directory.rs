@@ -40,7 +40,7 @@ mod search;
 
 use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
-use crate::transport::table;
+use crate::transport::session::table;
 use crate::tree::NodeId;
 use attributes::Xattrs;
 use names::Place;

@@ -7,43 +7,23 @@
 //! it holds stays exact because every change invalidates the attributes it touched before its reply
 //! is sent.
 
-mod aside;
-mod attach;
-mod carry;
 mod channel;
-#[cfg(feature = "seams")]
-pub mod constant;
-mod cpus;
-mod device;
 mod dispatch;
-mod exchange;
-mod latency;
-mod lease;
-mod lost;
-mod negotiate;
 mod notify;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod offline;
 mod options;
 mod passthrough;
-pub mod place;
 mod requests;
-mod ring;
-pub(crate) mod runtime;
 #[cfg(feature = "seams")]
 pub mod seam;
-mod serve;
 pub mod session;
-pub mod table;
-pub mod unmount;
-pub mod utab;
+#[cfg(any(test, feature = "seams", feature = "fuzzing"))]
+pub mod testing;
 mod wire;
-mod writeback;
 
 pub use crate::fs::Permissions;
 pub use options::{
     Cache, CacheError, Carriage, MAX_IO, Options, QUEUE_DEPTH, Transport, TransportError,
 };
-pub use requests::{RequestKind, RequestStats, Requests};
+pub use requests::{RequestStats, Requests};
 pub use session::{MountCounters, MountError, MountHandle, mount, mount_at};
+pub use wire::RequestKind;

@@ -9,7 +9,7 @@
 //! A registered file is the kernel's: none of our descriptors stays open for it.
 
 use crate::transport::channel::Channel;
-use crate::transport::negotiate::Agreed;
+use crate::transport::wire::Agreed;
 use crate::tree::{Errno, NodeId};
 use parking_lot::Mutex;
 use std::collections::HashMap;

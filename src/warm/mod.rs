@@ -14,7 +14,7 @@ mod walk;
 
 pub use walk::run;
 
-use crate::transport::table;
+use crate::transport::session::table;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;

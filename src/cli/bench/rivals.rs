@@ -3,8 +3,9 @@
 use crate::cli::fail::say;
 use crate::cli::private::{self, Private};
 use anyhow::{Context, anyhow};
-use norefs::transport::place::Place;
-use norefs::transport::{Transport, table};
+use norefs::transport::Transport;
+use norefs::transport::session::place::Place;
+use norefs::transport::session::table;
 use norefs_bench::{Contender, Load};
 use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat};
 use rustix::mount::{MountFlags, mount};

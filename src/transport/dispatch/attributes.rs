@@ -3,7 +3,7 @@
 use super::{Call, DONE};
 use crate::fs::Result;
 use crate::fs::{SetAttr, SetTime};
-use crate::transport::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, Patience};
 use crate::transport::wire::{AccessIn, AttrOut, SetattrIn, StatfsOut, StatxOut, fattr};
 use crate::tree::{Entry, Errno, Time};
 
@@ -55,7 +55,7 @@ impl Call<'_, '_> {
 
     pub(super) fn setattr(&mut self) -> Result<Answer> {
         let change = change(&self.exchange.fixed()?)?;
-        let (caller, node) = (self.exchange.caller(), self.node());
+        let (caller, node) = (self.caller(), self.node());
         let cuts = self.patience == Patience::None && change.size.is_some();
         if cuts && !self.fs().may_be_cut(node) {
             return Ok(Answer::Later);
@@ -68,14 +68,23 @@ impl Call<'_, '_> {
 
     pub(super) fn access(&self) -> Result<Answer> {
         let args: AccessIn = self.exchange.fixed()?;
-        self.fs()
-            .access(&self.exchange.caller(), self.node(), args.mask)?;
+        self.fs().access(&self.caller(), self.node(), args.mask)?;
         DONE
     }
 
     pub(super) fn statfs(&mut self) -> Result<Answer> {
-        let fs = StatfsOut::from(self.fs().statfs());
-        self.exchange.send(&fs)
+        let fs = self.fs().statfs();
+        self.exchange.send(&StatfsOut {
+            blocks: fs.blocks,
+            bfree: fs.blocks_free,
+            bavail: fs.blocks_free,
+            files: fs.files,
+            ffree: fs.files_free,
+            bsize: fs.block_size,
+            namelen: fs.name_max,
+            frsize: fs.block_size,
+            ..StatfsOut::default()
+        })
     }
 }
 

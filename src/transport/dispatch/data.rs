@@ -3,7 +3,7 @@
 use super::{Call, DONE};
 use crate::fs::Result;
 use crate::fs::SetAttr;
-use crate::transport::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, Patience};
 use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{
     CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KEEP_CACHE, OPEN_KILL_SUIDGID,
@@ -23,7 +23,7 @@ impl Call<'_, '_> {
             return Err(Errno::NOSYS);
         }
         let args: OpenIn = self.exchange.fixed()?;
-        let (caller, node) = (self.exchange.caller(), self.node());
+        let (caller, node) = (self.caller(), self.node());
         self.fs().open(&caller, node, args.flags.cast_signed())?;
         if let Some(passthrough) = &self.shared.passthrough {
             return self.open_passed_through(passthrough, args.flags);
@@ -92,7 +92,7 @@ impl Call<'_, '_> {
         let args: WriteIn = self.exchange.fixed()?;
         let data = self.exchange.rest()?.get(..args.size as usize);
         let data = data.ok_or(Errno::INVAL)?;
-        let (caller, node) = (self.exchange.caller(), self.node());
+        let (caller, node) = (self.caller(), self.node());
         self.fs()
             .may_write(node, args.offset, args.flags.cast_signed())?;
         if self.must_wait(node) {
@@ -114,7 +114,7 @@ impl Call<'_, '_> {
 
     pub(super) fn fallocate(&self) -> Result<Answer> {
         let args: FallocateIn = self.exchange.fixed()?;
-        let (caller, node) = (self.exchange.caller(), self.node());
+        let (caller, node) = (self.caller(), self.node());
         if self.is_long(args.length) || self.must_wait(node) {
             return Ok(Answer::Later);
         }
@@ -180,7 +180,7 @@ impl Call<'_, '_> {
         if self.is_long(args.len) || self.must_wait(from) || self.must_wait(to) {
             return Ok(Answer::Later);
         }
-        let caller = self.exchange.caller();
+        let caller = self.caller();
         let loses = caller.uid != 0 && self.fs().has_privileges(to);
         // A copy that failed may have moved content into memory first; so may an allocation.
         let copied = self

@@ -3,7 +3,7 @@
 
 use super::Call;
 use crate::fs::Result;
-use crate::transport::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, Patience};
 use crate::transport::wire::{Fsxattr, IoctlIn, IoctlOut};
 use crate::tree::{Errno, InodeFlags};
 use rustix::ioctl::{Opcode, opcode};

@@ -2,8 +2,10 @@
 
 use super::Call;
 use crate::fs::Result;
-use crate::transport::exchange::Answer;
-use crate::transport::wire::{EntryOut, Listing, OPEN_CACHE_DIR, OPEN_KEEP_CACHE, OpenOut, ReadIn};
+use crate::transport::channel::exchange::Answer;
+use crate::transport::wire::{
+    EntryOut, Listed, Listing, OPEN_CACHE_DIR, OPEN_KEEP_CACHE, OpenOut, ReadIn,
+};
 use crate::tree::{Entry, Errno};
 
 impl Call<'_, '_> {
@@ -11,7 +13,7 @@ impl Call<'_, '_> {
         if self.shared.agreed.zero_message_opendir {
             return Err(Errno::NOSYS);
         }
-        self.fs().opendir(&self.exchange.caller(), self.node())?;
+        self.fs().opendir(&self.caller(), self.node())?;
         self.exchange.send(&OpenOut {
             open_flags: self.where_cached(OPEN_KEEP_CACHE | OPEN_CACHE_DIR),
             ..OpenOut::default()
@@ -39,7 +41,13 @@ impl Call<'_, '_> {
                     attr,
                 })
             });
-            listing.add(entry, plus.then_some(&out))
+            let listed = Listed {
+                name: entry.name,
+                ino: entry.ino,
+                kind: entry.kind,
+                cookie: entry.cookie,
+            };
+            listing.add(&listed, plus.then_some(&out))
         })?;
         listing.packed().map(Answer::Bytes).ok_or(Errno::INVAL)
     }

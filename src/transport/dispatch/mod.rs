@@ -5,15 +5,18 @@ mod data;
 mod flags;
 mod listing;
 mod names;
+mod serve;
+mod shared;
 mod xattr;
 
 use crate::fs::Result;
-use crate::fs::{Committed, Fs};
-use crate::transport::exchange::{Answer, Exchange, Patience};
-use crate::transport::serve::Shared;
+use crate::fs::{Caller, Committed, Fs};
+use crate::transport::channel::exchange::{Answer, Exchange, Patience};
 use crate::transport::wire::{BatchForgetIn, ForgetIn, ForgetOne, Opcode};
 use crate::tree::{Entry, Errno, NodeId};
 use zerocopy::FromBytes;
+
+pub(crate) use shared::Shared;
 
 /// A request that is being answered.
 pub(crate) struct Call<'a, 'b> {
@@ -97,6 +100,17 @@ impl Call<'_, '_> {
 
     fn node(&self) -> NodeId {
         self.exchange.node()
+    }
+
+    /// Who asks. Only requests that make something tell the umask, each in its arguments.
+    fn caller(&self) -> Caller {
+        let header = &self.exchange.header;
+        Caller {
+            uid: header.uid,
+            gid: header.gid,
+            pid: header.pid,
+            umask: 0,
+        }
     }
 
     /// Whether the answer has to wait for a thread that may be kept: it needs content of `node` that

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::fs::Caller;
 use crate::fs::Result;
-use crate::transport::exchange::Answer;
+use crate::transport::channel::exchange::Answer;
 use crate::transport::wire::{
     CreateIn, EntryOut, LinkIn, MkdirIn, MknodIn, OpenOut, Rename2In, RenameIn, negative_entry,
 };
@@ -23,12 +23,12 @@ impl Call<'_, '_> {
     fn maker(&self, umask: u32) -> Caller {
         Caller {
             umask,
-            ..self.exchange.caller()
+            ..self.caller()
         }
     }
 
     pub(super) fn lookup(&mut self) -> Result<Answer> {
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         let found = self.fs().lookup(&caller, self.node(), name)?;
         let ttl = self.shared.name_ttl;
         match found {
@@ -46,7 +46,7 @@ impl Call<'_, '_> {
 
     pub(super) fn symlink(&mut self) -> Result<Answer> {
         let (name, target) = self.exchange.two_names()?;
-        let caller = self.exchange.caller();
+        let caller = self.caller();
         let made = self.fs().symlink(&caller, self.node(), name, target)?;
         self.made(made)
     }
@@ -69,7 +69,7 @@ impl Call<'_, '_> {
 
     pub(super) fn link(&mut self) -> Result<Answer> {
         let args: LinkIn = self.exchange.fixed()?;
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         let linked = NodeId::from_raw(args.oldnodeid);
         let made = self.fs().link(&caller, linked, self.node(), name)?;
         self.made(made)
@@ -106,12 +106,12 @@ impl Call<'_, '_> {
     }
 
     pub(super) fn unlink(&self) -> Result<Answer> {
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         self.changed(self.fs().unlink(&caller, self.node(), name)?)
     }
 
     pub(super) fn rmdir(&self) -> Result<Answer> {
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         self.changed(self.fs().rmdir(&caller, self.node(), name)?)
     }
 
@@ -127,7 +127,7 @@ impl Call<'_, '_> {
 
     fn moved(&self, newdir: u64, flags: u32) -> Result<Answer> {
         let (old, new) = self.exchange.two_names()?;
-        let caller = self.exchange.caller();
+        let caller = self.caller();
         let to = (NodeId::from_raw(newdir), new);
         self.changed(self.fs().rename(&caller, (self.node(), old), to, flags)?)
     }

@@ -5,9 +5,11 @@ mod lists;
 mod refusals;
 
 use crate::fs::Config;
-use crate::transport::exchange::{Answer, Patience, Serve};
-use crate::transport::offline::{self, Asked, Layout, Offline, PAYLOAD, SLOW, SLOW_CONTENT};
+use crate::transport::channel::exchange::{Answer, Patience, Serve};
 use crate::transport::passthrough::Passthrough;
+use crate::transport::testing::offline::{
+    self, Asked, Layout, Offline, PAYLOAD, SLOW, SLOW_CONTENT,
+};
 use crate::transport::wire::{self, *};
 use crate::transport::{Cache, Permissions, RequestKind};
 use crate::tree::{Errno, Time};
@@ -584,7 +586,7 @@ fn a_request_is_counted_when_it_is_answered_and_failures_are_told_apart() {
     let shared = offline.shared;
     let handle = |opcode: Opcode, args: &[u8], patience| {
         let node = if opcode == Read { slow } else { ROOT };
-        let mut exchange = crate::transport::exchange::Exchange {
+        let mut exchange = crate::transport::channel::exchange::Exchange {
             header: asked((opcode, node, b"", b"")).header,
             args,
             buffer: &mut [0; 4096],

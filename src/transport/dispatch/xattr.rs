@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::fs::Result;
-use crate::transport::exchange::Answer;
+use crate::transport::channel::exchange::Answer;
 use crate::transport::wire::{GetxattrIn, SETXATTR_ACL_KILL_SGID, SetxattrExtIn, SetxattrIn};
 
 impl Call<'_, '_> {
@@ -10,7 +10,7 @@ impl Call<'_, '_> {
         let args: SetxattrIn = self.exchange.fixed()?;
         let kill_sgid = self.kills_sgid()?;
         let (name, value) = self.exchange.name_and_value(args.size)?;
-        let (caller, flags) = (self.exchange.caller(), args.flags.cast_signed());
+        let (caller, flags) = (self.caller(), args.flags.cast_signed());
         let done = self
             .fs()
             .setxattr(&caller, self.node(), name, value, flags, kill_sgid)?;
@@ -27,19 +27,19 @@ impl Call<'_, '_> {
 
     pub(super) fn getxattr(&mut self) -> Result<Answer> {
         let args: GetxattrIn = self.exchange.fixed()?;
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         let value = self.fs().getxattr(&caller, self.node(), name)?;
         self.exchange.send_sized(args.size, &value)
     }
 
     pub(super) fn listxattr(&mut self) -> Result<Answer> {
         let args: GetxattrIn = self.exchange.fixed()?;
-        let names = self.fs().listxattr(&self.exchange.caller(), self.node())?;
+        let names = self.fs().listxattr(&self.caller(), self.node())?;
         self.exchange.send_sized(args.size, &names)
     }
 
     pub(super) fn removexattr(&self) -> Result<Answer> {
-        let (caller, name) = (self.exchange.caller(), self.exchange.name()?);
+        let (caller, name) = (self.caller(), self.exchange.name()?);
         self.changed(self.fs().removexattr(&caller, self.node(), name)?)
     }
 }

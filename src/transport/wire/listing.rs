@@ -1,7 +1,7 @@
 //! The entries of a listing, one after the other, each padded to eight bytes.
 
 use super::EntryOut;
-use crate::fs::ListEntry;
+use crate::tree::Kind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const ALIGN: usize = 8;
@@ -16,6 +16,15 @@ pub(crate) struct Dirent {
     pub(crate) namelen: u32,
     /// The type, as in the upper four bits of a mode.
     pub(crate) kind: u32,
+}
+
+/// What is told of an entry.
+pub(crate) struct Listed<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) ino: u64,
+    pub(crate) kind: Kind,
+    /// The position after this entry.
+    pub(crate) cookie: u64,
 }
 
 /// Packs entries into a buffer for as long as they fit.
@@ -36,7 +45,7 @@ impl<'a> Listing<'a> {
 
     /// Adds one entry, with what a READDIRPLUS says of it before. False if it did not fit: nothing of
     /// it is there then.
-    pub(crate) fn add(&mut self, entry: &ListEntry<'_>, plus: Option<&EntryOut>) -> bool {
+    pub(crate) fn add(&mut self, entry: &Listed<'_>, plus: Option<&EntryOut>) -> bool {
         let dirent = Dirent {
             ino: entry.ino,
             off: entry.cookie,
@@ -73,17 +82,14 @@ const _: () = assert!(size_of::<Dirent>() == 24);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Kind, NodeId};
 
-    fn entries() -> impl Iterator<Item = ListEntry<'static>> {
+    fn entries() -> impl Iterator<Item = Listed<'static>> {
         let names: [&[u8]; 5] = [b".", b"..", b"12345678", b"nine char", &[b'x'; 255]];
-        names.into_iter().enumerate().map(|(n, name)| ListEntry {
+        names.into_iter().enumerate().map(|(n, name)| Listed {
             name,
-            id: NodeId::from_raw(n as u64 + 1),
             ino: n as u64 + 100,
             kind: Kind::Fifo,
             cookie: n as u64 + 10,
-            attr: None,
         })
     }
 

@@ -1,6 +1,5 @@
 //! Answers other than attributes and listings.
 
-use crate::fs::StatFs;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! replies {
@@ -39,22 +38,6 @@ replies! {
         frsize: u32,
         padding: u32,
         spare: [u32; 6],
-    }
-}
-
-impl From<StatFs> for StatfsOut {
-    fn from(fs: StatFs) -> StatfsOut {
-        StatfsOut {
-            blocks: fs.blocks,
-            bfree: fs.blocks_free,
-            bavail: fs.blocks_free,
-            files: fs.files,
-            ffree: fs.files_free,
-            bsize: fs.block_size,
-            namelen: fs.name_max,
-            frsize: fs.block_size,
-            ..StatfsOut::default()
-        }
     }
 }
 

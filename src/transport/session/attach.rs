@@ -1,11 +1,12 @@
 //! Mounting at a place, so that it is this mount alone that is made there.
 
 use crate::transport::channel::open_device;
-use crate::transport::negotiate::Negotiator;
-use crate::transport::place::{Identity, Place};
-use crate::transport::session::MountError;
-use crate::transport::table::{self, MountEntry};
-use crate::transport::unmount::{one_line, remove_dead, unmount};
+use crate::transport::session::error::MountError;
+use crate::transport::session::fusermount::one_line;
+use crate::transport::session::negotiate::Negotiator;
+use crate::transport::session::place::{Identity, Place};
+use crate::transport::session::table::{self, MountEntry};
+use crate::transport::session::unmount::{remove_dead, unmount};
 use crate::transport::{Options, Permissions};
 use fuser::{MountOption, Session, SessionACL};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};

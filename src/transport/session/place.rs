@@ -4,7 +4,8 @@
 //! once: what is looked at, mounted and unmounted after that is the last name in the directory found then. Nothing here asks
 //! the filesystem that is mounted there, which may be dead or stopped: mounts are told apart by their numbers.
 
-use crate::transport::table::{self, MountEntry};
+use crate::transport::session::fusermount::fusermount;
+use crate::transport::session::table::{self, MountEntry};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat, openat2,
     readlinkat, statx,
@@ -148,7 +149,7 @@ impl Place {
             false => UnmountFlags::empty(),
         };
         match self.unmount_with(flags) {
-            Err(Errno::PERM) => super::unmount::fusermount(&self.path, lazily),
+            Err(Errno::PERM) => fusermount(&self.path, lazily),
             result => Ok(result?),
         }
     }

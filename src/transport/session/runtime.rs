@@ -1,6 +1,6 @@
 //! Where the sockets and locks of mounts live: a directory of their owner that nobody else can enter.
 
-use crate::transport::table;
+use crate::transport::session::table;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 use serde::Deserialize;

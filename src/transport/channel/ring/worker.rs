@@ -7,12 +7,12 @@
 
 use super::buffer::Buffer;
 use super::command;
-use crate::transport::aside::{self, Aside};
 use crate::transport::channel::Channel;
-use crate::transport::cpus::{self, Assignment};
-use crate::transport::exchange::{Answer, Patience, Serve};
+use crate::transport::channel::aside::{self, Aside};
+use crate::transport::channel::cpus::{self, Assignment};
+use crate::transport::channel::exchange::{Answer, Patience, Serve};
+use crate::transport::channel::writeback::Writebacks;
 use crate::transport::wire;
-use crate::transport::writeback::Writebacks;
 use crate::tree::NodeId;
 use io_uring::squeue::Entry128;
 use io_uring::{IoUring, cqueue, opcode, types};

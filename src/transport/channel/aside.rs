@@ -1,7 +1,7 @@
 //! Threads for requests that have to wait.
 
 use crate::host::{Pool, PoolShape};
-use crate::transport::cpus::stay_on;
+use crate::transport::channel::cpus::stay_on;
 
 /// More than this many requests do not wait at once in threads of their own.
 pub(crate) const MOST: usize = 64;
@@ -42,7 +42,7 @@ impl Aside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::cpus;
+    use crate::transport::channel::cpus;
     use std::sync::mpsc;
 
     #[test]

@@ -2,44 +2,14 @@
 //!
 //! Every serving thread counts for itself; the counts are summed only when somebody asks.
 
-use crate::transport::latency::Latency;
+mod latency;
+
+use crate::transport::wire::RequestKind;
 use crate::tree::Counters;
 use crossbeam_utils::CachePadded;
+use latency::Latency;
 use parking_lot::Mutex;
 use thread_local::ThreadLocal;
-
-macro_rules! kinds {
-    ($($kind:ident $name:literal),+ $(,)?) => {
-        /// What a request asks for: a FUSE operation.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum RequestKind {
-            $(#[doc = concat!("`", $name, "`")] $kind),+
-        }
-
-        impl RequestKind {
-            /// Every kind, in the order of the declaration.
-            pub const ALL: &'static [RequestKind] = &[$(RequestKind::$kind),+];
-
-            /// The name in lower case, as reports show it.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(RequestKind::$kind => $name),+
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    Lookup "lookup", Forget "forget", Getattr "getattr", Setattr "setattr", Readlink "readlink",
-    Symlink "symlink", Mknod "mknod", Mkdir "mkdir", Unlink "unlink", Rmdir "rmdir", Rename "rename",
-    Link "link", Open "open", Read "read", Write "write", Statfs "statfs", Release "release",
-    Fsync "fsync", Setxattr "setxattr", Getxattr "getxattr", Listxattr "listxattr",
-    Removexattr "removexattr", Flush "flush", Opendir "opendir", Readdir "readdir",
-    Readdirplus "readdirplus", Releasedir "releasedir", Fsyncdir "fsyncdir", Access "access",
-    Create "create", Fallocate "fallocate", Lseek "lseek", CopyFileRange "copy_file_range", Syncfs "syncfs", Tmpfile "tmpfile",
-    Statx "statx", Other "other",
-}
 
 const KINDS: usize = RequestKind::ALL.len();
 

@@ -1,7 +1,7 @@
 //! The cheapest server there can be: it answers a constant. What a channel costs is measured with
 //! it. Never part of a release build.
 
-use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::session::{self, MountError};
 use crate::transport::wire::AttrOut;
 use crate::transport::{Cache, Carriage, Options, Permissions};

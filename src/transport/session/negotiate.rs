@@ -1,7 +1,7 @@
 //! What is agreed with the kernel when a mount begins. fuser mounts and carries these first words;
 //! everything after them is ours.
 
-use crate::transport::wire::Dialect;
+use crate::transport::wire::{Agreed, Dialect};
 use crate::transport::{Cache, MAX_IO, Options, Permissions};
 use fuser::{InitFlags, KernelConfig, Request};
 use std::io;
@@ -38,25 +38,6 @@ const NAMES: InitFlags = InitFlags::FUSE_DO_READDIRPLUS.union(InitFlags::FUSE_RE
 const LISTS: InitFlags = InitFlags::FUSE_POSIX_ACL
     .union(InitFlags::FUSE_DONT_MASK)
     .union(InitFlags::FUSE_SETXATTR_EXT);
-
-/// What was agreed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Agreed {
-    /// A file can be opened without a request: the kernel takes ENOSYS to OPEN as "never ask".
-    pub(crate) zero_message_open: bool,
-    /// The same for directories.
-    pub(crate) zero_message_opendir: bool,
-    /// The kernel reads files by itself that it is told of when they are opened.
-    pub(crate) passthrough: bool,
-    /// The kernel checks permissions by access control lists.
-    pub(crate) acl: bool,
-    /// Requests come through rings, once they are registered.
-    pub(crate) ring: bool,
-    /// Most bytes that follow the fixed part of a request or a reply.
-    pub(crate) payload: usize,
-    /// What requests look like.
-    pub(crate) dialect: Dialect,
-}
 
 /// The most bytes of one read or write that `options` allow.
 fn max_io(options: &Options) -> u32 {

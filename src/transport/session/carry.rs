@@ -1,11 +1,12 @@
 //! Choosing the channels of a mount, starting them, and seeing them end.
 
 use crate::transport::channel::Channel;
-use crate::transport::device::{self, Readers};
-use crate::transport::exchange::Serve;
-use crate::transport::lost::EndConnection;
-use crate::transport::negotiate::{self, Agreed};
-use crate::transport::ring::{self, Ring, RingError, Serving};
+use crate::transport::channel::device::{self, Readers};
+use crate::transport::channel::exchange::Serve;
+use crate::transport::channel::lost::EndConnection;
+use crate::transport::channel::ring::{self, Ring, RingError, Serving};
+use crate::transport::session::negotiate;
+use crate::transport::wire::Agreed;
 use crate::transport::{Carriage, Options, Transport};
 use std::io;
 use std::sync::{Arc, mpsc};

@@ -34,9 +34,9 @@ mod command;
 mod worker;
 
 use crate::transport::channel::Channel;
-use crate::transport::cpus;
-use crate::transport::exchange::Serve;
-use crate::transport::lost::{self, EndConnection};
+use crate::transport::channel::cpus;
+use crate::transport::channel::exchange::Serve;
+use crate::transport::channel::lost::{self, EndConnection};
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;

@@ -2,10 +2,10 @@
 
 use crate::fs::Result;
 use crate::fs::{Acl, Backing, Caller, Config, Fs, Loaded};
+use crate::transport::channel::exchange::{Answer, Exchange, Patience};
+use crate::transport::dispatch::Shared;
 use crate::transport::dispatch::dispatch;
-use crate::transport::exchange::{Answer, Exchange, Patience};
-use crate::transport::negotiate::Agreed;
-use crate::transport::serve::Shared;
+use crate::transport::wire::Agreed;
 use crate::transport::wire::{self, ARGS_ROOM, Dialect, Dirent, EntryOut, InHeader};
 use crate::transport::{Cache, Options, Permissions};
 use crate::tree::{Attr, Errno, Kind, NodeId, Time};

@@ -1,7 +1,7 @@
 //! Options of a mount that the kernel does not know: libmount keeps them in a table of its own, from which `findmnt --mtab` shows
 //! and mount(8) remounts them. The kernel shows of a FUSE mount what all of them have.
 
-use crate::transport::table::{self, MountEntry};
+use crate::transport::session::table::{self, MountEntry};
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
 use std::ffi::OsStr;

@@ -4,11 +4,11 @@
 //! buffer with what follows them (names, data). The answer is written over that buffer, so a
 //! handler first takes what it needs out of the request, then calls the filesystem, then answers.
 
-use crate::fs::Caller;
-use crate::fs::Result;
 use crate::transport::wire::{GetxattrOut, InHeader};
 use crate::tree::{Errno, NodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+type Result<T> = std::result::Result<T, Errno>;
 
 /// What came, and the room to answer it.
 pub(crate) struct Exchange<'a> {
@@ -60,16 +60,6 @@ impl Exchange<'_> {
     /// The inode the request is about.
     pub(crate) fn node(&self) -> NodeId {
         NodeId::from_raw(self.header.nodeid)
-    }
-
-    /// Who asks. Only requests that make something tell the umask, each in its arguments.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller {
-            uid: self.header.uid,
-            gid: self.header.gid,
-            pid: self.header.pid,
-            umask: 0,
-        }
     }
 
     /// The arguments of fixed size; EINVAL if some are missing.

@@ -2,19 +2,21 @@
 
 use crate::fs::Fs;
 use crate::host::is_memory_left;
-use crate::transport::attach::{self, Attached, Ground};
-use crate::transport::carry::{self, Carried, CarryError, Rings};
-use crate::transport::channel::{Channel, DEVICE};
-use crate::transport::device;
-use crate::transport::exchange::Serve;
-use crate::transport::lease::Lease;
-use crate::transport::lost::EndConnection;
-use crate::transport::negotiate::{Agreed, Negotiator};
-use crate::transport::place::{Identity, Place};
-use crate::transport::serve::Shared;
-use crate::transport::table::MountEntry;
-use crate::transport::unmount::{abort, remove_remains, unmount};
-use crate::transport::{Carriage, Options, Permissions, Requests, passthrough, table};
+use crate::transport::channel::Channel;
+use crate::transport::channel::device;
+use crate::transport::channel::exchange::Serve;
+use crate::transport::channel::lost::EndConnection;
+use crate::transport::dispatch::Shared;
+use crate::transport::session::attach::{self, Attached, Ground};
+use crate::transport::session::carry::{self, Carried, CarryError, Rings};
+use crate::transport::session::error::MountError;
+use crate::transport::session::lease::Lease;
+use crate::transport::session::negotiate::Negotiator;
+use crate::transport::session::place::{Identity, Place};
+use crate::transport::session::table::{self, MountEntry};
+use crate::transport::session::unmount::{abort, remove_remains, unmount};
+use crate::transport::wire::Agreed;
+use crate::transport::{Carriage, Options, Permissions, Requests, passthrough};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
@@ -30,50 +32,6 @@ const NOSYMFOLLOW: &str = "nosymfollow";
 /// How often a mount may move while it is taken away, and how long it is given to come to rest.
 const MOVES: usize = 1000;
 const MOMENT: Duration = Duration::from_millis(1);
-
-/// Why nothing was mounted.
-#[derive(Debug, thiserror::Error)]
-pub enum MountError {
-    /// The mount point cannot be reached.
-    #[error("mount point {}", .0.display())]
-    Unreachable(PathBuf, #[source] io::Error),
-    /// The mount point is a file.
-    #[error("mount point {} is not a directory", .0.display())]
-    NotDirectory(PathBuf),
-    /// Another FUSE file system is mounted there.
-    #[error("mount point {} is in use: {} is mounted there", .0.display(), .1)]
-    InUse(PathBuf, String),
-    /// A dead mount is there and cannot be taken away.
-    #[error("mount point {} holds a dead mount that cannot be removed", .0.display())]
-    Dead(PathBuf, #[source] io::Error),
-    /// A mount could be made, and then not be served.
-    #[error("there is not enough memory to serve a mount")]
-    Memory,
-    /// The FUSE device does not work.
-    #[error("{DEVICE}")]
-    Device(#[source] io::Error),
-    /// The kernel or fusermount3 refused the mount.
-    #[error("cannot mount at {}: {}", .0.display(), .1)]
-    Refused(PathBuf, String),
-    /// The ring transport was asked for and cannot be had.
-    #[error("the ring transport cannot be used")]
-    Ring(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The kernel cannot read files by itself, or may not.
-    #[error("files cannot be passed through: {0}")]
-    Passthrough(&'static str),
-    /// Opening a device asks the filesystem nothing, so it could not decide who may.
-    #[error("device files cannot work where the filesystem decides about permissions")]
-    Devices,
-    /// The kernel does not check by access control lists, or something else forbids them.
-    #[error("access control lists cannot be had: {0}")]
-    Acl(&'static str),
-    /// Somebody unmounted it at once.
-    #[error("the mount at {} was taken away before it was served", .0.display())]
-    TakenAway(PathBuf),
-    /// The mount was made but could not be served, and was taken away again.
-    #[error("cannot serve the mount at {}", .0.display())]
-    Serve(PathBuf, #[source] io::Error),
-}
 
 /// Makes sure that `path` can be mounted on, and holds on to that place whatever happens to the path. A dead norefs mount there
 /// is taken away first.

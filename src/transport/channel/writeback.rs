@@ -5,9 +5,9 @@
 //! of a channel may wait like this, and never in threads that a READ or WRITE may need.
 
 use crate::host::is_memory_left;
-use crate::transport::aside;
-use crate::transport::cpus::stay_on;
-use crate::transport::exchange::Patience;
+use crate::transport::channel::aside;
+use crate::transport::channel::cpus::stay_on;
+use crate::transport::channel::exchange::Patience;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,13 +1,11 @@
 //! Taking a mount away: directly where allowed, through fusermount3 otherwise. What is mounted is never asked.
 
-use crate::transport::lease::{self, Lease};
-use crate::transport::place::{Identity, Place};
-use crate::transport::table::{self, MountEntry};
+use crate::transport::session::lease::{self, Lease};
+use crate::transport::session::place::{Identity, Place};
+use crate::transport::session::table::{self, MountEntry};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::io;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// Unmounts the mount that `entry` tells of, and no other: `ENOENT` or `ELOOP` if it is not to be seen where the table had it.
 /// `lazily` and other errors are as of [`Place::unmount`].
@@ -40,24 +38,6 @@ pub(crate) fn abort((major, minor): (u32, u32)) -> io::Result<()> {
     match place_of(entry)?.unmount_with(UnmountFlags::FORCE) {
         Err(Errno::BUSY) => Ok(()),
         result => Ok(result?),
-    }
-}
-
-pub(crate) fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
-    let output = Command::new("fusermount3")
-        .arg(if lazily { "-uz" } else { "-u" })
-        .arg("--")
-        .arg(mount_point)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    match text.contains("busy") {
-        true => Err(Errno::BUSY.into()),
-        false => Err(io::Error::other(one_line(&text))),
     }
 }
 
@@ -99,11 +79,4 @@ pub(crate) fn remove_remains(
         .rev()
         .filter(same)
         .try_for_each(|entry| unmount(entry, true))
-}
-
-/// The last line of a helper's error text, without the helper's name.
-pub(crate) fn one_line(text: &str) -> String {
-    let last = text.trim().lines().next_back().unwrap_or_default();
-    let plain = last.split_once(": ").map_or(last, |(_, rest)| rest);
-    plain.to_owned()
 }

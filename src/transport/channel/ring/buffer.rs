@@ -12,7 +12,7 @@
 //! The memory is either with the kernel or with a [`Buffer`]'s owner, who reads and writes it like
 //! any other; pages that were never used cost nothing.
 
-use crate::transport::exchange::{Answer, Exchange};
+use crate::transport::channel::exchange::{Answer, Exchange};
 use crate::transport::wire::{InHeader, OutHeader};
 use memmap2::MmapMut;
 use std::io;

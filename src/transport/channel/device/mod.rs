@@ -10,13 +10,13 @@
 
 mod eagerness;
 
-use crate::transport::aside::Aside;
+use crate::transport::channel::aside::Aside;
+use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::channel::lost::{self, EndConnection};
+use crate::transport::channel::writeback::Writebacks;
 use crate::transport::channel::{Channel, Received};
-use crate::transport::exchange::{Answer, Exchange, Patience, Serve};
-use crate::transport::lost::{self, EndConnection};
-use crate::transport::negotiate::Agreed;
+use crate::transport::wire::Agreed;
 use crate::transport::wire::{ARGS_ROOM, Dialect, InHeader};
-use crate::transport::writeback::Writebacks;
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
 use eagerness::Eagerness;

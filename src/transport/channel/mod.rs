@@ -1,0 +1,15 @@
+//! How requests come from the kernel and replies go back: through rings ([`ring`]) or by reading the device ([`device`]).
+//!
+//! Both hand each request to whoever answers it as an [`exchange`]. What has to wait is answered by threads of [`aside`],
+//! or of [`writeback`] if the kernel has to write back first.
+
+pub(crate) mod aside;
+mod connection;
+pub(crate) mod cpus;
+pub(crate) mod device;
+pub(crate) mod exchange;
+pub(crate) mod lost;
+pub(crate) mod ring;
+pub(crate) mod writeback;
+
+pub(crate) use connection::{Channel, DEVICE, Received, open_device};

@@ -1,0 +1,23 @@
+//! A mount from its beginning to its end: the place it is made at, what is agreed with the kernel, the channels that
+//! carry it, and taking it away. [`mount()`] begins one.
+//!
+//! [`table`] reads the kernel's mount table, [`place`] resolves a path once, [`unmount`] takes a mount away, [`utab`]
+//! keeps the options that the kernel does not know.
+
+mod attach;
+mod carry;
+mod error;
+mod fusermount;
+mod lease;
+mod mount;
+mod negotiate;
+pub mod place;
+pub(crate) mod runtime;
+pub mod table;
+pub mod unmount;
+pub mod utab;
+
+pub use error::MountError;
+#[cfg(feature = "seams")]
+pub(crate) use mount::connect;
+pub use mount::{MountCounters, MountHandle, mount, mount_at, prepare};

@@ -31,6 +31,8 @@ mod meter;
 mod moved;
 mod names;
 mod numbers;
+mod open_files;
+mod opening;
 mod pace;
 mod probe;
 mod queue;
@@ -103,7 +105,7 @@ pub fn load(
     let root = Arc::new(root);
     let stat = root.stat().map_err(failed)?;
     let filesystem = root
-        .filesystem(root::device(&stat), || Ok(root.fd()))
+        .filesystem(identity::device(&stat), || Ok(root.fd()))
         .map_err(failed)?;
     if let Some(filesystem) = filesystem.made_up {
         return Err(LoadError::MadeUp {

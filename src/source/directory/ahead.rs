@@ -6,8 +6,11 @@
 //!
 //! It begins only where reading was seen to take long, and goes on as long as what is fetched gets used.
 
+use super::identity::device;
 use super::names::Place;
-use super::root::{FOUND, OpenFile, SourceRoot, device, open_as, reopen, stat_content};
+use super::open_files::OpenFile;
+use super::opening::{FOUND, open_as, reopen, stat_content};
+use super::root::SourceRoot;
 use crate::host::{Pool, PoolShape};
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::{ResolveFlags, Statx};

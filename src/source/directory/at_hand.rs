@@ -8,7 +8,9 @@
 
 use super::identity::Identity;
 use super::names::Place;
-use super::root::{FOUND, OpenFile, SourceRoot, open_as, reopen, stat_content};
+use super::open_files::OpenFile;
+use super::opening::{FOUND, open_as, reopen, stat_content};
+use super::root::SourceRoot;
 use crate::tree::PATH_MAX;
 use rustix::fs::ResolveFlags;
 use std::sync::Arc;

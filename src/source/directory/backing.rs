@@ -2,7 +2,9 @@
 
 use super::identity::Identity;
 use super::names::Place;
-use super::root::{Look, OpenFile, SourceRoot, stat_content};
+use super::open_files::{Look, OpenFile};
+use super::opening::stat_content;
+use super::root::SourceRoot;
 use crate::fs::{Backing, Origin, Reading};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};

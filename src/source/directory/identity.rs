@@ -11,10 +11,16 @@
 //! same size and mtime is taken for the same.
 
 use super::filesystem::Filesystem;
-use super::root::{Device, device};
 use crate::tree::Seed;
 use ahash::RandomState;
 use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
+
+/// Device number: major and minor.
+pub(super) type Device = (u32, u32);
+
+pub(super) fn device(stat: &Statx) -> Device {
+    (stat.stx_dev_major, stat.stx_dev_minor)
+}
 
 /// Names a directory of the source: device and inode number, hashed with a key of this load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

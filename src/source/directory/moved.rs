@@ -7,7 +7,8 @@
 
 use super::identity::{Directory, Number};
 use super::names::{Names, Place};
-use super::root::{Changed, SourceRoot};
+use super::open_files::Changed;
+use super::root::SourceRoot;
 use ahash::RandomState;
 use parking_lot::Mutex;
 use rustix::fs::{FileType, RawDir};

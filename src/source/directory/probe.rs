@@ -1,6 +1,7 @@
 //! Files whose size tells nothing: they are read when they are loaded.
 
-use super::root::{SourceRoot, stat_content};
+use super::opening::stat_content;
+use super::root::SourceRoot;
 use rustix::io::{Errno, Result};
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};

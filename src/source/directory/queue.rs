@@ -1,10 +1,10 @@
 //! The work that waits, shared by all threads of a load, and how many threads there are for it.
 
 use super::filesystem::Filesystem;
+use super::identity::Device;
 use super::identity::Directory;
 use super::names::{Names, Place};
 use super::pace::Pace;
-use super::root::Device;
 use crate::tree::NodeId;
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;

@@ -3,30 +3,26 @@
 
 use super::ahead::ReadAhead;
 use super::filesystem::Filesystem;
-use super::identity::{Directory, Identities, Identity, Number};
+use super::identity::{Device, Directory, Identities, Identity, Number, device};
 use super::meter::Meter;
 use super::moved::{Looks, Recorded};
 use super::names::{Names, Parts, Place};
+use super::open_files::{Changed, Look, OpenFile, OpenFiles, Seen};
+use super::opening::{
+    CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, reopen, stat_content,
+};
 use crate::tree::PATH_MAX;
-use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx};
 use rustix::io::{Errno, Result};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Device number: major and minor.
-pub(super) type Device = (u32, u32);
-
-pub(super) fn device(stat: &Statx) -> Device {
-    (stat.stx_dev_major, stat.stx_dev_minor)
-}
 
 /// An open source. Lives as long as a file's content may be asked of it.
 pub(super) struct SourceRoot {
@@ -51,13 +47,6 @@ pub(super) struct SourceRoot {
     /// Files of which it was logged that their size is not how long they are.
     contradicting: Mutex<HashSet<Place>>,
 }
-
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
-/// What a name leads to, not opened: a device or a pipe that took a file's place notices nothing.
-pub(super) const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-const CONTENT: OFlags = OFlags::NONBLOCK
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
 
 impl SourceRoot {
     /// Opens the directory at `path`, which may itself be reached through symbolic links. `crosses_mounts`: what is mounted
@@ -513,127 +502,5 @@ impl SourceRoot {
     /// How many files were found changed.
     pub(super) fn stale_files(&self) -> u64 {
         self.reported.lock().len() as u64
-    }
-}
-
-/// A file that was the recorded one when it was opened.
-#[derive(Clone)]
-pub(super) struct OpenFile {
-    pub(super) fd: Arc<OwnedFd>,
-    changed: Changed,
-}
-
-/// What a file said of itself when its name was followed.
-#[derive(Clone, Copy)]
-pub(super) struct Seen {
-    device: Device,
-    size: u64,
-    changed: Changed,
-}
-
-impl OpenFile {
-    pub(super) fn new(fd: Arc<OwnedFd>, stat: &Statx) -> OpenFile {
-        OpenFile {
-            fd,
-            changed: Changed::of(stat),
-        }
-    }
-}
-
-/// When an inode changed last (ctime).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Changed(i64, u32);
-
-impl Changed {
-    pub(super) fn of(stat: &Statx) -> Changed {
-        Changed(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)
-    }
-}
-
-/// What an open file turns out to be.
-pub(super) enum Look {
-    /// The recorded file.
-    Same,
-    /// The recorded file, but its inode changed since it was opened: its name may lead elsewhere now.
-    Touched,
-    /// One with other content.
-    Other,
-}
-
-pub(super) fn stat_content(file: impl AsFd) -> Result<Statx> {
-    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, Identities::WANTED)
-}
-
-fn open(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-    open_as(from, path, flags, ResolveFlags::empty())
-}
-
-pub(super) fn open_as(
-    from: BorrowedFd<'_>,
-    path: &[u8],
-    flags: OFlags,
-    how: ResolveFlags,
-) -> Result<OwnedFd> {
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(from, path, flags, Mode::empty(), beneath | how)
-}
-
-/// Opens for reading what was found, whatever its name leads to by now. `ENOENT` without `/proc`.
-pub(super) fn reopen(found: &OwnedFd) -> Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
-    match rustix::fs::open(&path, CONTENT | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::open(&path, CONTENT, Mode::empty()),
-        file => file,
-    }
-}
-
-/// Opens without moving the access time where the caller may ask for that: as owner or privileged.
-fn open_quietly(from: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-    match open(from, path, flags | OFlags::NOATIME) {
-        Err(Errno::PERM) => open(from, path, flags),
-        file => file,
-    }
-}
-
-type Slot = Mutex<Option<(Place, OpenFile)>>;
-
-/// Files kept open between reads: a fixed number of slots, each for the file read last of those it
-/// may hold.
-pub(super) struct OpenFiles {
-    slots: Box<[Slot]>,
-    key: RandomState,
-}
-
-impl OpenFiles {
-    const MOST: u64 = 256;
-
-    /// At most a quarter of the descriptors the process may have.
-    fn new() -> OpenFiles {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let slots = (limit.current.unwrap_or(u64::MAX) / 4).clamp(1, OpenFiles::MOST);
-        OpenFiles {
-            slots: (0..slots).map(|_| Mutex::default()).collect(),
-            key: RandomState::new(),
-        }
-    }
-
-    fn slot(&self, place: Place) -> &Slot {
-        &self.slots[(self.key.hash_one(place) % self.slots.len() as u64) as usize]
-    }
-
-    pub(super) fn get(&self, place: Place) -> Option<OpenFile> {
-        let slot = self.slot(place).lock();
-        let (held, file) = slot.as_ref()?;
-        (*held == place).then(|| file.clone())
-    }
-
-    pub(super) fn put(&self, place: Place, file: OpenFile) {
-        let before = self.slot(place).lock().replace((place, file));
-        drop(before);
-    }
-
-    fn drop(&self, place: Place) {
-        let before = self.slot(place).lock().take_if(|(held, _)| *held == place);
-        drop(before);
     }
 }

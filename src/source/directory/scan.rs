@@ -3,13 +3,14 @@
 use super::acl;
 use super::attributes::{self, Mount, XattrList, Xattrs};
 use super::backing;
+use super::identity::device;
 use super::links::{Key, Links};
 use super::names::{Names, Place};
 use super::numbers::Numbers;
 use super::pace::Meter;
 use super::probe;
 use super::queue::{Chunk, Job, Listing, Seat, Waiting};
-use super::root::{self, SourceRoot};
+use super::root::SourceRoot;
 use crate::fs::{Filling, Fs, Loaded};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
 use crate::tree::{Attr, Kind, Seed};
@@ -236,9 +237,9 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(Some(Listing {
             id: waiting.id,
             place: waiting.place,
-            device: root::device(&stat),
+            device: device(&stat),
             directory: self.load.root.directory(&stat),
-            filesystem: self.load.root.filesystem(root::device(&stat), || Ok(&fd))?,
+            filesystem: self.load.root.filesystem(device(&stat), || Ok(&fd))?,
             fd,
         }))
     }
@@ -440,12 +441,11 @@ impl<'l, 'a> Worker<'l, 'a> {
             return Ok((None, Vec::new()));
         }
         let root = &self.load.root;
-        let filesystem = match root::device(stat) == listing.device {
+        let filesystem = match device(stat) == listing.device {
             true => listing.filesystem,
             false => {
                 let open = || SourceRoot::find_child(listing.fd.as_fd(), name);
-                root.filesystem(root::device(stat), open)?
-                    .of_another_device()
+                root.filesystem(device(stat), open)?.of_another_device()
             }
         };
         let known = match attr.size {

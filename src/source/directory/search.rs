@@ -3,7 +3,9 @@
 use super::identity::{Directory, Identity};
 use super::moved::Index;
 use super::names::Place;
-use super::root::{Changed, Seen, SourceRoot, stat_content};
+use super::open_files::{Changed, Seen};
+use super::opening::stat_content;
+use super::root::SourceRoot;
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -3,14 +3,11 @@
 //! Unmapping takes the system a while for each megabyte, and so does looking through all that the allocator keeps. Who
 //! serves callers has no such time, and may hold a lock that others wait for.
 
-use crate::host::{give_back_memory, is_memory_left};
+use crate::host::{give_back_memory, is_memory_left_for_a_thread};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-
-/// Far more than the stacks of a thread take, bytes.
-const THREAD_BYTES: usize = 16 << 20;
 
 enum Waste {
     Content(Box<dyn Send>),
@@ -59,8 +56,7 @@ impl Remover {
 }
 
 fn start(left: &Arc<AtomicUsize>) -> Option<Sender<Waste>> {
-    // A thread that finds no memory for its second stack, which it makes by itself, ends the process.
-    if !is_memory_left(THREAD_BYTES) {
+    if !is_memory_left_for_a_thread() {
         return None;
     }
     let (sender, waste) = channel();

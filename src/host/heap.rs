@@ -5,10 +5,19 @@
 
 use memmap2::MmapMut;
 
+/// Far more than the stacks of a thread take, bytes.
+const THREAD_BYTES: usize = 16 << 20;
+
 /// Whether the system would give `bytes` more, which are asked for as a map and given back untouched: anybody could have had them,
 /// while what the allocator keeps for one thread it may not have for another.
 pub fn is_memory_left(bytes: usize) -> bool {
     MmapMut::map_anon(bytes).is_ok()
+}
+
+/// Whether a thread may be started: one that finds no memory for its second stack, which it makes by itself, ends the process.
+/// To be asked before anything is allocated for the thread.
+pub fn is_memory_left_for_a_thread() -> bool {
+    is_memory_left(THREAD_BYTES)
 }
 
 /// Gives free memory of the whole process back to the system, if the allocator can do that. Takes time in proportion to the free

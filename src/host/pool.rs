@@ -1,15 +1,12 @@
 //! Threads that stay: whoever has to wait is not waited for.
 
-use super::is_memory_left;
+use super::is_memory_left_for_a_thread;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Far more than the stacks of a thread take, bytes.
-const THREAD_BYTES: usize = 16 << 20;
 
 /// A thread that had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -117,8 +114,7 @@ impl Drop for Handle {
 
 impl Shared {
     fn start(self: &Arc<Shared>) -> io::Result<()> {
-        // A thread that finds no memory for its second stack, which it makes by itself, ends the process.
-        if !is_memory_left(THREAD_BYTES) {
+        if !is_memory_left_for_a_thread() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let shared = self.clone();

@@ -4,7 +4,7 @@
 //! served by other threads, and find room in the channel, so they go on; hence no more than a part of the requests
 //! of a channel may wait like this, and never in threads that a READ or WRITE may need.
 
-use crate::host::is_memory_left;
+use crate::host::is_memory_left_for_a_thread;
 use crate::transport::channel::aside;
 use crate::transport::channel::cpus::stay_on;
 use crate::transport::channel::exchange::Patience;
@@ -14,9 +14,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// No more than this many wait at once; half of what a ring may have under way.
 const MOST: usize = aside::MOST / 2;
-
-/// Far more than the stacks of a thread take, bytes.
-const THREAD_BYTES: usize = 16 << 20;
 
 /// Starts a thread for each request that has to wait, which few do.
 #[derive(Clone, Default)]
@@ -49,8 +46,7 @@ impl Writebacks {
     pub(crate) fn run(&self, work: impl FnOnce(Patience) + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.busy.clone());
-        // A thread that finds no memory for its second stack, which it makes by itself, ends the process.
-        if others >= MOST || !is_memory_left(THREAD_BYTES) {
+        if others >= MOST || !is_memory_left_for_a_thread() {
             return work(Patience::Spent);
         }
         // A thread that cannot be started must not take the work with it.

@@ -148,26 +148,16 @@ fn what_was_stored_before_a_file_became_immutable_stays() {
 
 #[test]
 fn many_files_become_immutable_at_once_and_one_thread_serves() {
-    let daemon = Daemon::with(&["--threads", "1"]);
-    let root = daemon.root().to_owned();
-    let done = ends(move || {
-        std::thread::scope(|scope| {
-            for number in 0..96 {
-                let path = root.join(number.to_string());
-                scope.spawn(move || {
-                    let (mut map, file) = mapped(&path, MIB);
-                    map[5 * CHUNK] = b'x';
-                    let set = ioctl_setflags(&file, IFlags::IMMUTABLE);
-                    // Where too many ask, some are to come again.
-                    assert!(matches!(set, Ok(()) | Err(Errno::BUSY)), "{set:?}");
-                    drop(map);
-                    rustix::fs::fsync(&file).unwrap();
-                    ioctl_setflags(&file, IFlags::empty()).unwrap();
-                });
-            }
-        });
+    many_at_once_and_one_thread_serves(|path| {
+        let (mut map, file) = mapped(path, MIB);
+        map[5 * CHUNK] = b'x';
+        let set = ioctl_setflags(&file, IFlags::IMMUTABLE);
+        // Where too many ask, some are to come again.
+        assert!(matches!(set, Ok(()) | Err(Errno::BUSY)), "{set:?}");
+        drop(map);
+        rustix::fs::fsync(&file).unwrap();
+        ioctl_setflags(&file, IFlags::empty()).unwrap();
     });
-    assert!(done, "somebody waits for ever");
 }
 
 #[test]
@@ -221,30 +211,36 @@ fn ends(work: impl FnOnce() + Send + 'static) -> bool {
     told.recv_timeout(Duration::from_secs(60)).is_ok()
 }
 
-#[test]
-fn many_ask_at_once_and_one_thread_serves() {
+/// Each of many threads does `work` with a file of its own, and none waits for ever.
+#[track_caller]
+fn many_at_once_and_one_thread_serves(work: fn(&Path)) {
     let daemon = Daemon::with(&["--threads", "1"]);
     let root = daemon.root().to_owned();
     let done = ends(move || {
         std::thread::scope(|scope| {
             for number in 0..96 {
                 let path = root.join(number.to_string());
-                scope.spawn(move || {
-                    let (mut map, file) = mapped(&path, MIB);
-                    for round in 0..5 {
-                        let at = (round * 3 + 1) * CHUNK;
-                        map[at] = b'x';
-                        let from = SeekFrom::Data(at as u64 - 4096);
-                        // Where too many ask, a hole may count as data, and nothing else.
-                        let found = seek(&file, from).unwrap();
-                        assert!(found == at as u64 || found == at as u64 - 4096);
-                        assert!(seen(&path).blocks >= 8);
-                    }
-                });
+                scope.spawn(move || work(&path));
             }
         });
     });
     assert!(done, "somebody waits for ever");
+}
+
+#[test]
+fn many_ask_at_once_and_one_thread_serves() {
+    many_at_once_and_one_thread_serves(|path| {
+        let (mut map, file) = mapped(path, MIB);
+        for round in 0..5 {
+            let at = (round * 3 + 1) * CHUNK;
+            map[at] = b'x';
+            let from = SeekFrom::Data(at as u64 - 4096);
+            // Where too many ask, a hole may count as data, and nothing else.
+            let found = seek(&file, from).unwrap();
+            assert!(found == at as u64 || found == at as u64 - 4096);
+            assert!(seen(path).blocks >= 8);
+        }
+    });
 }
 
 #[test]

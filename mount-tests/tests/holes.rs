@@ -52,39 +52,37 @@ fn change(path: &Path, file: &File, dice: &mut Dice, kinds: u64) {
     }
 }
 
-#[test]
-fn every_page_is_data_or_a_hole_as_on_tmpfs() {
+/// What `look` finds after each of `steps` random changes, and the bytes at the end, are the same on tmpfs.
+fn the_same_after_each_change<T: PartialEq + std::fmt::Debug>(
+    steps: usize,
+    kinds: u64,
+    look: impl Fn(&Path, &File) -> T,
+) {
     for seed in 0..3 {
         same_as_tmpfs(|root| {
             let path = root.join("file");
             let file = read_write(&path);
             let mut dice = Dice::new(seed);
-            let mut all = Vec::new();
-            for _ in 0..120 {
-                change(&path, &file, &mut dice, 7);
-                all.push((extents(&file), blocks(&file), seen(&path).size));
-            }
-            let bytes = std::fs::read(&path).unwrap();
-            (all, bytes)
+            let step = |_| {
+                change(&path, &file, &mut dice, kinds);
+                look(&path, &file)
+            };
+            let all: Vec<_> = (0..steps).map(step).collect();
+            (all, std::fs::read(&path).unwrap())
         });
     }
 }
 
 #[test]
+fn every_page_is_data_or_a_hole_as_on_tmpfs() {
+    the_same_after_each_change(120, 7, |path, file| {
+        (extents(file), blocks(file), seen(path).size)
+    });
+}
+
+#[test]
 fn what_is_allocated_takes_as_much_as_on_tmpfs() {
-    for seed in 0..3 {
-        same_as_tmpfs(|root| {
-            let path = root.join("file");
-            let file = read_write(&path);
-            let mut dice = Dice::new(seed);
-            let mut all = Vec::new();
-            for _ in 0..80 {
-                change(&path, &file, &mut dice, 9);
-                all.push((blocks(&file), seen(&path).size));
-            }
-            all
-        });
-    }
+    the_same_after_each_change(80, 9, |path, file| (blocks(file), seen(path).size));
 }
 
 #[test]

@@ -67,13 +67,19 @@ fn stats_are_at_once(mount: &Daemon) {
     }
 }
 
-#[test]
-fn stats_do_not_wait_for_reads_that_do() {
+fn end_well(reading: Vec<std::thread::JoinHandle<()>>) {
+    reading
+        .into_iter()
+        .for_each(|reader| reader.join().unwrap());
+}
+
+/// Stats beside reads that wait, once `slow` has made the source so, in mounts with the option `more` too.
+fn stats_are_at_once_beside_reads(more: &str, slow: impl Fn(&Daemon, &SlowSource)) {
     for transport in each() {
         for options in ["allow_other", "allow_other,ro,passthrough"] {
             let source = source();
-            let mount = mounted(transport, options, &source);
-            source.set_latency(HOUR);
+            let mount = mounted(transport, &format!("{options}{more}"), &source);
+            slow(&mount, &source);
             let reading = readers(&mount, &source, 0..READERS);
             assert!(
                 wait_until(|| source.waiting() >= READERS as usize),
@@ -82,32 +88,22 @@ fn stats_do_not_wait_for_reads_that_do() {
             );
             stats_are_at_once(&mount);
             source.set_latency(Duration::ZERO);
-            reading
-                .into_iter()
-                .for_each(|reader| reader.join().unwrap());
+            end_well(reading);
         }
     }
 }
 
 #[test]
+fn stats_do_not_wait_for_reads_that_do() {
+    stats_are_at_once_beside_reads("", |_, source| source.set_latency(HOUR));
+}
+
+#[test]
 fn a_file_that_is_open_already_keeps_nobody_waiting() {
-    for transport in each() {
-        for options in ["allow_other", "allow_other,ro,passthrough"] {
-            let source = source();
-            let mount = mounted(transport, &format!("{options},cache=none"), &source);
-            readers(&mount, &source, 0..READERS)
-                .into_iter()
-                .for_each(|reader| reader.join().unwrap());
-            source.slow(Call::Getattr, HOUR);
-            let reading = readers(&mount, &source, 0..READERS);
-            assert!(wait_until(|| source.waiting() >= READERS as usize));
-            stats_are_at_once(&mount);
-            source.set_latency(Duration::ZERO);
-            reading
-                .into_iter()
-                .for_each(|reader| reader.join().unwrap());
-        }
-    }
+    stats_are_at_once_beside_reads(",cache=none", |mount, source| {
+        end_well(readers(mount, source, 0..READERS));
+        source.slow(Call::Getattr, HOUR);
+    });
 }
 
 #[test]

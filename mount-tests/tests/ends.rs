@@ -7,6 +7,7 @@ use mount_tests::{
     Background, Daemon, InProcess, Load, Scratch, is_mounted, norefs, stop, wait_until,
 };
 use norefs::transport::RequestKind;
+use norefs::transport::session::table::top_at;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -323,4 +324,31 @@ fn a_stopped_daemon_goes_on_where_it_was() {
         assert!(load.goes_on(20), "{transport}: a client hangs");
         assert_eq!(load.stop(), [Ok(()); 4], "{transport}");
     }
+}
+
+/// The numbers that the kernel gave to the mount at `root`, and may give to another one later.
+fn numbers(root: &Path) -> (u64, (u32, u32)) {
+    let entry = top_at(root).unwrap().unwrap();
+    (entry.id, entry.device)
+}
+
+#[test]
+fn a_mount_of_another_user_with_the_numbers_of_one_that_ended_stays() {
+    let mut met = false;
+    for _ in 0..200 {
+        let mut ending = Daemon::start();
+        let before = numbers(ending.root());
+        stop(ending.pid());
+        unmount(ending.root(), UnmountFlags::DETACH).unwrap();
+        let theirs = Daemon::as_nobody::<&str>(&[]);
+        let same = numbers(theirs.root()) == before;
+        kill_process(ending.pid(), Signal::CONT).unwrap();
+        assert!(wait_until(|| ending.ended().is_some()), "it lives on");
+        assert!(is_mounted(theirs.root()), "same numbers: {same}");
+        met |= same;
+        if met {
+            break;
+        }
+    }
+    assert!(met, "the kernel gave no numbers twice");
 }

@@ -8,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The status of a process that panicked.
 const PANICKED: i32 = 101;
@@ -150,14 +149,6 @@ fn each_works_or_is_refused(
     }
 }
 
-/// One test at a time: beside mounts that fail for want of memory, one by one, a mount of another user was seen to go away
-/// at once. Why is not known yet.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// As root, whose processes nothing but memory limits here.
 fn as_root(place: &Place, limit: &str, command: &Command) -> Output {
     let mut real = norefs();
@@ -168,7 +159,6 @@ fn as_root(place: &Place, limit: &str, command: &Command) -> Output {
 
 #[test]
 fn memory() {
-    let _alone = alone();
     let place = Place::new();
     let limits = (8..64).step_by(4).chain((64..360).step_by(16));
     let limits = limits.chain([8 << 10]);
@@ -183,7 +173,6 @@ fn memory() {
 /// For an ordinary user: root has as many as there are.
 #[test]
 fn processes() {
-    let _alone = alone();
     let place = Place::new();
     let limits = (0..14).chain([200]);
     let limits: Vec<_> = limits

@@ -67,10 +67,10 @@ pub(crate) fn remove_remains(
     }
     let mounts = table::read()?;
     let same = |entry: &&MountEntry| entry.is_norefs() && entry.device == device;
-    let itself = |entry: &MountEntry| {
-        let place = place_of(entry);
-        entry.id == identity.id && place.is_ok_and(|place| place.identity(entry).is(identity))
-    };
+    // Of this process's own mount the kernel tells all that it told before. If it tells less, that is the mount of another user,
+    // who does not let this one in, and who was given our numbers once they were free.
+    let itself =
+        |entry: &MountEntry| place_of(entry).is_ok_and(|place| place.identity(entry) == identity);
     if !mounts.iter().filter(same).any(itself) {
         return Ok(());
     }

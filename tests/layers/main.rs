@@ -50,18 +50,6 @@ const ORDERS: &[Order] = &[
 const KNOWN: &[(&str, &[&str])] = &[
     ("norefs::fs", &["acl", "node", "privilege", "xattr"]),
     ("norefs::source::directory", &["ahead", "moved", "root"]),
-    (
-        "norefs_bench",
-        &[
-            "course",
-            "forget",
-            "lane",
-            "operation",
-            "report",
-            "turns",
-            "workload",
-        ],
-    ),
     ("norefs_command::cli", &["helper", "mount"]),
     (
         "norefs_tree::tree",

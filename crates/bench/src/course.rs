@@ -7,19 +7,16 @@
 //! client0000/steady             what a client changes is in a directory of its own
 //! ```
 
+use super::files::{CONTENT, create, open_directory};
 use super::lane::{Lane, Room};
-use super::operation::Place;
-use super::operation::calls::{create, open_directory};
 use super::{Error, Stop};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, mkdirat, symlinkat};
 use std::ffi::{CStr, CString};
 use std::io;
 
 /// Names in one leaf directory.
 pub const LISTED: usize = 20;
-/// Bytes in the files that are read and written.
-pub const CONTENT: usize = 4096;
 /// The file in each client's own directory that stays.
 pub const STEADY: &CStr = c"steady";
 /// The root of the tree, in the lane.
@@ -135,6 +132,14 @@ impl Course {
         let own = (0..clients).map(own).collect::<io::Result<_>>()?;
         Ok(Grounds { root, own })
     }
+}
+
+/// Where a client calls.
+pub struct Place<'a> {
+    /// The root of the tree.
+    pub root: BorrowedFd<'a>,
+    /// The directory in which this client changes something.
+    pub own: &'a OwnedFd,
 }
 
 /// The tree in one lane.

@@ -1,6 +1,6 @@
 //! Making the kernel forget names, attributes and contents.
 
-use super::operation::calls::{list, open, open_directory};
+use super::files::{list, open, open_directory};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, AtFlags, FileType, fadvise, statat};
 use std::fs::OpenOptions;

@@ -1,6 +1,6 @@
 //! A contender's lane: the subdirectory in which its trees are built, removed when the run ends.
 
-use super::operation::calls::{list, open_directory};
+use super::files::{list, open_directory};
 use super::{Contender, Error};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, fstatvfs, mkdirat, statat, syncfs, unlinkat};

@@ -16,6 +16,7 @@
 //! the one before left behind.
 
 mod course;
+mod files;
 mod forget;
 mod lane;
 mod operation;

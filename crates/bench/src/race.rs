@@ -4,7 +4,7 @@
 use super::course::{Course, Grounds};
 use super::lane::Lane;
 use super::operation::Operation;
-use super::report::{Report, Subject};
+use super::report::Report;
 use super::turns::Turns;
 use super::{Error, Plan, forget};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -74,7 +74,7 @@ impl<'a> Race<'a> {
                     let samples = self
                         .turns
                         .take(|number, lane| self.turn(number, lane, &turn))?;
-                    report.add(Subject::of(operation, clients, pinned), samples);
+                    report.add(operation.subject(clients, pinned), samples);
                 }
             }
         }
@@ -191,7 +191,8 @@ fn pin(client: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{OPERATIONS, Place};
+    use crate::course::Place;
+    use crate::operation::OPERATIONS;
     use crate::turns::testing::with_two_lanes;
     use std::ffi::CStr;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,16 +1,15 @@
-//! The system calls that are measured, and those the trees are built and removed with.
+//! The system calls that are measured.
 
-use super::Place;
-use crate::course::{CONTENT, STEADY};
-use rustix::fd::{AsFd, OwnedFd};
+use crate::course::{Place, STEADY};
+use crate::files::{CONTENT, create, list, open, open_directory};
+use rustix::fd::OwnedFd;
 use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, accessat, chmodat, mkdirat,
-    openat, readlinkat_raw, renameat, statat, symlinkat, unlinkat,
+    Access, AtFlags, FileType, Mode, StatxFlags, accessat, chmodat, mkdirat, readlinkat_raw,
+    renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::io;
-use std::mem::MaybeUninit;
 
 pub fn stat(place: &Place, name: &CStr) -> io::Result<u64> {
     statat(place.root, name, AtFlags::empty())?;
@@ -110,43 +109,4 @@ pub fn chmod(place: &Place, _: &CStr) -> io::Result<u64> {
     change(Mode::RUSR)?;
     change(Mode::RUSR | Mode::WUSR)?;
     Ok(2)
-}
-
-/// Opens a file to read it.
-pub fn open(at: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(openat(at, name, flags, Mode::empty())?)
-}
-
-/// Opens a directory to list it.
-pub fn open_directory(at: impl AsFd, name: &CStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(at, name, flags, Mode::empty())?)
-}
-
-/// Makes a file of `bytes` zeroes, at most [`CONTENT`].
-pub fn create(at: impl AsFd, name: &CStr, bytes: usize) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(at, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let content = &[0u8; CONTENT][..bytes];
-    if bytes > 0 && rustix::io::write(&file, content)? != bytes {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    Ok(())
-}
-
-/// Calls `visit` with every name but `.` and `..`.
-pub fn list(
-    directory: &OwnedFd,
-    mut visit: impl FnMut(&CStr, FileType) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = [const { MaybeUninit::uninit() }; 8192];
-    let mut names = RawDir::new(directory, &mut buffer);
-    while let Some(entry) = names.next() {
-        let entry = entry?;
-        if ![c".", c".."].contains(&entry.file_name()) {
-            visit(entry.file_name(), entry.file_type())?;
-        }
-    }
-    Ok(())
 }

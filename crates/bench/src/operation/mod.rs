@@ -1,21 +1,12 @@
 //! The operations: what one call is called, what it tells about, and where it goes.
 
-pub mod calls;
+mod calls;
 
-use super::course::Course;
-use super::report::Group;
-use rustix::fd::{BorrowedFd, OwnedFd};
+use super::course::{Course, Place};
+use super::report::{Group, Subject};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
-
-/// Where a client calls.
-pub struct Place<'a> {
-    /// The root of the tree.
-    pub root: BorrowedFd<'a>,
-    /// The directory in which this client changes something.
-    pub own: &'a OwnedFd,
-}
 
 /// Does it once, at a name. Returns how many operations that was.
 type Call = fn(&Place<'_>, &CStr) -> io::Result<u64>;
@@ -44,6 +35,17 @@ impl Operation {
     /// Whether the kernel is to have forgotten.
     pub fn is_cold(&self) -> bool {
         self.group == Group::Cold
+    }
+
+    /// What a row is about that tells of it.
+    pub(super) fn subject(&self, clients: usize, pinned: bool) -> Subject {
+        Subject {
+            group: self.group,
+            name: self.name,
+            label: self.label.to_owned(),
+            clients,
+            pinned,
+        }
     }
 }
 

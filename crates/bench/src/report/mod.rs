@@ -9,7 +9,7 @@ mod text;
 pub use machine::Machine;
 
 use super::statistics::{median, ratio, spread};
-use super::{Contender, Operation, Plan, Workload};
+use super::{Contender, Plan};
 use serde::Serialize;
 use std::fmt;
 use std::time::SystemTime;
@@ -90,32 +90,12 @@ pub struct Subject {
 }
 
 impl Subject {
-    pub(super) fn of(operation: &Operation, clients: usize, pinned: bool) -> Subject {
-        Subject {
-            group: operation.group,
-            name: operation.name,
-            label: operation.label.to_owned(),
-            clients,
-            pinned,
-        }
-    }
-
     /// Loading the trees of the commands.
     pub(super) fn load() -> Subject {
         Subject {
             group: Group::FirstCommands,
             name: "load",
             label: "loading the trees".to_owned(),
-            clients: 1,
-            pinned: false,
-        }
-    }
-
-    pub(super) fn run(workload: Workload, group: Group) -> Subject {
-        Subject {
-            group,
-            name: workload.name(),
-            label: workload.label(),
             clients: 1,
             pinned: false,
         }

@@ -9,6 +9,7 @@ pub use command::Command;
 pub use stages::Stages;
 
 use super::lane::Room;
+use super::report::{Group, Subject};
 use material::Material;
 use std::collections::BTreeSet;
 
@@ -102,6 +103,17 @@ impl Workload {
             Workload::MakeNoop => Material::Project,
             Workload::NodeResolve => Material::Packages,
             Workload::PythonImport => Material::Modules,
+        }
+    }
+
+    /// What a row is about that tells of it.
+    fn subject(self, group: Group) -> Subject {
+        Subject {
+            group,
+            name: self.name(),
+            label: self.label(),
+            clients: 1,
+            pinned: false,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Where the commands run, and their turns there.
 
 use super::{Command, materials, room};
+use crate::files::open_directory;
 use crate::lane::{check_room, failed, path};
-use crate::operation::calls::open_directory;
 use crate::report::{Group, Report, Subject};
 use crate::turns::Turns;
 use crate::{Error, Load, forget};
@@ -148,7 +148,7 @@ impl Stages {
                     turns.quiet.wait();
                     stage.run(turns, command)
                 })?;
-                report.add(Subject::run(command.workload, Group::FirstCommands), first);
+                report.add(command.workload.subject(Group::FirstCommands), first);
             }
         }
         for command in commands {
@@ -160,10 +160,10 @@ impl Stages {
                 turns.quiet.wait();
                 stage.run(turns, command)
             })?;
-            report.add(Subject::run(command.workload, Group::WarmCommands), warm);
+            report.add(command.workload.subject(Group::WarmCommands), warm);
             if cold {
                 let cold = self.take_cold(turns, command)?;
-                report.add(Subject::run(command.workload, Group::ColdCommands), cold);
+                report.add(command.workload.subject(Group::ColdCommands), cold);
             }
         }
         Ok(())

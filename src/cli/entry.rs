@@ -1,6 +1,8 @@
 //! What this process was given when it began, before the runtime of the language changed it.
 
 use nix::sys::signal::Signal;
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// A bit for each signal that was ignored, the first in the lowest.
@@ -25,4 +27,12 @@ fn read() -> u64 {
 pub fn ignored(signal: Signal) -> bool {
     let all = IGNORED.get_or_init(read);
     all >> (signal as u32 - 1) & 1 == 1
+}
+
+/// Whether the program is called by the name of a helper of mount(8).
+pub fn is_helper(arguments: &[OsString]) -> bool {
+    let name = arguments
+        .first()
+        .and_then(|name| Path::new(name).file_name());
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"mount."))
 }

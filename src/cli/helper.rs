@@ -6,7 +6,7 @@
 use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::tree::{self, checked_source};
-use super::{Cli, Outcome, log, mount, remount, usage};
+use super::{Cli, Outcome, entry, log, mount, remount, usage};
 use anyhow::{Context, anyhow};
 use clap::{CommandFactory, Parser};
 use norefs::transport::Permissions;
@@ -70,15 +70,7 @@ pub struct Args {
 
 /// Whether mount(8) has called this program: by the name of a helper, or with a source where a verb would be.
 pub fn is_called(arguments: &[OsString]) -> bool {
-    is_named(arguments) || has_source(arguments)
-}
-
-/// Whether the program is called by the name of a helper.
-pub fn is_named(arguments: &[OsString]) -> bool {
-    let name = arguments
-        .first()
-        .and_then(|name| Path::new(name).file_name());
-    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"mount."))
+    entry::is_helper(arguments) || has_source(arguments)
 }
 
 /// Whether the first argument is the source of such a call and no mistake in a verb: it is a path, a known word, or what follows
@@ -105,7 +97,7 @@ fn has_source(arguments: &[OsString]) -> bool {
 
 pub fn run(arguments: &[OsString]) -> Outcome {
     let outcome = match Args::try_parse_from(arguments) {
-        Ok(args) => log::start().and_then(|()| run_as_helper(args, is_named(arguments))),
+        Ok(args) => log::start().and_then(|()| run_as_helper(args, entry::is_helper(arguments))),
         Err(error) => usage::on_parse(&error, arguments),
     };
     outcome.map_err(Failure::of_helper)

@@ -4,7 +4,7 @@ use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, helper, remount, serve, spawn, warm};
+use super::{NO_THREAD, Outcome, entry, remount, serve, spawn, warm};
 use anyhow::{Context, bail};
 use norefs::source::LoadReport;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
@@ -289,7 +289,7 @@ fn check_apart(source: &Path, mountpoint: &Path) -> anyhow::Result<()> {
 fn serve_in_background() -> Outcome {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     // Behind what says how we were called: the name of a helper, or a verb or source.
-    let called = if helper::is_named(&arguments) { 1 } else { 2 };
+    let called = if entry::is_helper(&arguments) { 1 } else { 2 };
     arguments.insert(called, "--serve".into());
     let nothing = File::open("/dev/null")?;
     let (output, their_output) = io::pipe()?;

@@ -50,7 +50,6 @@ const ORDERS: &[Order] = &[
 const KNOWN: &[(&str, &[&str])] = &[
     ("norefs::fs", &["acl", "node", "privilege", "xattr"]),
     ("norefs::source::directory", &["ahead", "moved", "root"]),
-    ("norefs_command::cli", &["helper", "mount"]),
     (
         "norefs_tree::tree",
         &["change", "fill", "inode_ref", "noref", "walk", "writer"],

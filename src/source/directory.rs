@@ -24,6 +24,7 @@ mod ahead;
 mod at_hand;
 mod attributes;
 mod backing;
+mod contents;
 mod filesystem;
 mod identity;
 mod links;
@@ -45,6 +46,7 @@ use crate::fs::Fs;
 use crate::transport::session::table;
 use crate::tree::NodeId;
 use attributes::Xattrs;
+use contents::Contents;
 use names::Place;
 use numbers::Numbers;
 use parking_lot::Mutex;
@@ -119,7 +121,8 @@ pub fn load(
     let numbers = Numbers::new(&stat);
     fs.number(numbers.of(&stat)).map_err(failed)?;
     fs.load_root(attr, found.xattrs);
-    fs.set_origin(root.clone()).map_err(failed)?;
+    fs.set_origin(Arc::new(Contents::new(root.clone())))
+        .map_err(failed)?;
 
     let load = Load::new(fs, root.clone(), &stat, &numbers, options, progress);
     let first = Waiting {

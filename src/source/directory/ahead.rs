@@ -66,6 +66,7 @@ struct State {
 
 /// What is fetched before somebody asks for it.
 pub(super) struct ReadAhead {
+    root: Arc<SourceRoot>,
     pool: Pool,
     state: Mutex<State>,
     done: Condvar,
@@ -158,10 +159,11 @@ impl State {
 }
 
 impl ReadAhead {
-    pub(super) fn new() -> ReadAhead {
+    pub(super) fn new(root: Arc<SourceRoot>) -> ReadAhead {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let most = (limit.current.unwrap_or(u64::MAX) / 8).clamp(1, READY);
         ReadAhead {
+            root,
             most: most as usize,
             pool: Pool::new(PoolShape {
                 name: "norefs-ahead",
@@ -208,21 +210,21 @@ impl ReadAhead {
     }
 
     /// Has what comes after `place` fetched, if the source is slow and it looks as if it were read next.
-    pub(super) fn read(&self, root: &Arc<SourceRoot>, place: Place) {
-        if root.answers_at_once || !self.is_slow() {
+    pub(super) fn read(self: &Arc<ReadAhead>, place: Place) {
+        if self.root.answers_at_once || !self.is_slow() {
             return;
         }
-        let names = root.names_beside(place);
+        let names = self.root.names_beside(place);
         let wanted = self.state.lock().next(place, names);
         for place in wanted {
             if !self.state.lock().queue(place) {
                 continue;
             }
             // Nothing is fetched for a source that goes.
-            let root = Arc::downgrade(root);
+            let ahead = Arc::downgrade(self);
             let fetch = move || {
-                if let Some(root) = root.upgrade() {
-                    root.ahead.fetch(&root, place);
+                if let Some(ahead) = ahead.upgrade() {
+                    ahead.fetch(place);
                 }
             };
             if self.pool.run(Box::new(fetch)).is_err() {
@@ -231,13 +233,13 @@ impl ReadAhead {
         }
     }
 
-    fn fetch(&self, root: &SourceRoot, place: Place) {
+    fn fetch(&self, place: Place) {
         match self.state.lock().files.get_mut(&place) {
             Some(ahead @ Ahead::Queued) => *ahead = Ahead::Running,
             // Somebody was faster.
             _ => return,
         }
-        let fetched = fetch(root, place);
+        let fetched = fetch(&self.root, place);
         let mut state = self.state.lock();
         state.files.remove(&place);
         let mut gone = Vec::new();
@@ -307,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_source_that_answers_at_once_is_not_read_ahead() {
-        let ahead = ReadAhead::new();
+        let dir = tempfile::tempdir().unwrap();
+        let ahead = ReadAhead::new(Arc::new(SourceRoot::open(dir.path(), false).unwrap()));
         (0..100).for_each(|_| ahead.took(Duration::from_micros(100)));
         assert!(!ahead.is_slow());
         ahead.took(Duration::from_millis(3));
@@ -315,7 +318,7 @@ mod tests {
     }
 
     /// A source of so many files and a fifo behind them, and the places of their names.
-    fn source(dir: &std::path::Path, files: u32) -> (SourceRoot, Range<u32>) {
+    fn source(dir: &std::path::Path, files: u32) -> (ReadAhead, Range<u32>) {
         let mut names = Vec::new();
         for number in 0..files {
             std::fs::write(dir.join(number.to_string()), number.to_string()).unwrap();
@@ -328,18 +331,17 @@ mod tests {
         let inode = root.directory(&root.stat().unwrap());
         let names = crate::source::directory::names::Names::new(&names);
         let first = root.add(Place::ROOT, inode, names, files + 1).unwrap();
-        (root, first.0..first.0 + files + 1)
+        (ReadAhead::new(Arc::new(root)), first.0..first.0 + files + 1)
     }
 
     #[test]
     fn no_more_is_kept_than_there_may_be() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, places) = source(dir.path(), 400);
-        let ahead = &root.ahead;
-        assert_eq!(root.names_beside(Place(places.end - 1)), places);
+        let (ahead, places) = source(dir.path(), 400);
+        assert_eq!(ahead.root.names_beside(Place(places.end - 1)), places);
         let fetch = |place| {
             ahead.state.lock().queue(place);
-            ahead.fetch(&root, place);
+            ahead.fetch(place);
         };
         for _ in 0..3 {
             places.clone().map(Place).for_each(fetch);

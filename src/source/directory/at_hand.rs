@@ -6,33 +6,33 @@
 //! mount (`RESOLVE_NO_XDEV`), which may have been made there since. Whatever is not that plain is left to the form that
 //! may wait, errors included.
 
+use super::contents::Contents;
 use super::identity::Identity;
 use super::names::Place;
 use super::open_files::OpenFile;
 use super::opening::{FOUND, open_as, reopen, stat_content};
-use super::root::SourceRoot;
 use crate::tree::PATH_MAX;
 use rustix::fs::ResolveFlags;
 use std::sync::Arc;
 
 const HOW: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_XDEV);
 
-impl SourceRoot {
+impl Contents {
     /// The recorded file whose name stands at `place`, open for reading, if that takes no waiting. Nor does looking at it.
     pub(super) fn file_at_hand(&self, place: Place, recorded: Identity) -> Option<OpenFile> {
         if let Some(file) = self.at_hand.get(place) {
             return Some(file);
         }
-        if !self.answers_at_once {
+        if !self.root.answers_at_once {
             return None;
         }
-        let path = self.path_below(place);
+        let path = self.root.path_below(place);
         if path.len() >= PATH_MAX {
             return None;
         }
-        let found = open_as(self.fd(), &path, FOUND, HOW).ok()?;
+        let found = open_as(self.root.fd(), &path, FOUND, HOW).ok()?;
         let stat = stat_content(&found).ok()?;
-        if !self.is_recorded(&stat, recorded) {
+        if !self.root.is_recorded(&stat, recorded) {
             return None;
         }
         let fd = Arc::new(reopen(&found).ok()?);

@@ -1,10 +1,10 @@
 //! The content of a file that stayed in the source.
 
+use super::contents::Contents;
 use super::identity::Identity;
 use super::names::Place;
 use super::open_files::{Look, OpenFile};
 use super::opening::stat_content;
-use super::root::SourceRoot;
 use crate::fs::{Backing, Origin, Reading};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// A regular file of the source, made when its content is asked for. Its name is kept with its directory.
 pub(super) struct SourceFile {
-    root: Arc<SourceRoot>,
+    contents: Arc<Contents>,
     place: Place,
     identity: Identity,
 }
@@ -25,10 +25,10 @@ pub(super) fn seed(place: Place, identity: Identity) -> Seed {
     Seed::new(place.0, identity.0)
 }
 
-impl Origin for SourceRoot {
-    fn backing(self: Arc<SourceRoot>, seed: Seed) -> Box<dyn Backing> {
+impl Origin for Contents {
+    fn backing(self: Arc<Contents>, seed: Seed) -> Box<dyn Backing> {
         Box::new(SourceFile {
-            root: self,
+            contents: self,
             place: Place(seed.number),
             identity: Identity(seed.bits()),
         })
@@ -53,7 +53,7 @@ impl SourceFile {
     }
 
     fn open(&self, how: ResolveFlags) -> Result<OpenFile> {
-        self.root.open_file(self.place, self.identity, how)
+        self.contents.open_file(self.place, self.identity, how)
     }
 
     /// `ESTALE` if `file` is not the recorded one any more. Its name is followed in the way that `how` adds if need be.
@@ -61,19 +61,21 @@ impl SourceFile {
     /// A writer moves the times before it touches the content. So an identity found unchanged afterwards vouches for
     /// everything that was read.
     fn check(&self, file: &OpenFile, how: ResolveFlags) -> Result<()> {
-        match self.root.look(file, self.identity)? {
+        match self.contents.root.look(file, self.identity)? {
             Look::Same => Ok(()),
-            Look::Touched => self.root.follow_again(file, self.place, self.identity, how),
-            Look::Other => Err(self.root.stale(self.place)),
+            Look::Touched => self
+                .contents
+                .follow_again(file, self.place, self.identity, how),
+            Look::Other => Err(self.contents.stale(self.place)),
         }
     }
 
     /// Whether `file`, which answers at once, is the recorded one still; false if only its name can tell.
     fn is_same(&self, file: &OpenFile) -> Result<bool> {
-        match self.root.look(file, self.identity)? {
+        match self.contents.root.look(file, self.identity)? {
             Look::Same => Ok(true),
             Look::Touched => Ok(false),
-            Look::Other => Err(self.root.stale(self.place)),
+            Look::Other => Err(self.contents.stale(self.place)),
         }
     }
 }
@@ -91,23 +93,23 @@ impl Backing for SourceFile {
             Ok(length)
         };
         if offset == 0 {
-            self.root.ahead.read(&self.root, self.place);
+            self.contents.ahead.read(self.place);
         }
-        let length = self.root.meter.measure(|| self.on_unchanged(read))?;
+        let length = self.contents.meter.measure(|| self.on_unchanged(read))?;
         match offset + (length as u64) < size {
-            true => Err(self.root.contradicts(self.place, size, true)),
+            true => Err(self.contents.contradicts(self.place, size, true)),
             false => Ok(length),
         }
     }
 
     /// What is in the page cache of a file that is opened and looked at without waiting.
     fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
-        let Some(file) = self.root.file_at_hand(self.place, self.identity) else {
+        let Some(file) = self.contents.file_at_hand(self.place, self.identity) else {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
         let read = || rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT);
-        match self.root.meter.measure(read) {
+        match self.contents.meter.measure(read) {
             Ok(length) if length == buf.len() => self.is_same(&file),
             // A file that ends early has changed: that is for the form that may wait to find out.
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
@@ -121,7 +123,7 @@ impl Backing for SourceFile {
             self.check(&file, ResolveFlags::empty())?;
             return Ok(Some(file.fd));
         }
-        let file = self.root.file_at_hand(self.place, self.identity);
+        let file = self.contents.file_at_hand(self.place, self.identity);
         let file = file.ok_or(Errno::AGAIN)?;
         match self.is_same(&file)? {
             true => Ok(Some(file.fd)),

@@ -6,9 +6,9 @@
 //! which a name is missing has changed since.
 
 use super::identity::{Directory, Number};
-use super::names::{Names, Place};
+use super::names::Place;
 use super::open_files::Changed;
-use super::root::SourceRoot;
+use super::root::{Recorded, SourceRoot};
 use ahash::RandomState;
 use parking_lot::Mutex;
 use rustix::fs::{FileType, RawDir};
@@ -150,15 +150,6 @@ struct Look<'r> {
     index: Index,
     files: usize,
     dirents: Box<[MaybeUninit<u8>]>,
-}
-
-/// What was recorded of the source's directories.
-#[derive(Default)]
-pub(super) struct Recorded {
-    /// Where their names stand.
-    pub(super) places: Map<Directory, Place>,
-    /// The names in each, by that place.
-    pub(super) names: Map<Place, Vec<Names>>,
 }
 
 /// A directory to be looked at.

@@ -1,30 +1,26 @@
 //! The source's root: everything below it is named by directory number and place of the name, and opened
 //! beneath it.
 
-use super::ahead::ReadAhead;
 use super::filesystem::Filesystem;
 use super::identity::{Device, Directory, Identities, Identity, Number, device};
-use super::meter::Meter;
-use super::moved::{Looks, Recorded};
 use super::names::{Names, Parts, Place};
-use super::open_files::{Changed, Look, OpenFile, OpenFiles, Seen};
-use super::opening::{
-    CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, reopen, stat_content,
-};
+use super::open_files::{Changed, Look, OpenFile, Seen};
+use super::opening::{CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, stat_content};
 use crate::tree::PATH_MAX;
-use parking_lot::{Mutex, RwLock};
+use ahash::RandomState;
+use parking_lot::RwLock;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx};
 use rustix::io::{Errno, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
 
-/// An open source. Lives as long as a file's content may be asked of it.
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// An open source, and what was recorded of it.
 pub(super) struct SourceRoot {
     path: PathBuf,
     fd: OwnedFd,
@@ -34,18 +30,17 @@ pub(super) struct SourceRoot {
     crosses_mounts: bool,
     /// The place of a file's first name, and of a further one.
     further_names: RwLock<Vec<(Place, Place)>>,
-    pub(super) looks: Looks,
-    pub(super) ahead: ReadAhead,
     /// Whether the root's filesystem answers at once.
     pub(super) answers_at_once: bool,
-    /// Open files that answer at once: a serving thread may look at them, and close them.
-    pub(super) at_hand: OpenFiles,
-    /// Other open files, of which no serving thread may get hold.
-    files: OpenFiles,
-    reported: Mutex<HashSet<Place>>,
-    pub(super) meter: Meter,
-    /// Files of which it was logged that their size is not how long they are.
-    contradicting: Mutex<HashSet<Place>>,
+}
+
+/// What was recorded of the source's directories.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// Where their names stand.
+    pub(super) places: Map<Directory, Place>,
+    /// The names in each, by that place.
+    pub(super) names: Map<Place, Vec<Names>>,
 }
 
 impl SourceRoot {
@@ -58,18 +53,11 @@ impl SourceRoot {
             path: path.to_owned(),
             fd,
             answers_at_once: filesystem.answers_at_once && filesystem.tells_length,
-            at_hand: OpenFiles::new(),
             parts: RwLock::default(),
             identities: Identities::new(),
             filesystems: RwLock::default(),
             crosses_mounts,
             further_names: RwLock::default(),
-            looks: Looks::new(),
-            ahead: ReadAhead::new(),
-            files: OpenFiles::new(),
-            reported: Mutex::default(),
-            meter: Meter::default(),
-            contradicting: Mutex::default(),
         })
     }
 
@@ -311,6 +299,12 @@ impl SourceRoot {
         Ok(found)
     }
 
+    /// Whether the filesystem on `device` is known to answer at once.
+    pub(super) fn answers_at_once_on(&self, device: Device) -> bool {
+        let known = self.filesystems.read().get(&device).copied();
+        known.is_some_and(|filesystem| filesystem.answers_at_once)
+    }
+
     /// What tells later whether a file is still the same.
     pub(super) fn identity(&self, stat: &Statx, filesystem: Filesystem) -> Identity {
         self.identities.record(stat, filesystem)
@@ -332,125 +326,10 @@ impl SourceRoot {
         regular && self.identities.is(recorded, stat)
     }
 
-    /// Where a file on `device` is kept open.
-    fn kept(&self, device: Device) -> &OpenFiles {
-        let known = self.filesystems.read().get(&device).copied();
-        match known.is_some_and(|filesystem| filesystem.answers_at_once) {
-            true => &self.at_hand,
-            false => &self.files,
-        }
-    }
-
-    /// The regular file whose name stands at `place`, open for reading, if it is the recorded one. It is looked for in
-    /// the way that `how` adds.
-    ///
-    /// # Errors
-    /// `ESTALE`, with a log line the first time, if it is not; else what opening it gives.
-    pub(super) fn open_file(
-        &self,
-        place: Place,
-        recorded: Identity,
-        how: ResolveFlags,
-    ) -> Result<OpenFile> {
-        let open = self.at_hand.get(place).or_else(|| self.files.get(place));
-        if let Some(file) = open {
-            return Ok(file);
-        }
-        if let Some((file, stat)) = self.ahead.take(place)
-            && self.is_recorded(&stat, recorded)
-        {
-            self.kept(device(&stat)).put(place, file.clone());
-            return Ok(file);
-        }
-        let began = Instant::now();
-        let (found, seen) = self.follow(place, recorded, how)?;
-        let fd = match reopen(&found) {
-            // Without /proc only the name leads there, once more.
-            Err(Errno::NOENT) => {
-                let read = |from: BorrowedFd<'_>, path: &[u8]| open_quietly(from, path, CONTENT);
-                let file = self.open_beneath(place, read)?;
-                let known = self.recognise(file, recorded)?;
-                known.ok_or_else(|| self.stale(place))?.0
-            }
-            file => file?,
-        };
-        self.check_length(&fd, seen, place, how)?;
-        self.ahead.took(began.elapsed());
-        let (fd, changed) = (Arc::new(fd), seen.changed);
-        let file = OpenFile { fd, changed };
-        self.kept(seen.device).put(place, file.clone());
-        Ok(file)
-    }
-
-    /// `EIO`, with a log line the first time, if an open file has more bytes than its size says, where that may be;
-    /// `EAGAIN` where finding out would have to wait.
-    fn check_length(
-        &self,
-        file: &OwnedFd,
-        seen: Seen,
-        place: Place,
-        how: ResolveFlags,
-    ) -> Result<()> {
-        if how.contains(ResolveFlags::CACHED) {
-            return match self.filesystem(seen.device, || Ok(file))?.tells_length {
-                true => Ok(()),
-                false => Err(Errno::AGAIN),
-            };
-        }
-        match self.is_longer(file, seen.device, seen.size)?
-            && stat_content(file)?.stx_size == seen.size
-        {
-            true => Err(self.contradicts(place, seen.size, false)),
-            false => Ok(()),
-        }
-    }
-
     /// Whether an open file on `device` has more than `size` bytes, where that may be without showing.
     pub(super) fn is_longer(&self, file: &OwnedFd, device: Device, size: u64) -> Result<bool> {
         Ok(!self.filesystem(device, || Ok(file))?.tells_length
             && rustix::io::pread(file, &mut [0u8], size)? > 0)
-    }
-
-    /// Follows the name of `file` once more, which was the recorded one, because its inode changed since it was opened. It
-    /// stays open: who opened it may not be able to do so again.
-    ///
-    /// # Errors
-    /// As [`SourceRoot::open_file`].
-    pub(super) fn follow_again(
-        &self,
-        file: &OpenFile,
-        place: Place,
-        recorded: Identity,
-        how: ResolveFlags,
-    ) -> Result<()> {
-        let (_, seen) = self.follow(place, recorded, how)?;
-        let (fd, changed) = (file.fd.clone(), seen.changed);
-        let touched = OpenFile { fd, changed };
-        self.kept(seen.device).put(place, touched);
-        Ok(())
-    }
-
-    /// What the name at `place` leads to, not opened, and what it says of itself; `ESTALE` if it is not the recorded
-    /// file.
-    fn follow(
-        &self,
-        place: Place,
-        recorded: Identity,
-        how: ResolveFlags,
-    ) -> Result<(OwnedFd, Seen)> {
-        let find = |from: BorrowedFd<'_>, path: &[u8]| open_as(from, path, FOUND, how);
-        let found = match self.open_beneath(place, find) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
-            found => self.recognise(found?, recorded)?,
-        };
-        match found {
-            Some(found) => Ok(found),
-            // Looking for where it went may take long.
-            None if how.contains(ResolveFlags::CACHED) => Err(Errno::AGAIN),
-            None => self
-                .search(place, recorded)?
-                .ok_or_else(|| self.stale(place)),
-        }
     }
 
     /// `file`, and what it says of itself, if it is the recorded file.
@@ -467,40 +346,5 @@ impl SourceRoot {
             changed: Changed::of(&stat),
         };
         Ok(same.then_some((file, seen)))
-    }
-
-    /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
-    /// for its reader.
-    pub(super) fn stale(&self, place: Place) -> Errno {
-        self.at_hand.drop(place);
-        self.files.drop(place);
-        if self.reported.lock().insert(place) {
-            let path = self.path(place);
-            tracing::warn!("{}: changed since it was loaded", path.display());
-        }
-        Errno::STALE
-    }
-
-    /// Logs, once, that the file at `place` has fewer bytes than the size it tells (`shorter`), or more, and gives the error for its reader.
-    pub(super) fn contradicts(&self, place: Place, size: u64, shorter: bool) -> Errno {
-        if self.contradicting.lock().insert(place) {
-            let path = self.path(place);
-            let bytes = if shorter { "fewer" } else { "more" };
-            tracing::warn!(
-                "{}: its size is {size}, but it has {bytes} bytes",
-                path.display()
-            );
-        }
-        Errno::IO
-    }
-
-    /// Whether the file at `place` was found changed before.
-    pub(super) fn is_reported(&self, place: Place) -> bool {
-        self.reported.lock().contains(&place)
-    }
-
-    /// How many files were found changed.
-    pub(super) fn stale_files(&self) -> u64 {
-        self.reported.lock().len() as u64
     }
 }

@@ -1,11 +1,11 @@
 //! How a file is found whose recorded name does not lead to it any more.
 
+use super::contents::Contents;
 use super::identity::{Directory, Identity};
 use super::moved::Index;
 use super::names::Place;
 use super::open_files::{Changed, Seen};
 use super::opening::stat_content;
-use super::root::SourceRoot;
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -22,7 +22,7 @@ enum Trace {
     Lost(Directory, Changed),
 }
 
-impl SourceRoot {
+impl Contents {
     /// Looks for the recorded file in directories that were moved and under other names; `None` if it is gone. May take as
     /// long as listing all directories of the source.
     ///
@@ -31,7 +31,7 @@ impl SourceRoot {
     pub(super) fn search(&self, place: Place, recorded: Identity) -> Result<Option<Found>> {
         // A file that was missed before is not waited for.
         let patient = !self.is_reported(place);
-        let mut places = self.further_names(place);
+        let mut places = self.root.further_names(place);
         places.insert(0, place);
         // Somebody may move things while they are looked for.
         for _ in 0..3 {
@@ -48,7 +48,7 @@ impl SourceRoot {
                 return Ok(Some(found));
             }
             lost.retain(|(directory, changed)| !index.has_seen(*directory, *changed));
-            if lost.is_empty() || !self.looks.look_after(number, self, patient) {
+            if lost.is_empty() || !self.looks.look_after(number, &self.root, patient) {
                 break;
             }
         }
@@ -57,15 +57,17 @@ impl SourceRoot {
 
     /// Follows one name through the recorded directories, wherever they are now.
     fn trace(&self, place: Place, recorded: Identity, index: &Index) -> Result<Trace> {
-        let way = self.way(place);
+        let way = self.root.way(place);
         let mut here: Option<OwnedFd> = None;
         for (number, (directory, name)) in way.iter().enumerate() {
             let next = way.get(number + 1).map(|(next, _)| *next);
-            let found =
-                missing_is_none(self.find_inside(here.as_ref().map(AsFd::as_fd), name.to_bytes()))?;
+            let found = missing_is_none(
+                self.root
+                    .find_inside(here.as_ref().map(AsFd::as_fd), name.to_bytes()),
+            )?;
             let Some(next) = next else {
                 return match found {
-                    Some(found) => Ok(match self.recognise(found, recorded)? {
+                    Some(found) => Ok(match self.root.recognise(found, recorded)? {
                         Some(found) => Trace::Found(found),
                         None => Trace::Replaced,
                     }),
@@ -77,7 +79,7 @@ impl SourceRoot {
                 None => None,
             };
             let moved = || match index.directory(next) {
-                Some(path) => match missing_is_none(self.find_inside(None, path))? {
+                Some(path) => match missing_is_none(self.root.find_inside(None, path))? {
                     Some(found) => self.as_directory(found, next),
                     None => Ok(None),
                 },
@@ -94,11 +96,11 @@ impl SourceRoot {
     /// `found`, if it is that directory.
     fn as_directory(&self, found: OwnedFd, directory: Directory) -> Result<Option<OwnedFd>> {
         let stat = stat_content(&found)?;
-        Ok((self.directory(&stat) == directory).then_some(found))
+        Ok((self.root.directory(&stat) == directory).then_some(found))
     }
 
     fn lost(&self, here: Option<OwnedFd>, directory: Directory) -> Result<Trace> {
-        let here = here.as_ref().map_or(self.fd(), AsFd::as_fd);
+        let here = here.as_ref().map_or(self.root.fd(), AsFd::as_fd);
         let changed = Changed::of(&stat_content(here)?);
         Ok(Trace::Lost(directory, changed))
     }
@@ -112,10 +114,10 @@ impl SourceRoot {
     ) -> Result<Option<Found>> {
         let number = recorded.number().filter(|_| !lost.is_empty());
         for path in number.into_iter().flat_map(|number| index.files(number)) {
-            let Some(found) = missing_is_none(self.find_inside(None, &path))? else {
+            let Some(found) = missing_is_none(self.root.find_inside(None, &path))? else {
                 continue;
             };
-            if let Some(found) = self.recognise(found, recorded)? {
+            if let Some(found) = self.root.recognise(found, recorded)? {
                 return Ok(Some(found));
             }
         }
@@ -136,10 +138,12 @@ mod tests {
     use super::*;
     use crate::source::directory::filesystem::LOCAL;
     use crate::source::directory::names::Names;
+    use crate::source::directory::root::SourceRoot;
     use std::fs::{remove_file, rename, write};
+    use std::sync::Arc;
 
     /// A source of files `a`, `b` and `c`, with the places and identities of each.
-    fn source(dir: &std::path::Path) -> (SourceRoot, Vec<(Place, Identity)>) {
+    fn source(dir: &std::path::Path) -> (Contents, Vec<(Place, Identity)>) {
         let root = SourceRoot::open(dir, false).unwrap();
         let names = ["a", "b", "c"];
         for name in names {
@@ -156,41 +160,41 @@ mod tests {
         let files = (0..).zip(names);
         let files = files.map(|(number, name)| (first.plus(number), identity(name)));
         let files = files.collect();
-        (root, files)
+        (Contents::new(Arc::new(root)), files)
     }
 
     #[test]
     fn the_source_is_looked_through_once_for_all_that_is_missing() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, files) = source(dir.path());
-        let looks = || root.looks.last().1;
+        let (contents, files) = source(dir.path());
+        let looks = || contents.looks.last().1;
         rename(dir.path().join("a"), dir.path().join("new")).unwrap();
         remove_file(dir.path().join("b")).unwrap();
         remove_file(dir.path().join("c")).unwrap();
         for _ in 0..3 {
             for ((place, identity), is_there) in files.iter().zip([true, false, false]) {
-                let found = root.search(*place, *identity).unwrap();
+                let found = contents.search(*place, *identity).unwrap();
                 assert_eq!(found.is_some(), is_there);
             }
             assert_eq!(looks(), 1);
         }
         rename(dir.path().join("new"), dir.path().join("newer")).unwrap();
         let (place, identity) = files[0];
-        assert!(root.search(place, identity).unwrap().is_some());
+        assert!(contents.search(place, identity).unwrap().is_some());
         assert_eq!(looks(), 2, "the directory changed");
     }
 
     #[test]
     fn a_file_that_was_missed_before_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, files) = source(dir.path());
+        let (contents, files) = source(dir.path());
         let (place, identity) = files[0];
         remove_file(dir.path().join("a")).unwrap();
-        assert!(root.search(place, identity).unwrap().is_none());
-        root.stale(place);
-        root.looks.pause(std::time::Duration::from_secs(600));
+        assert!(contents.search(place, identity).unwrap().is_none());
+        contents.stale(place);
+        contents.looks.pause(std::time::Duration::from_secs(600));
         remove_file(dir.path().join("b")).unwrap();
-        assert!(root.search(place, identity).unwrap().is_none());
-        assert_eq!(root.looks.last().1, 1, "it is too early");
+        assert!(contents.search(place, identity).unwrap().is_none());
+        assert_eq!(contents.looks.last().1, 1, "it is too early");
     }
 }

@@ -6,13 +6,10 @@
 //! in any order and more than once.
 //!
 //! Of a list that an inode has, three entries *are* bits of its mode: owner, others, and the mask (the group's entry if
-//! there is no mask). [`kept`] sees to it that they stay so.
-
-mod kept;
+//! there is no mask). [`lists`](super::lists) sees to it that they stay so.
 
 use crate::fs::Result;
 use crate::tree::{Attr, Errno};
-pub(super) use kept::{Acls, Which};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -103,7 +100,7 @@ impl Acl {
             return Ok(None);
         }
         check(entries)?;
-        let mut acl = Acl::copy(entries)?;
+        let mut acl = Acl::copy_of(entries)?;
         for entry in &mut acl.entries {
             if !matches!(entry.tag.get(), USER | NAMED_GROUP) {
                 entry.id = NOBODY.into();
@@ -113,7 +110,11 @@ impl Acl {
     }
 
     /// A copy; ENOSPC.
-    fn copy(entries: &[Entry]) -> Result<Acl> {
+    pub fn copy(&self) -> Result<Acl> {
+        Acl::copy_of(&self.entries)
+    }
+
+    fn copy_of(entries: &[Entry]) -> Result<Acl> {
         let mut copy = Vec::new();
         copy.try_reserve_exact(entries.len())
             .map_err(|_| Errno::NOSPC)?;
@@ -165,7 +166,7 @@ impl Acl {
     }
 
     /// Changes it as chmod to `perm` does: the mode it shows is that of `perm`.
-    fn set_mode(&mut self, perm: u16) {
+    pub(super) fn set_mode(&mut self, perm: u16) {
         let group = self.shown_as_group();
         for (tag, bits) in [(OWNER, perm >> 6), (group, perm >> 3), (OTHERS, perm)] {
             if let Some(entry) = self.entries.iter_mut().find(|entry| entry.tag.get() == tag) {
@@ -175,7 +176,7 @@ impl Acl {
     }
 
     /// Makes it the list of a new inode that is to have `perm` at most, and gives what both allow.
-    fn restrict(&mut self, perm: u16) -> u16 {
+    pub(super) fn restrict(&mut self, perm: u16) -> u16 {
         let both = perm & self.mode();
         self.set_mode(both);
         perm & !0o777 | both
@@ -185,7 +186,13 @@ impl Acl {
     /// groups for which `is_member` says so.
     ///
     /// As `acl_permission_check` of the kernel has it, those whom it names are others if it is masked altogether.
-    fn allows(&self, attr: &Attr, uid: u32, is_member: impl Fn(u32) -> bool, asked: u16) -> bool {
+    pub(super) fn allows(
+        &self,
+        attr: &Attr,
+        uid: u32,
+        is_member: impl Fn(u32) -> bool,
+        asked: u16,
+    ) -> bool {
         let mask = self.entry(MASK).map_or(RWX, |entry| entry.bits.get());
         let others = attr.perm & asked == asked;
         if attr.perm & 0o070 == 0 {
@@ -416,7 +423,7 @@ pub(super) mod tests {
                 prop_assert_eq!(list.entries().count(), entries.len());
                 prop_assert!(entries.is_sorted_by_key(|entry| entry.0));
                 let told = list.to_value().unwrap();
-                prop_assert_eq!(&Acl::parse(&told), &Ok(Some(Acl::copy(&list.entries).unwrap())));
+                prop_assert_eq!(&Acl::parse(&told), &Ok(Some(list.copy().unwrap())));
                 list.set_mode(perm);
                 prop_assert_eq!(list.mode(), perm & 0o777);
                 prop_assert!(Acl::parse(&list.to_value().unwrap()).unwrap().is_some());

@@ -1,86 +1,18 @@
-//! The lists that inodes have: set, told, removed, inherited, and kept in step with the mode.
+//! The access control lists that inodes have: set, told, removed, inherited, and kept in step with the mode.
 //!
 //! A list and the mode that shows it change together, under the lock of the extended attributes. A list that says no
 //! more than the mode is not kept.
 
-use super::Acl;
+use super::acl::Acl;
+use super::kept::{Which, Xattrs};
+use super::ledger::Ledger;
+use super::privilege::{SGID, is_member, supplementary_groups};
+use super::{Caller, Committed, Fs, Node};
 use crate::fs::Result;
-use crate::fs::ledger::Ledger;
-use crate::fs::privilege::{SGID, is_member, supplementary_groups};
-use crate::fs::xattr::{OVERHEAD, Xattrs};
-use crate::fs::{Caller, Committed, Fs, Node};
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Time};
 use std::sync::Arc;
 
 const ACCESS_BITS: u16 = 0o777;
-
-/// Which of its lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fs) enum Which {
-    Access,
-    Default,
-}
-
-impl Which {
-    /// In the order they are listed in.
-    pub(in crate::fs) const ALL: [Which; 2] = [Which::Access, Which::Default];
-
-    pub(in crate::fs) const fn name(self) -> &'static [u8] {
-        match self {
-            Which::Access => Acl::ACCESS,
-            Which::Default => Acl::DEFAULT,
-        }
-    }
-
-    pub(in crate::fs) fn of_name(name: &[u8]) -> Option<Which> {
-        Which::ALL.into_iter().find(|which| which.name() == name)
-    }
-
-    /// EOPNOTSUPP for a symbolic link, EACCES for a default list of anything but a directory.
-    pub(in crate::fs) fn check_kind(self, kind: Kind) -> Result<()> {
-        match (self, kind) {
-            (_, Kind::Symlink) => Err(Errno::OPNOTSUPP),
-            (Which::Access, _) | (Which::Default, Kind::Directory) => Ok(()),
-            (Which::Default, _) => Err(Errno::ACCESS),
-        }
-    }
-}
-
-/// The lists of one inode.
-#[derive(Debug, Default)]
-pub(in crate::fs) struct Acls {
-    access: Option<Acl>,
-    default: Option<Acl>,
-}
-
-impl Acls {
-    pub(in crate::fs) fn get(&self, which: Which) -> Option<&Acl> {
-        match which {
-            Which::Access => self.access.as_ref(),
-            Which::Default => self.default.as_ref(),
-        }
-    }
-
-    pub(in crate::fs) fn replace(&mut self, which: Which, acl: Option<Acl>) -> Option<Acl> {
-        let slot = match which {
-            Which::Access => &mut self.access,
-            Which::Default => &mut self.default,
-        };
-        std::mem::replace(slot, acl)
-    }
-
-    /// Makes the access list, if there is one, follow a chmod to `perm`.
-    pub(in crate::fs) fn set_mode(&mut self, perm: u16) {
-        if let Some(access) = &mut self.access {
-            access.set_mode(perm);
-        }
-    }
-
-    /// What keeping `acl` takes.
-    pub(in crate::fs) fn cost(acl: &Acl) -> u64 {
-        (OVERHEAD + acl.size()) as u64
-    }
-}
 
 /// The mode of an inode whose access list becomes `acl`, which is given back if it has to be kept.
 fn show(acl: Acl, attr: &mut Attr) -> Option<Acl> {
@@ -91,11 +23,11 @@ fn show(acl: Acl, attr: &mut Attr) -> Option<Acl> {
 
 impl Fs {
     /// Which list `name` is, if lists are kept.
-    pub(in crate::fs) fn acl_of_name(&self, name: &[u8]) -> Option<Which> {
+    pub(super) fn acl_of_name(&self, name: &[u8]) -> Option<Which> {
         Which::of_name(name).filter(|_| self.acls)
     }
 
-    pub(in crate::fs) fn set_acl(
+    pub(super) fn set_acl(
         &self,
         caller: &Caller,
         id: NodeId,
@@ -131,7 +63,7 @@ impl Fs {
     }
 
     /// Sets a list of an inode that is described, not changed.
-    pub(in crate::fs) fn load_acl(
+    pub(super) fn load_acl(
         &self,
         xattrs: &mut Xattrs,
         which: Which,
@@ -151,7 +83,7 @@ impl Fs {
         xattrs.put_acl(which, kept, max)
     }
 
-    pub(in crate::fs) fn get_acl(&self, id: NodeId, which: Which) -> Result<Vec<u8>> {
+    pub(super) fn get_acl(&self, id: NodeId, which: Which) -> Result<Vec<u8>> {
         let inode = self.get(id)?;
         let node = inode.ext().made().ok_or(Errno::NODATA)?;
         let xattrs = node.xattrs.read();
@@ -160,7 +92,7 @@ impl Fs {
     }
 
     /// The mode stays, with the mask as the group's bits. That there is no list is no error, and ctime moves all the same.
-    pub(in crate::fs) fn remove_acl(
+    pub(super) fn remove_acl(
         &self,
         caller: &Caller,
         id: NodeId,
@@ -195,7 +127,7 @@ impl Fs {
 
     /// The permissions of a new inode in `parent` that is to have `attr` at most, and the node to begin with if it has
     /// lists: those its directory hands down, or else none and what the caller's umask leaves.
-    pub(in crate::fs) fn inherit(
+    pub(super) fn inherit(
         &self,
         caller: &Caller,
         parent: &InodeRef<'_, Node>,
@@ -209,12 +141,15 @@ impl Fs {
             attr.perm &= !(caller.umask as u16 & ACCESS_BITS);
             return Ok(None);
         };
-        let mut access = Acl::copy(&default.entries)?;
+        let mut access = default.copy()?;
         attr.perm = access.restrict(attr.perm);
-        let acls = Acls {
-            access: show(access, attr),
-            default: Some(default).filter(|_| attr.kind == Kind::Directory),
-        };
+        let acls = [
+            (Which::Access, show(access, attr)),
+            (
+                Which::Default,
+                Some(default).filter(|_| attr.kind == Kind::Directory),
+            ),
+        ];
         Node::with_acls(&self.ledger, acls, max)
     }
 
@@ -226,16 +161,11 @@ impl Fs {
         let default = xattrs
             .as_ref()
             .and_then(|xattrs| xattrs.acls().get(Which::Default));
-        default.map(|acl| Acl::copy(&acl.entries)).transpose()
+        default.map(Acl::copy).transpose()
     }
 
     /// The answer to [`Fs::access`] where a list gives it.
-    pub(in crate::fs) fn access_by_acl(
-        &self,
-        caller: &Caller,
-        id: NodeId,
-        asked: Mask,
-    ) -> Result<()> {
+    pub(super) fn access_by_acl(&self, caller: &Caller, id: NodeId, asked: Mask) -> Result<()> {
         let groups = supplementary_groups(caller.pid);
         let is_member = |gid| gid == caller.gid || groups.contains(&gid);
         let inode = self.get(id)?;
@@ -253,11 +183,15 @@ impl Fs {
 
 impl Node {
     /// For an inode that begins with lists, none if it begins with none; ENOSPC.
-    fn with_acls(ledger: &Arc<Ledger>, mut acls: Acls, max: u64) -> Result<Option<Node>> {
+    fn with_acls(
+        ledger: &Arc<Ledger>,
+        acls: [(Which, Option<Acl>); 2],
+        max: u64,
+    ) -> Result<Option<Node>> {
         let mut xattrs = Xattrs::new(ledger);
-        for which in Which::ALL {
-            if let Some(acl) = acls.replace(which, None) {
-                xattrs.put_acl(which, Some(acl), max)?;
+        for (which, acl) in acls {
+            if acl.is_some() {
+                xattrs.put_acl(which, acl, max)?;
             }
         }
         if xattrs.is_empty() {

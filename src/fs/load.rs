@@ -5,7 +5,7 @@
 //! what is in it, but not beside requests: the limit of inodes would not be exact.
 
 use super::data::Backing;
-use super::xattr::{Xattr, Xattrs};
+use super::kept::{Xattr, Xattrs};
 use super::{Config, Fs, Node};
 use crate::fs::Result;
 use crate::tree::{self, Attr, Errno, Kind, NewInode, NodeId, Seed};

@@ -1,8 +1,8 @@
 //! What the filesystem hangs on a tree's inode.
 
 use super::data::{Backing, Content};
+use super::kept::Xattrs;
 use super::ledger::Ledger;
-use super::xattr::Xattrs;
 use crate::fs::Result;
 use parking_lot::RwLock;
 use std::sync::Arc;

@@ -16,8 +16,8 @@
 mod tests;
 
 use super::flags::refuse_taking;
+use super::kept::Xattrs;
 use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
-use super::xattr::Xattrs;
 use super::{Caller, Fs, Node, SetAttr};
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId};

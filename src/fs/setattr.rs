@@ -150,8 +150,8 @@ fn apply(
 mod tests {
     use super::*;
     use crate::fs::SetTime;
+    use crate::fs::kept::Xattrs;
     use crate::fs::testing::{Bed, ROOT, USER, stale};
-    use crate::fs::xattr::Xattrs;
 
     fn set(bed: &Bed, id: NodeId, change: SetAttr) -> Result<Attr> {
         bed.fs.setattr(&ROOT, id, &change).map(|done| {

@@ -1,186 +1,27 @@
 //! Extended attributes: `user.`, `trusted.` and `security.` names.
 //!
 //! The two `system.` names that stand for access control lists mean something only where those are kept
-//! ([`Fs::with_acls`]), and go to [`acl`](super::acl); all other names are answered EOPNOTSUPP. That `user.` belongs to
+//! ([`Fs::with_acls`]), and go to [`lists`](super::lists); all other names are answered EOPNOTSUPP. That `user.` belongs to
 //! regular files and directories, and `trusted.` and `security.` to the privileged, is checked by the kernel
 //! (`xattr_permission`, `cap_inode_setxattr`); listing hides `trusted.` from others here.
 
-use super::acl::{Acl, Acls, Which};
-use super::ledger::{Charge, Ledger};
+use super::kept::{
+    TRUSTED, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX, Xattrs, boxed, check_namespace,
+};
 use super::{Caller, Committed, Fs, Node};
 use crate::fs::Result;
 use crate::tree::{Errno, InodeRef, NodeId, Time};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What a security module calls a file.
 const LABEL: &[u8] = b"security.selinux";
-const XATTR_CREATE: i32 = libc::XATTR_CREATE;
-const XATTR_REPLACE: i32 = libc::XATTR_REPLACE;
-const XATTR_NAME_MAX: usize = 255;
-/// Longest value and longest list of names, bytes.
-const XATTR_SIZE_MAX: usize = 64 << 10;
-const TRUSTED: &[u8] = b"trusted.";
-
-/// The name and the value of an extended attribute.
-pub type Xattr = (Box<[u8]>, Box<[u8]>);
-
-/// The extended attributes of one inode.
-pub(super) struct Xattrs {
-    /// Sorted by name.
-    entries: Vec<Xattr>,
-    acls: Acls,
-    charge: Charge,
-}
-
-impl Xattrs {
-    /// The file capabilities, which go with a change of owner or content.
-    pub(super) const CAPABILITY: &[u8] = b"security.capability";
-
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Xattrs {
-        Xattrs {
-            entries: Vec::new(),
-            acls: Acls::default(),
-            charge: Charge::new(ledger),
-        }
-    }
-
-    pub(super) fn acls(&self) -> &Acls {
-        &self.acls
-    }
-
-    pub(super) fn acls_mut(&mut self) -> &mut Acls {
-        &mut self.acls
-    }
-
-    /// Keeps `acl`, or no list, instead of what list there was; ENOSPC.
-    pub(super) fn put_acl(&mut self, which: Which, acl: Option<Acl>, max: u64) -> Result<()> {
-        if let Some(acl) = &acl {
-            let named = self.acls.get(which).is_some();
-            if !named && self.list_len() + which.name().len() + 1 > XATTR_SIZE_MAX {
-                return Err(Errno::NOSPC);
-            }
-            self.charge.take(Acls::cost(acl), max)?;
-        }
-        if let Some(old) = self.acls.replace(which, acl) {
-            self.charge.give(Acls::cost(&old));
-        }
-        Ok(())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.list_len() == 0
-    }
-
-    /// The names as they are listed: those of lists first.
-    fn names(&self) -> impl Iterator<Item = &[u8]> {
-        let kept = |which: Which| self.acls.get(which).map(|_| which.name());
-        let acls = Which::ALL.into_iter().filter_map(kept);
-        acls.chain(self.entries.iter().map(|(name, _)| &**name))
-    }
-
-    fn position(&self, name: &[u8]) -> std::result::Result<usize, usize> {
-        self.entries
-            .binary_search_by(|(have, _)| have.as_ref().cmp(name))
-    }
-
-    fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let at = self.position(name).ok()?;
-        Some(&self.entries[at].1)
-    }
-
-    /// Takes file capabilities away. A value without bytes stays: the kernel would leave it too (`cap_inode_need_killpriv`).
-    pub(super) fn lose_capabilities(&mut self) {
-        let capable = |value: &[u8]| !value.is_empty();
-        if self.get(Xattrs::CAPABILITY).is_some_and(capable) {
-            let _ = self.remove(Xattrs::CAPABILITY);
-        }
-    }
-
-    fn set(&mut self, name: &[u8], value: &[u8], flags: i32, max: u64) -> Result<()> {
-        match self.position(name) {
-            Ok(_) if flags & XATTR_CREATE != 0 => Err(Errno::EXIST),
-            Ok(at) => {
-                let new = boxed(value)?;
-                self.charge.take(value.len() as u64, max)?;
-                let old = std::mem::replace(&mut self.entries[at].1, new);
-                self.charge.give(old.len() as u64);
-                Ok(())
-            }
-            Err(_) if flags & XATTR_REPLACE != 0 => Err(Errno::NODATA),
-            Err(at) => {
-                if self.list_len() + name.len() + 1 > XATTR_SIZE_MAX {
-                    return Err(Errno::NOSPC);
-                }
-                let pair = (boxed(name)?, boxed(value)?);
-                self.entries
-                    .try_reserve_exact(1)
-                    .map_err(|_| Errno::NOSPC)?;
-                self.charge.take(cost(&pair), max)?;
-                self.entries.insert(at, pair);
-                Ok(())
-            }
-        }
-    }
-
-    /// As [`set`](Xattrs::set), of names that are served; others are left out.
-    pub(super) fn load(&mut self, name: &[u8], value: &[u8], max: u64) -> Result<()> {
-        match check_namespace(name) {
-            Ok(()) => self.set(name, value, 0, max),
-            Err(_) => Ok(()),
-        }
-    }
-
-    pub(super) fn remove(&mut self, name: &[u8]) -> Result<()> {
-        let at = self.position(name).map_err(|_| Errno::NODATA)?;
-        let pair = self.entries.remove(at);
-        self.charge.give(cost(&pair));
-        Ok(())
-    }
-
-    fn list_len(&self) -> usize {
-        self.names().map(|name| name.len() + 1).sum()
-    }
-}
-
-/// What keeping an attribute takes beside name and value: two pointers with lengths, two allocations.
-pub(super) const OVERHEAD: usize = 64;
-
-fn cost((name, value): &Xattr) -> u64 {
-    (OVERHEAD + name.len() + value.len()) as u64
-}
-
-fn boxed(bytes: &[u8]) -> Result<Box<[u8]>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len())
-        .map_err(|_| Errno::NOSPC)?;
-    copy.extend_from_slice(bytes);
-    Ok(copy.into_boxed_slice())
-}
-
-/// EOPNOTSUPP for names that are not kept, EINVAL for a namespace without a name, ERANGE for too
-/// long a one.
-fn check_namespace(name: &[u8]) -> Result<()> {
-    if name.len() > XATTR_NAME_MAX {
-        return Err(Errno::RANGE);
-    }
-    let rest = [b"user.", TRUSTED, b"security."]
-        .iter()
-        .find_map(|namespace| name.strip_prefix(*namespace));
-    match rest {
-        Some(b"") => Err(Errno::INVAL),
-        Some(_) if name.contains(&0) => Err(Errno::INVAL),
-        Some(_) => Ok(()),
-        None => Err(Errno::OPNOTSUPP),
-    }
-}
 
 impl Fs {
     /// Sets an extended attribute. `flags`: `XATTR_CREATE` (1) only a new one, `XATTR_REPLACE` (2)
     /// only an old one.
     ///
     /// An access control list, for which `flags` do not count, changes the mode as well; one that says no more than the
-    /// mode, or nothing, is not kept. With `kill_sgid`, which counts for [`Acl::ACCESS`] alone, it also takes
+    /// mode, or nothing, is not kept. With `kill_sgid`, which counts for [`Acl::ACCESS`](super::Acl::ACCESS) alone, it also takes
     /// set-group-id away: the caller is not in the group and lacks `CAP_FSETID`.
     ///
     /// # Errors
@@ -310,6 +151,7 @@ fn touch(inode: &InodeRef<'_, Node>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::fs::Config;
+    use crate::fs::kept::OVERHEAD;
     use crate::fs::testing::{self, Bed, ROOT, USER, stale};
 
     fn set(bed: &Bed, id: NodeId, name: &[u8], value: &[u8], flags: i32) -> Result<()> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fs::acl::tests::value;
+use crate::fs::kept::OVERHEAD;
 use crate::fs::testing::{self, Bed, ROOT, USER, stale};
 use crate::fs::{Config, SetAttr};
 

@@ -6,7 +6,7 @@ use norefs::tree::{Attr, Kind, Time};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What `find` is asked to print: all that a load reads of a file and `find` can tell without
 /// asking for more than it has to.
@@ -100,7 +100,6 @@ pub fn measure(tree: &Path, threads: usize) -> Result<(), Box<dyn std::error::Er
 /// A filesystem without limits.
 pub fn empty() -> Fs {
     let config = Config {
-        ttl: Duration::MAX,
         max_bytes: u64::MAX,
         max_inodes: u64::MAX,
         read_only: true,

@@ -50,7 +50,6 @@ impl InProcess {
         let scratch = Scratch::new();
         let root = scratch.dir("mount");
         let config = Config {
-            ttl: options.cache.ttl(),
             max_bytes: 1 << 30,
             max_inodes: 1 << 20,
             read_only: options.read_only,

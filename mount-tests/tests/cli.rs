@@ -106,6 +106,49 @@ fn limits_change_while_the_mount_is_used() {
     refused(&mount.norefs("set", &["--read-only", "--read-write"]));
 }
 
+#[test]
+fn lifetimes_change_while_the_mount_is_used() {
+    let mount = Background::new(&[]);
+    let file = |name: &str| mount.mountpoint.join(name);
+    let keep = |cache: &str| {
+        assert!(mount.norefs("set", &["--cache", cache]).status.success());
+        assert_eq!(mount.stats()["cache"], cache);
+    };
+    let asked = |kind: &str, work: &dyn Fn()| {
+        let count = || {
+            mount.stats()["requests"][kind]["count"]
+                .as_u64()
+                .unwrap_or(0)
+        };
+        let before = count();
+        (0..20).for_each(|_| work());
+        count() - before
+    };
+    let look = |name: &str| _ = lstat(file(name)).unwrap();
+    let miss = |name: &str| fails(Errno::NOENT, lstat(file(name)));
+    let old = File::create(file("old")).unwrap();
+    keep("none");
+    let new = File::create(file("new")).unwrap();
+    let attributes = |file: &File| _ = rustix::fs::fstat(file).unwrap();
+    assert!(asked("lookup", &|| look("new")) >= 20);
+    assert!(asked("lookup", &|| miss("missing")) >= 20);
+    assert!(asked("getattr", &|| attributes(&new)) >= 20);
+    assert_eq!(asked("lookup", &|| look("old")), 0, "told before");
+    assert_eq!(asked("getattr", &|| attributes(&old)), 0, "told before");
+    keep("forever");
+    assert_eq!(asked("lookup", &|| look("new")), 1);
+    assert_eq!(asked("lookup", &|| miss("missing")), 1);
+    assert_eq!(
+        asked("getattr", &|| attributes(&new)),
+        0,
+        "the entry brought them"
+    );
+    keep("1500ms");
+    refused(&mount.norefs("set", &["--cache", "sometimes"]));
+    refused(&mount.norefs("set", &["--cache", "none", "--size", "much"]));
+    assert_eq!(mount.stats()["cache"], "1500ms");
+}
+
 /// The arguments in which `SOURCE`, `FILE`, `MOUNT`, `MISSING` and `INSIDE` stand for paths.
 const REFUSED: &[&[&str]] = &[
     &["mount", "MISSING", "MOUNT"],

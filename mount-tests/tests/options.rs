@@ -7,7 +7,6 @@ use norefs::tree::{Attr, Kind, Time};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[test]
 fn without_extended_attributes_there_are_none_and_nobody_asks() {
@@ -39,7 +38,6 @@ fn devices_are_refused_where_norefs_decides_about_permissions() {
     }
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
     let config = Config {
-        ttl: Duration::ZERO,
         max_bytes: 1 << 20,
         max_inodes: 100,
         read_only: false,

@@ -270,7 +270,6 @@ fn a_mount_is_made_where_the_path_led_when_it_was_looked_at() {
     symlink(&way.decoy, &way.way).unwrap();
     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
     let config = Config {
-        ttl: Options::default().cache.ttl(),
         max_bytes: 1 << 20,
         max_inodes: 1 << 10,
         read_only: false,

@@ -21,7 +21,6 @@ fn options(threads: usize) -> LoadOptions {
 
 fn load_with(source: &Path, options: &LoadOptions) -> LoadReport {
     let config = Config {
-        ttl: Duration::MAX,
         max_bytes: u64::MAX,
         max_inodes: u64::MAX,
         read_only: true,
@@ -110,7 +109,6 @@ fn an_error_ends_the_load_without_the_rest() {
     let slow = SlowSource::new(shape(20, 200));
     slow.set_latency(Duration::from_millis(20));
     let config = Config {
-        ttl: Duration::MAX,
         max_bytes: u64::MAX,
         max_inodes: 300,
         read_only: true,

@@ -135,7 +135,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
         return serve_in_background();
     }
     let log = args.log_file.as_deref().map(open_log).transpose()?;
-    let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked, cache)?;
+    let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
     for option in narrow(&mut asked, loaded.as_ref()) {
         match args.by_mount8 {
             true => tracing::info!(option, "the mount of the source forbids it"),

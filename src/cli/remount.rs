@@ -25,6 +25,7 @@ pub fn run(path: &Path, asked: &MountOptions) -> Outcome {
         max_inodes: asked.inodes,
         // Only the kernel knows whether a file is open for writing.
         read_only: (!asked.read_only).then_some(false),
+        ..Change::default()
     };
     control::set(&entry, limits).with_context(|| shown.to_string())?;
     if let Err(error) = place.remount(&entry, flags(asked, &stats)) {
@@ -83,6 +84,7 @@ fn restore(entry: &MountEntry, before: &Stats) {
         max_bytes: Some(before.max_bytes),
         max_inodes: Some(before.max_inodes),
         read_only: Some(before.read_only),
+        ..Change::default()
     };
     if let Err(error) = control::set(entry, change) {
         tracing::warn!(%error, "the limits of before are not in force");

@@ -107,14 +107,17 @@ pub fn age(stats: &Stats) -> String {
     humantime::format_duration(Duration::from_secs(stats.uptime_seconds)).to_string()
 }
 
-/// One line on how requests travel.
+/// One line on how requests travel, and for how long their answers are kept.
 pub fn carriage(stats: &Stats) -> String {
     let queues = match stats.queues {
         0 => String::new(),
         queues => format!(", {queues} queues of {} entries", stats.queue_depth),
     };
     let (transport, threads, kib) = (&stats.transport, stats.threads, stats.max_io >> 10);
-    format!("{transport} transport: {threads} threads{queues}, requests of at most {kib} KiB")
+    let cache = stats.cache;
+    format!(
+        "{transport} transport: {threads} threads{queues}, requests of at most {kib} KiB, cache {cache}"
+    )
 }
 
 /// A line on how far the mount is warmed, if it is.

@@ -166,6 +166,7 @@ impl Asked for Served {
             max_inodes: config.max_inodes,
             max_bytes: config.max_bytes,
             read_only: config.read_only,
+            cache: self.counters.cache(),
             notifications: self.counters.notifications(),
             stale: fs.stale(),
             warm: self.warm.as_ref().map(|warm| WarmStats {
@@ -188,7 +189,6 @@ impl Asked for Served {
             max_bytes: change.max_bytes.unwrap_or(now.max_bytes),
             max_inodes: change.max_inodes.unwrap_or(now.max_inodes),
             read_only: change.read_only.unwrap_or(now.read_only),
-            ttl: now.ttl,
         };
         let more = beside(change.max_bytes, change.max_inodes, memory() / 2);
         let asked = Instant::now();
@@ -200,6 +200,9 @@ impl Asked for Served {
             }
         }
         fs.allow_more_beside(more);
+        if let Some(cache) = change.cache {
+            self.counters.set_cache(cache);
+        }
         self.show_limits();
         Ok(())
     }
@@ -215,8 +218,8 @@ fn resident() -> u64 {
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
-/// Lets `norefs stats` and `norefs set` ask this mount, made with `options`; `fixed` are those that cannot be changed, as they
-/// were asked for. A mount that cannot be asked is served all the same.
+/// Lets `norefs stats` and `norefs set` ask this mount, made with `options`; `fixed` are those that a remount cannot change,
+/// as they were asked for. A mount that cannot be asked is served all the same.
 pub fn answer_questions(
     handle: &MountHandle,
     options: Options,

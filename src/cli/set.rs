@@ -4,10 +4,11 @@ use super::stats::mount_at;
 use super::{Outcome, quantity, tree};
 use anyhow::Context;
 use norefs::control::{self, Change};
+use norefs::transport::Cache;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Change limits of a live mount
+/// Change limits of a live mount, and what the kernel keeps of it
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
 pub struct Args {
@@ -25,6 +26,9 @@ pub struct Args {
     /// Allow changes again
     #[arg(long, group = "change")]
     read_write: bool,
+    /// How long the kernel keeps what it is told from now on: forever, none, or a duration such as 1s
+    #[arg(long, group = "change")]
+    cache: Option<Cache>,
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -41,6 +45,7 @@ pub fn run(args: Args) -> Outcome {
         max_bytes: args.size,
         max_inodes: args.inodes,
         read_only: (args.read_only || args.read_write).then_some(args.read_only),
+        cache: args.cache,
     };
     control::set(&entry, change).with_context(|| args.mountpoint.display().to_string())?;
     Ok(ExitCode::SUCCESS)

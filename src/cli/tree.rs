@@ -6,7 +6,6 @@ use super::progress::Bar;
 use anyhow::{Context, anyhow, bail};
 use norefs::fs::{Config, Fs, INODE_BYTES};
 use norefs::source::{self, LoadOptions, LoadReport};
-use norefs::transport::Cache;
 use norefs::tree::{Attr, Kind, Time};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,14 +58,12 @@ pub fn build(
     from: Option<&Path>,
     load: &LoadArgs,
     options: &MountOptions,
-    cache: Cache,
 ) -> Result<Built, Failure> {
     if !Fs::finds_memory() {
         return Err(anyhow!("there is not enough memory for a tree").into());
     }
     let half = memory() / 2;
     let config = Config {
-        ttl: cache.ttl(),
         max_bytes: options.size.unwrap_or(half),
         max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
         read_only: options.read_only,

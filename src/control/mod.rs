@@ -11,7 +11,7 @@ pub use client::{ControlError, server_of, set, stats, stats_within};
 pub use process::ServerProcess;
 pub use server::{Asked, Server};
 
-use crate::transport::Requests;
+use crate::transport::{Cache, Requests};
 use crate::tree::Outcomes;
 use crate::warm;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Change {
     pub max_inodes: Option<u64>,
     /// Whether every change is refused with `EROFS`.
     pub read_only: Option<bool>,
+    /// How long the kernel keeps what it is told from now on.
+    pub cache: Option<Cache>,
 }
 
 /// What is answered.
@@ -57,7 +59,7 @@ pub struct Stats {
     pub mountpoint: String,
     /// Where the tree came from, or `norefs`.
     pub source: String,
-    /// Mount options that were asked for and cannot be changed while it is served.
+    /// Mount options that were asked for and cannot be changed by a remount.
     #[serde(default)]
     pub options: Vec<String>,
     /// How requests travel: `ring` or `device`.
@@ -90,6 +92,9 @@ pub struct Stats {
     pub max_bytes: u64,
     /// Whether every change is refused.
     pub read_only: bool,
+    /// How long the kernel keeps what it is told now.
+    #[serde(default)]
+    pub cache: Cache,
     /// How many times the kernel was told that attributes are stale.
     pub notifications: u64,
     /// Files of the source that were found changed since they were loaded. Each counts once and has a line in the log.

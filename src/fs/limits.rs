@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 /// The live configuration: replaced as a whole at run time, read on every request.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How long the kernel may keep names and attributes. [`Duration::ZERO`]: every call asks.
-    pub ttl: Duration,
     /// Bytes of file data and extended attributes held in memory at most, `u64::MAX` for no limit. Source-backed
     /// content counts once it is copied.
     pub max_bytes: u64,

@@ -26,9 +26,8 @@
 //! ```
 //! use norefs::fs::{Caller, Config, Fs};
 //! use norefs::tree::{Attr, Kind, NodeId, Time};
-//! use std::time::Duration;
 //!
-//! let config = Config { ttl: Duration::MAX, max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
+//! let config = Config { max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
 //! let fs = Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()));
 //! let caller = Caller { uid: 1000, gid: 1000, pid: 0, umask: 0o022 };
 //!

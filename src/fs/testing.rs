@@ -3,7 +3,6 @@
 use super::{Backing, Caller, Committed, Config, Fs, Loaded};
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, Kind, NodeId, Time};
-use std::time::Duration;
 
 pub(super) const ROOT: Caller = Caller {
     uid: 0,
@@ -20,7 +19,6 @@ pub(super) const USER: Caller = Caller {
 
 pub(super) fn config() -> Config {
     Config {
-        ttl: Duration::ZERO,
         max_bytes: 64 << 20,
         max_inodes: 1 << 20,
         read_only: false,

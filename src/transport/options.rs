@@ -1,11 +1,13 @@
 //! How a mount behaves.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// How long the kernel may keep what it was told without asking again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Cache {
     /// For good: all changes come through the mount, so the kernel's copy is exact. Missing names
     /// and symbolic links are cached as well, opening a file or directory costs no request.
@@ -18,6 +20,15 @@ pub enum Cache {
 }
 
 impl Cache {
+    /// What keeps for `ttl`.
+    pub(crate) fn lasting(ttl: Duration) -> Cache {
+        match ttl {
+            Duration::ZERO => Cache::None,
+            ttl if ttl < Cache::Forever.ttl() => Cache::For(ttl),
+            _ => Cache::Forever,
+        }
+    }
+
     /// The lifetime names and attributes are sent with.
     pub const fn ttl(self) -> Duration {
         match self {
@@ -61,12 +72,8 @@ impl FromStr for Cache {
             _ => return Err(CacheError(text.to_owned())),
         };
         let total = number.parse().ok().and_then(|n: u64| n.checked_mul(millis));
-        match total.map(Duration::from_millis) {
-            Some(Duration::ZERO) => Ok(Cache::None),
-            Some(ttl) if ttl < Cache::Forever.ttl() => Ok(Cache::For(ttl)),
-            Some(_) => Ok(Cache::Forever),
-            None => Err(CacheError(text.to_owned())),
-        }
+        let total = total.ok_or_else(|| CacheError(text.to_owned()))?;
+        Ok(Cache::lasting(Duration::from_millis(total)))
     }
 }
 
@@ -77,6 +84,20 @@ impl fmt::Display for Cache {
             Cache::None => f.write_str("none"),
             Cache::For(ttl) => write!(f, "{}ms", ttl.as_millis()),
         }
+    }
+}
+
+impl TryFrom<String> for Cache {
+    type Error = CacheError;
+
+    fn try_from(text: String) -> Result<Cache, CacheError> {
+        text.parse()
+    }
+}
+
+impl From<Cache> for String {
+    fn from(cache: Cache) -> String {
+        cache.to_string()
     }
 }
 
@@ -230,6 +251,18 @@ mod tests {
         assert_eq!("2m".parse(), ms(120_000));
         assert_eq!("1h".parse(), ms(3_600_000));
         assert_eq!("99999999999s".parse(), Ok(Cache::Forever));
+    }
+
+    #[test]
+    fn a_cache_lifetime_is_read_as_it_is_written() {
+        for cache in [
+            Cache::Forever,
+            Cache::None,
+            Cache::For(Duration::from_millis(1500)),
+        ] {
+            assert_eq!(cache.to_string().parse(), Ok(cache));
+            assert_eq!(Cache::lasting(cache.ttl()), cache);
+        }
     }
 
     #[test]

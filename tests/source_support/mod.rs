@@ -8,7 +8,6 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxFlags, StatxTimestamp, Times
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub const ROOT: Caller = Caller {
     uid: 0,
@@ -25,7 +24,6 @@ pub fn empty() -> Fs {
 /// An empty filesystem of at most that many inodes.
 pub fn with_limit(max_inodes: u64) -> Fs {
     let config = Config {
-        ttl: Duration::ZERO,
         max_bytes: 1 << 40,
         max_inodes,
         read_only: false,

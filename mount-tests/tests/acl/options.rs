@@ -9,7 +9,6 @@ use norefs::transport::{MountError, Options, mount};
 use norefs::tree::{Attr, Kind, Time};
 use rustix::io::Errno;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[test]
 fn lists_are_off_unless_asked_for_last() {
@@ -60,7 +59,6 @@ fn filesystem_and_mount_have_to_agree() {
     let at = scratch.dir("mount");
     let fs = || {
         let config = Config {
-            ttl: Duration::ZERO,
             max_bytes: 1 << 20,
             max_inodes: 100,
             read_only: false,

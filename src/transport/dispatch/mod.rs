@@ -121,7 +121,7 @@ impl Call<'_, '_> {
 
     /// What an open tells the kernel of what it holds: `flags` if it holds anything.
     fn where_cached(&self, flags: u32) -> u32 {
-        match self.shared.cache.is_none() {
+        match self.shared.ttl().is_zero() {
             true => 0,
             false => flags,
         }

@@ -30,7 +30,7 @@ impl Call<'_, '_> {
     pub(super) fn lookup(&mut self) -> Result<Answer> {
         let (caller, name) = (self.caller(), self.exchange.name()?);
         let found = self.fs().lookup(&caller, self.node(), name)?;
-        let ttl = self.shared.name_ttl;
+        let ttl = self.shared.name_ttl();
         match found {
             Some(entry) => self.exchange.send(&self.shared.entry(&entry)),
             None if ttl.is_zero() => Err(Errno::NOENT),

@@ -15,12 +15,8 @@ use std::time::Duration;
 /// What the threads that serve a mount share.
 pub(crate) struct Shared {
     pub(crate) fs: Arc<Fs>,
-    pub(crate) cache: Cache,
-    /// How long the kernel may keep attributes.
-    pub(crate) ttl: Duration,
-    /// How long it may keep names. Where the filesystem decides about permissions it keeps none: it would follow them
-    /// for anybody.
-    pub(crate) name_ttl: Duration,
+    /// For how many nanoseconds the kernel may keep what it is told; see [`Shared::set_cache`].
+    lifetime: AtomicU64,
     /// Whether there are extended attributes.
     pub(crate) xattr: bool,
     /// Whether the time of birth is told.
@@ -38,18 +34,16 @@ pub(crate) struct Shared {
     pub(crate) seams: Arc<crate::transport::seam::Seams>,
 }
 
+/// The lifetime of [`Cache::Forever`], the longest there is, is less than half of what fits.
+fn nanos(cache: Cache) -> u64 {
+    u64::try_from(cache.ttl().as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Shared {
     pub(crate) fn new(fs: Arc<Fs>, options: &Options, agreed: Agreed) -> Shared {
-        let ttl = options.cache.ttl();
-        let name_ttl = match fs.permissions() {
-            Permissions::Kernel => ttl,
-            Permissions::Daemon => Duration::ZERO,
-        };
         Shared {
             fs,
-            cache: options.cache,
-            ttl,
-            name_ttl,
+            lifetime: AtomicU64::new(nanos(options.cache)),
             xattr: options.xattr,
             btime: options.btime,
             generation: fastrand::u32(1..),
@@ -66,14 +60,33 @@ impl Shared {
     /// What the kernel is told of a name that leads somewhere.
     pub(crate) fn entry(&self, entry: &Entry) -> EntryOut {
         let ttl = self.attr_ttl(&entry.attr);
-        EntryOut::new(entry, self.name_ttl, ttl, self.generation)
+        EntryOut::new(entry, self.name_ttl(), ttl, self.generation)
+    }
+
+    /// Says how long the kernel may keep what it is told from now on. What it was told before it keeps as long as it was told.
+    pub(crate) fn set_cache(&self, cache: Cache) {
+        self.lifetime.store(nanos(cache), Ordering::Relaxed);
+    }
+
+    /// How long the kernel may keep what it is told now.
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_nanos(self.lifetime.load(Ordering::Relaxed))
+    }
+
+    /// How long it may keep names. Where the filesystem decides about permissions it keeps none: it would follow them
+    /// for anybody.
+    pub(crate) fn name_ttl(&self) -> Duration {
+        match self.fs.permissions() {
+            Permissions::Kernel => self.ttl(),
+            Permissions::Daemon => Duration::ZERO,
+        }
     }
 
     /// How long the kernel may keep these attributes.
     pub(crate) fn attr_ttl(&self, attr: &Attr) -> Duration {
         match attr.unsettled {
             true => Duration::ZERO,
-            false => self.ttl,
+            false => self.ttl(),
         }
     }
 

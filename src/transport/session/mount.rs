@@ -16,7 +16,7 @@ use crate::transport::session::place::{Identity, Place};
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::unmount::{abort, remove_remains, unmount};
 use crate::transport::wire::Agreed;
-use crate::transport::{Carriage, Options, Permissions, Requests, passthrough};
+use crate::transport::{Cache, Carriage, Options, Permissions, Requests, passthrough};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
@@ -422,7 +422,7 @@ impl Drop for MountHandle {
     }
 }
 
-/// The counters of a mount; see [`MountHandle::counters`].
+/// The counters of a mount, and what may be said of it while it is served; see [`MountHandle::counters`].
 #[derive(Clone)]
 pub struct MountCounters(Arc<Shared>, Carriage);
 
@@ -440,6 +440,17 @@ impl MountCounters {
     /// Whether the kernel reads files of the source by itself. Such a filesystem must stay read-only.
     pub fn passes_through(&self) -> bool {
         self.0.passthrough.is_some()
+    }
+
+    /// How long the kernel may keep what it is told now.
+    pub fn cache(&self) -> Cache {
+        Cache::lasting(self.0.ttl())
+    }
+
+    /// Says how long the kernel may keep what it is told from now on. What it was told before it keeps as long as it was told,
+    /// and what opening a file asks for was settled with the mount.
+    pub fn set_cache(&self, cache: Cache) {
+        self.0.set_cache(cache);
     }
 
     /// How many times the kernel was told that attributes are stale.

@@ -82,7 +82,6 @@ impl Offline {
     /// With access control lists, and so with longer arguments of SETXATTR, if `acl`.
     pub(crate) fn with(cache: Cache, permissions: Permissions, acl: bool) -> Offline {
         let config = Config {
-            ttl: cache.ttl(),
             max_bytes: 1 << 20,
             max_inodes: 200,
             read_only: false,

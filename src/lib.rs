@@ -3,7 +3,8 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
-//! * [`control`] is how a running mount is asked for its counters.
+//! * [`control`] is how a running mount is asked for its counters, and what differs from its source.
+//! * [`delta`] finds out what differs between a tree and its source.
 //! * [`source`] loads a tree from a directory on disk.
 //! * [`warm`] fills the kernel's caches with what is in a mount.
 //! * [`transport`] carries the kernel's requests.
@@ -12,6 +13,7 @@
 //! * [`tree`] is the dentry tree with its lockless walks: a crate of its own, `norefs-tree`.
 
 pub mod control;
+pub mod delta;
 pub mod fs;
 mod host;
 pub mod source;

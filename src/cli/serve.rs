@@ -4,6 +4,7 @@ use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
 use norefs::control::{self, Asked, Change, Server, Stats, WarmStats};
+use norefs::delta::{self, Delta};
 use norefs::fs::Config;
 use norefs::transport::session::utab::UserOptions;
 use norefs::transport::{
@@ -205,6 +206,10 @@ impl Asked for Served {
         }
         self.show_limits();
         Ok(())
+    }
+
+    fn delta(&self) -> Result<Delta, String> {
+        delta::of(self.counters.fs()).map_err(|unknown| unknown.to_string())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The side that asks.
 
-use crate::control::line::{self, PATIENCE};
+use crate::control::line::{self, Lines, PATIENCE};
 use crate::control::{Answer, Change, Question, ServerProcess, Stats};
+use crate::delta::Delta;
 use crate::transport::session::runtime;
 use crate::transport::session::table::MountEntry;
 use rustix::io::Errno;
@@ -13,6 +14,9 @@ use std::time::Duration;
 
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
+
+/// How long a server may look for what differs, and for the next difference.
+const LOOKING: Duration = Duration::from_secs(120);
 
 /// Why a mount did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,7 @@ pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
 pub fn stats_within(mount: &MountEntry, patience: Duration) -> Result<Stats, ControlError> {
     match ask(mount, &Question::Stats, patience)? {
         Answer::Stats(stats) => Ok(*stats),
-        _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
+        _ => Err(senseless()),
     }
 }
 
@@ -54,7 +58,26 @@ pub fn stats_within(mount: &MountEntry, patience: Duration) -> Result<Stats, Con
 pub fn set(mount: &MountEntry, change: Change) -> Result<(), ControlError> {
     match ask(mount, &Question::Set(change), PATIENCE)? {
         Answer::Done => Ok(()),
-        _ => Err(ControlError::Exchange(io::ErrorKind::InvalidData.into())),
+        _ => Err(senseless()),
+    }
+}
+
+/// Asks the server of a norefs mount what differs from the source it was loaded from. What the kernel has not written back yet
+/// does not count: see syncfs(2).
+pub fn delta(mount: &MountEntry) -> Result<Delta, ControlError> {
+    let stream = ask_for(mount, &Question::Delta)?;
+    let mut lines = Lines::new(&stream, ANSWER_LIMIT);
+    let mut next = || lines.receive(LOOKING).map_err(failed).and_then(checked);
+    let Answer::Source(source) = next()? else {
+        return Err(senseless());
+    };
+    let mut changes = Vec::new();
+    loop {
+        match next()? {
+            Answer::Change(change) => changes.push(*change),
+            Answer::Done => return Ok(Delta { source, changes }),
+            _ => return Err(senseless()),
+        }
     }
 }
 
@@ -63,6 +86,13 @@ fn ask(
     question: &Question,
     patience: Duration,
 ) -> Result<Answer, ControlError> {
+    let stream = ask_for(mount, question)?;
+    let answer = line::receive(&stream, ANSWER_LIMIT, patience);
+    checked(answer.map_err(failed)?)
+}
+
+/// The connection on which the answer will come.
+fn ask_for(mount: &MountEntry, question: &Question) -> Result<UnixStream, ControlError> {
     let owner = mount.owner.unwrap_or(0);
     let stream = connect(mount, owner)?;
     let peer = rustix::net::sockopt::socket_peercred(&stream)
@@ -70,16 +100,26 @@ fn ask(
     if peer.uid.as_raw() != owner && !peer.uid.is_root() {
         return Err(ControlError::NotFound);
     }
-    let answer = line::send(&stream, question)
-        .and_then(|()| line::receive(&stream, ANSWER_LIMIT, patience))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ControlError::Silent,
-            _ => ControlError::Exchange(error),
-        })?;
+    line::send(&stream, question).map_err(failed)?;
+    Ok(stream)
+}
+
+fn failed(error: io::Error) -> ControlError {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ControlError::Silent,
+        _ => ControlError::Exchange(error),
+    }
+}
+
+fn checked(answer: Answer) -> Result<Answer, ControlError> {
     match answer {
         Answer::Error(reason) => Err(ControlError::Refused(reason)),
         answer => Ok(answer),
     }
+}
+
+fn senseless() -> ControlError {
+    ControlError::Exchange(io::ErrorKind::InvalidData.into())
 }
 
 /// The process that serves a norefs mount, if it can be seen from here. It is not asked.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -16,43 +16,94 @@ pub(crate) fn receive<T: DeserializeOwned>(
     limit: usize,
     patience: Duration,
 ) -> io::Result<T> {
-    let deadline = Instant::now() + patience;
-    let mut line = Vec::new();
-    let mut chunk = [0; 1024];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let mut reader = stream;
-        let got = match reader.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            result => result?,
-        };
-        let end = chunk[..got].iter().position(|byte| *byte == b'\n');
-        line.extend_from_slice(&chunk[..end.unwrap_or(got)]);
-        if line.len() >= limit {
-            return Err(invalid("the line is too long"));
-        }
-        match (end, got) {
-            (Some(_), _) => break,
-            (None, 0) => return Err(invalid("the line is cut off")),
-            _ => {}
+    Lines::new(stream, limit).receive(patience)
+}
+
+/// The lines that come, one after the other.
+pub(crate) struct Lines<'s> {
+    stream: &'s UnixStream,
+    limit: usize,
+    /// What came; lines before `from` were given out, and up to `looked` there is no further end.
+    buffer: Vec<u8>,
+    from: usize,
+    looked: usize,
+}
+
+impl<'s> Lines<'s> {
+    /// Lines of at most `limit` bytes each.
+    pub(crate) fn new(stream: &'s UnixStream, limit: usize) -> Lines<'s> {
+        Lines {
+            stream,
+            limit,
+            buffer: Vec::new(),
+            from: 0,
+            looked: 0,
         }
     }
-    serde_json::from_slice(&line).map_err(|error| invalid(&error.to_string()))
+
+    /// The next one, as [`receive`] gives it.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self, patience: Duration) -> io::Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let rest = &self.buffer[self.looked..];
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let end = end.map_or(self.buffer.len(), |at| self.looked + at);
+            if end - self.from >= self.limit {
+                return Err(invalid("the line is too long"));
+            }
+            if end < self.buffer.len() {
+                let line = self.from..end;
+                (self.from, self.looked) = (end + 1, end + 1);
+                let line = serde_json::from_slice(&self.buffer[line]);
+                return line.map_err(|error| invalid(&error.to_string()));
+            }
+            self.buffer.drain(..self.from);
+            (self.from, self.looked) = (0, self.buffer.len());
+            self.read_more(deadline)?;
+        }
+    }
+
+    fn read_more(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut chunk = [0; 16 << 10];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            return match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Err(io::ErrorKind::TimedOut.into())
+                }
+                Ok(0) => Err(invalid("the line is cut off")),
+                Ok(got) => {
+                    self.buffer.extend_from_slice(&chunk[..got]);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+        }
+    }
 }
 
 /// Writes one line.
-pub(crate) fn send<T: Serialize>(mut stream: &UnixStream, message: &T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
+pub(crate) fn send<T: Serialize>(stream: &UnixStream, message: &T) -> io::Result<()> {
+    send_all(stream, [message])
+}
+
+/// Writes a line for each message.
+pub(crate) fn send_all<T: Serialize>(
+    stream: &UnixStream,
+    messages: impl IntoIterator<Item = T>,
+) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&line)
+    let mut out = BufWriter::with_capacity(64 << 10, stream);
+    for message in messages {
+        serde_json::to_writer(&mut out, &message)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
 }
 
 fn invalid(reason: &str) -> io::Error {

@@ -1,16 +1,18 @@
 //! How a running mount is asked things: a Unix socket that only its owner can open.
 //!
-//! One line of JSON asks, one line of JSON answers, then the connection ends.
+//! One line of JSON asks, one line of JSON answers, then the connection ends. What differs from a source takes many lines: where
+//! it is, each difference, and that this was all.
 
 mod client;
 mod line;
 mod process;
 mod server;
 
-pub use client::{ControlError, server_of, set, stats, stats_within};
+pub use client::{ControlError, delta, server_of, set, stats, stats_within};
 pub use process::ServerProcess;
 pub use server::{Asked, Server};
 
+use crate::delta::{self, Source};
 use crate::transport::{Cache, Requests};
 use crate::tree::Outcomes;
 use crate::warm;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 enum Question {
     Stats,
     Set(Change),
+    Delta,
 }
 
 /// What may be changed of a mount while it is served; `None` leaves alone.
@@ -44,6 +47,8 @@ pub struct Change {
 #[serde(rename_all = "lowercase")]
 enum Answer {
     Stats(Box<Stats>),
+    Source(Source),
+    Change(Box<delta::Change>),
     Done,
     Error(String),
 }

@@ -1,6 +1,7 @@
 //! The side that answers.
 
 use crate::control::{Answer, Change, Question, Stats, line};
+use crate::delta::Delta;
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
@@ -23,6 +24,9 @@ pub trait Asked: Send + 'static {
 
     /// Changes limits, or says why not.
     fn set(&self, change: Change) -> Result<(), String>;
+
+    /// What differs from the source, or why nobody knows.
+    fn delta(&self) -> Result<Delta, String>;
 }
 
 /// Answers on a mount's socket until it is dropped, which removes the socket.
@@ -89,7 +93,7 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
     while !ending.load(Ordering::SeqCst) {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Err(error) = answer(&stream, asked) {
+                if let Err(error) = answer(stream, asked) {
                     tracing::debug!(%error, "a control connection failed");
                 }
             }
@@ -99,26 +103,51 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
     }
 }
 
-fn answer(stream: &UnixStream, asked: &impl Asked) -> io::Result<()> {
-    let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
+fn answer(stream: UnixStream, asked: &impl Asked) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(&stream)?.uid;
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
         Answer::Error("not permitted".to_owned())
     } else {
-        match line::receive(stream, QUESTION_LIMIT, line::PATIENCE) {
+        match line::receive(&stream, QUESTION_LIMIT, line::PATIENCE) {
             Ok(Question::Stats) => Answer::Stats(Box::new(asked.stats())),
             Ok(Question::Set(change)) => match asked.set(change) {
                 Ok(()) => Answer::Done,
                 Err(reason) => Answer::Error(reason),
             },
+            Ok(Question::Delta) => match asked.delta() {
+                Ok(delta) => return tell_in_time(stream, delta),
+                Err(reason) => Answer::Error(reason),
+            },
             Err(error) => Answer::Error(error.to_string()),
         }
     };
-    line::send(stream, &answer)
+    line::send(&stream, &answer)
+}
+
+/// Others are answered meanwhile: whoever asked may read slowly.
+fn tell_in_time(stream: UnixStream, delta: Delta) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("norefs-delta".to_owned());
+    let told = thread.spawn(move || {
+        if let Err(error) = tell(&stream, delta) {
+            tracing::debug!(%error, "a control connection failed");
+        }
+    });
+    told.map(drop)
+}
+
+fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
+    let changes = delta.changes.into_iter();
+    let changes = changes.map(|change| Answer::Change(Box::new(change)));
+    let first = std::iter::once(Answer::Source(delta.source));
+    line::send_all(stream, first.chain(changes).chain([Answer::Done]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::line::Lines;
+    use crate::delta::{Base, Change, Metadata, PathBytes, Seen, Source, What};
+    use crate::tree::Attr;
     use std::io::Write;
     use std::sync::atomic::AtomicU32;
 
@@ -133,10 +162,43 @@ mod tests {
             }
         }
 
-        fn set(&self, change: Change) -> Result<(), String> {
+        fn set(&self, change: super::Change) -> Result<(), String> {
             let inodes = change.max_inodes.unwrap_or_default();
             self.0.store(inodes as u32, Ordering::Relaxed);
             Ok(())
+        }
+
+        fn delta(&self) -> Result<Delta, String> {
+            match self.0.load(Ordering::Relaxed) {
+                0 => Err("it has no source".to_owned()),
+                number => Ok(many(number)),
+            }
+        }
+    }
+
+    fn many(number: u32) -> Delta {
+        let path = |number: u32| PathBytes::from(format!("file \n {number}\u{fc}").into_bytes());
+        let change = |number| Change {
+            what: What::Removed,
+            base: Some(Base {
+                path: path(number),
+                dev: None,
+                ino: Some(number.into()),
+                seen: Seen::of(&Attr::default()),
+            }),
+            now: None,
+            content: false,
+            metadata: Metadata::default(),
+            link: None,
+            replaced: false,
+        };
+        Delta {
+            source: Source {
+                path: b"/\xff".to_vec().into(),
+                dev: 1,
+                ino: 2,
+            },
+            changes: (0..number).map(change).collect(),
         }
     }
 
@@ -170,6 +232,32 @@ mod tests {
         assert_eq!(ask(dir.path(), change), Answer::Done);
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
         assert!(matches!(answer, Answer::Stats(stats) if stats.pid == 9));
+    }
+
+    #[test]
+    fn differences_come_one_by_one_and_their_end_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::bind(&dir.path().join("socket"), Echo(AtomicU32::new(5000))).unwrap();
+        let stream = UnixStream::connect(dir.path().join("socket")).unwrap();
+        line::send(&stream, &Question::Delta).unwrap();
+        let other = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(other, Answer::Stats(_)), "nobody else waits");
+        let mut lines = Lines::new(&stream, 1 << 10);
+        let mut next = || lines.receive::<Answer>(line::PATIENCE).unwrap();
+        let expected = many(5000);
+        assert_eq!(next(), Answer::Source(expected.source));
+        for change in expected.changes {
+            assert_eq!(next(), Answer::Change(Box::new(change)));
+        }
+        assert_eq!(next(), Answer::Done);
+    }
+
+    #[test]
+    fn why_nobody_knows_what_differs_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::bind(&dir.path().join("socket"), Echo(AtomicU32::new(0))).unwrap();
+        let answer = ask(dir.path(), b"{\"request\":\"delta\"}\n");
+        assert_eq!(answer, Answer::Error("it has no source".to_owned()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use arc_swap::Guard;
 use parking_lot::MutexGuard;
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// An inode as a source describes it.
@@ -56,6 +57,31 @@ pub trait Origin: Send + Sync {
     fn reading(&self) -> Reading {
         Reading::default()
     }
+
+    /// Where everything comes from; `None` if that is no directory.
+    ///
+    /// # Errors
+    /// What finding it out fails with.
+    fn root(&self) -> Result<Option<OriginRoot>> {
+        Ok(None)
+    }
+
+    /// The device (`st_dev`) and the inode number of what was loaded with the number `shown`, if they are known.
+    fn number_of(&self, shown: u64) -> Option<(u64, u64)> {
+        let _ = shown;
+        None
+    }
+}
+
+/// The directory that an [`Origin`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRoot {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// Its device (`st_dev`).
+    pub dev: u64,
+    /// Its inode number.
+    pub ino: u64,
 }
 
 /// A directory that is being filled. Nobody else can change it meanwhile.
@@ -174,6 +200,11 @@ impl Fs {
     pub fn reading(&self) -> Reading {
         let origin = self.origin.get();
         origin.map_or_else(Reading::default, |origin| origin.reading())
+    }
+
+    /// What the content of loaded files comes from.
+    pub fn origin(&self) -> Option<&Arc<dyn Origin>> {
+        self.origin.get()
     }
 
     /// Has inodes show the numbers they are loaded with instead of their node ids, and the root `root`. To be called before

@@ -67,7 +67,7 @@ pub use data::Backing;
 pub use holes::Sought;
 pub use kept::Xattr;
 pub use limits::{Config, INODE_BYTES, InUse, StatFs};
-pub use load::{Filling, Loaded, Origin, Reading};
+pub use load::{Filling, Loaded, Origin, OriginRoot, Reading};
 pub use node::Node;
 pub use permission::Permissions;
 pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};

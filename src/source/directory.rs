@@ -48,7 +48,6 @@ use crate::tree::NodeId;
 use attributes::Xattrs;
 use contents::Contents;
 use names::Place;
-use numbers::Numbers;
 use parking_lot::Mutex;
 use queue::{Queue, Seat, Waiting};
 use root::SourceRoot;
@@ -118,13 +117,13 @@ pub fn load(
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
     let mut found = Xattrs::of_fd(root.fd());
     acl::settle(fs.keeps_acls(), &mut attr, &mut found);
-    let numbers = Numbers::new(&stat);
+    let numbers = &root.numbers;
     fs.number(numbers.of(&stat)).map_err(failed)?;
     fs.load_root(attr, found.xattrs);
     fs.set_origin(Arc::new(Contents::new(root.clone())))
         .map_err(failed)?;
 
-    let load = Load::new(fs, root.clone(), &stat, &numbers, options, progress);
+    let load = Load::new(fs, root.clone(), &stat, numbers, options, progress);
     let first = Waiting {
         id: NodeId::ROOT,
         place: Place::ROOT,

@@ -22,6 +22,7 @@ const ORDERS: &[Order] = &[
         directory: "norefs",
         ranks: &[
             &["control"],
+            &["delta"],
             &["source", "warm"],
             &["transport"],
             &["fs"],

@@ -1,16 +1,18 @@
 //! The content of a file that stayed in the source.
 
 use super::contents::Contents;
-use super::identity::Identity;
+use super::identity::{Device, Identity, device};
 use super::names::Place;
 use super::open_files::{Look, OpenFile};
 use super::opening::stat_content;
-use crate::fs::{Backing, Origin, Reading};
+use crate::fs::{Backing, Origin, OriginRoot, Reading};
 use crate::tree::Seed;
 use rustix::fs::{ResolveFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
+use std::ffi::OsString;
 use std::io::IoSliceMut;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 /// A regular file of the source, made when its content is asked for. Its name is kept with its directory.
@@ -41,6 +43,27 @@ impl Origin for Contents {
     fn reading(&self) -> Reading {
         self.meter.total()
     }
+
+    fn root(&self) -> Result<Option<OriginRoot>> {
+        let stat = self.root.stat()?;
+        let link = format!("/proc/self/fd/{}", self.root.fd().as_raw_fd());
+        let path = rustix::fs::readlink(link, Vec::new())?.into_bytes();
+        Ok(Some(OriginRoot {
+            path: OsString::from_vec(path).into(),
+            dev: number_of_device(device(&stat)),
+            ino: stat.stx_ino,
+        }))
+    }
+
+    fn number_of(&self, shown: u64) -> Option<(u64, u64)> {
+        let (device, number) = self.root.numbers.origin(shown)?;
+        Some((number_of_device(device), number))
+    }
+}
+
+/// As in `st_dev`.
+fn number_of_device((major, minor): Device) -> u64 {
+    rustix::fs::makedev(major, minor)
 }
 
 impl SourceFile {

@@ -72,6 +72,20 @@ impl Numbers {
         shown.and_then(NonZeroU64::new)
     }
 
+    /// The device and the number there of what is `shown` so in the tree; `None` of what got a number of the tree's own.
+    pub(super) fn origin(&self, shown: u64) -> Option<(Device, u64)> {
+        match shown >> 62 {
+            0 | 1 => Some((self.root, shown)),
+            0b11 => {
+                let index = (shown & !ELSEWHERE) >> NUMBER_BITS;
+                let others = self.others.lock();
+                let device = others.iter().find(|(_, known)| **known == index)?.0;
+                Some((*device, shown & ((1 << NUMBER_BITS) - 1)))
+            }
+            _ => None,
+        }
+    }
+
     fn index(&self, device: Device) -> Option<u64> {
         let mut others = self.others.lock();
         let next = others.len() as u64;
@@ -145,6 +159,9 @@ mod tests {
             assert_eq!(shown(HERE, number), Some(number));
         }
         let other = shown((0, 9), 5).unwrap();
+        assert_eq!(numbers.origin(other), Some(((0, 9), 5)));
+        assert_eq!(numbers.origin(1 << 62), Some((HERE, 1 << 62)));
+        assert_eq!(numbers.origin(1 << 63 | 5), None);
         assert_eq!(other, 0b11 << 62 | 5);
         assert_eq!(shown((0, 10), 5), Some(other + (1 << 48)));
         assert_eq!(shown((0, 9), (1 << 48) - 1), Some(other + (1 << 48) - 6));

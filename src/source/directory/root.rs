@@ -4,6 +4,7 @@
 use super::filesystem::Filesystem;
 use super::identity::{Device, Directory, Identities, Identity, Number, device};
 use super::names::{Names, Parts, Place};
+use super::numbers::Numbers;
 use super::open_files::{Changed, Look, OpenFile, Seen};
 use super::opening::{CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, stat_content};
 use crate::tree::PATH_MAX;
@@ -26,6 +27,7 @@ pub(super) struct SourceRoot {
     fd: OwnedFd,
     parts: RwLock<Parts>,
     identities: Identities,
+    pub(super) numbers: Numbers,
     filesystems: RwLock<HashMap<Device, Filesystem>>,
     crosses_mounts: bool,
     /// The place of a file's first name, and of a further one.
@@ -43,13 +45,19 @@ pub(super) struct Recorded {
     pub(super) names: Map<Place, Vec<Names>>,
 }
 
+fn stat_of(fd: &OwnedFd) -> Result<Statx> {
+    rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, super::attributes::WANTED)
+}
+
 impl SourceRoot {
     /// Opens the directory at `path`, which may itself be reached through symbolic links. `crosses_mounts`: what is mounted
     /// below belongs to the source.
     pub(super) fn open(path: &Path, crosses_mounts: bool) -> Result<SourceRoot> {
         let fd = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
         let filesystem = Filesystem::of_magic(rustix::fs::fstatfs(&fd)?.f_type);
+        let stat = stat_of(&fd)?;
         Ok(SourceRoot {
+            numbers: Numbers::new(&stat),
             path: path.to_owned(),
             fd,
             answers_at_once: filesystem.answers_at_once && filesystem.tells_length,
@@ -66,12 +74,7 @@ impl SourceRoot {
     }
 
     pub(super) fn stat(&self) -> Result<Statx> {
-        rustix::fs::statx(
-            &self.fd,
-            c"",
-            AtFlags::EMPTY_PATH,
-            super::attributes::WANTED,
-        )
+        stat_of(&self.fd)
     }
 
     /// Enters `count` names of the directory `inode`, whose own name stands at `directory`. Returns the first one's

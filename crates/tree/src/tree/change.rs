@@ -2,9 +2,8 @@
 
 use super::directory::Up;
 use super::name::Name;
-use super::noref::PATH_MAX;
 use super::writer::{Place, Writer};
-use super::{Attr, Errno, InodeRef, Kind, Result, Seed, Time, Tree};
+use super::{Attr, Errno, InodeRef, Kind, PATH_MAX, Result, Seed, Time, Tree};
 use crate::sync::Lifetime;
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,6 @@
 //! Who asks, and whether they may.
 
+use super::block::Head;
 use super::{Attr, Kind};
 
 /// The identity a permission check is made for.
@@ -83,6 +84,22 @@ impl Owner {
             acl: attr.acl,
             uid: attr.uid,
             gid: attr.gid,
+        }
+    }
+
+    /// The same out of a head.
+    #[inline(always)]
+    pub(crate) fn of_head(head: &Head) -> Owner {
+        Owner {
+            kind: if head.is_directory() {
+                Kind::Directory
+            } else {
+                Kind::Regular
+            },
+            mode: head.mode(),
+            acl: head.has_acl(),
+            uid: head.uid(),
+            gid: head.gid(),
         }
     }
 

@@ -2,56 +2,7 @@
 
 use super::name::Name;
 use super::writer::Writer;
-use super::{InodeRef, NewInode, NodeId, Result, Tree};
-use crate::sync::Stationed;
-
-/// What an extension can be made from when somebody needs it: a number and 61 bits, which cost no memory of
-/// their own. Only regular files have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed {
-    /// The number.
-    pub number: u32,
-    pub(super) bits: u64,
-}
-
-impl Seed {
-    /// How many of the bits are kept.
-    pub const BITS: u32 = Stationed::<()>::SEED_BITS;
-
-    /// A seed of `number` and the low 61 bits of `bits`.
-    pub const fn new(number: u32, bits: u64) -> Seed {
-        Seed {
-            number,
-            bits: bits & ((1 << Seed::BITS) - 1),
-        }
-    }
-
-    /// The 61 bits.
-    pub const fn bits(self) -> u64 {
-        self.bits
-    }
-}
-
-/// What the user of the tree keeps with an inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ext<V> {
-    /// Nothing.
-    None,
-    /// What it is to be made from.
-    Seed(Seed),
-    /// The extension.
-    Made(V),
-}
-
-impl<V> Ext<V> {
-    /// The extension, if it was made.
-    pub fn made(self) -> Option<V> {
-        match self {
-            Ext::Made(value) => Some(value),
-            _ => None,
-        }
-    }
-}
+use super::{InodeRef, NewInode, NodeId, Result, Seed, Tree};
 
 /// A directory locked for being filled: names are added as [`Tree::create`] and [`Tree::link`] without a time do.
 /// Readers see each one as it comes.
@@ -127,7 +78,7 @@ impl<'t, E: Send + Sync + 'static> Filling<'t, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Attr, Errno, Kind, Time};
+    use crate::tree::{Attr, Errno, Ext, Kind, Time};
     use std::ops::ControlFlow;
 
     fn plain(kind: Kind) -> NewInode<'static, u64> {

@@ -1,7 +1,7 @@
 //! A referenced inode.
 
 use super::block::{self, Head};
-use super::noref::{LinkTarget, Pinned};
+use super::path::LinkTarget;
 use super::store::Inode;
 use super::{Attr, Entry, Ext, Kind, NodeId, Result, Seed, Tree};
 use crate::sync::{Holding, Lifetime};
@@ -197,25 +197,6 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     pub fn raise_lookup(&self) -> Result<()> {
         let raised = self.life().nlookup.get();
         raised.then_some(()).ok_or(Errno::STALE)
-    }
-}
-
-impl<E: Send + Sync + 'static> Pinned for InodeRef<'_, E> {
-    fn id(&self) -> NodeId {
-        InodeRef::id(self)
-    }
-
-    fn ino(&self) -> u64 {
-        InodeRef::ino(self)
-    }
-
-    fn attr(&self) -> Attr {
-        let _lock = self.inode().lock.lock();
-        block::decode(&self.inode().block.read_locked())
-    }
-
-    fn target(&self) -> Option<Vec<u8>> {
-        InodeRef::target(self)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::block::{self, Head};
 use super::directory::Up;
 use super::name::Name;
-use super::noref::{ATTEMPTS, seam};
+use super::noref::ATTEMPTS;
 use super::outcomes::Outcome;
 use super::{Entry, Errno, InodeRef, NodeId, Result, Tree};
 use crossbeam_epoch::Guard;

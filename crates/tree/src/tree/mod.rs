@@ -1,11 +1,20 @@
 //! The dentry tree. The page of the crate tells how it is made and used.
 
+/// Steps of a test between two steps of an operation; nothing in a release build.
+macro_rules! seam {
+    ($seam:ident) => {{
+        #[cfg(any(test, feature = "seams"))]
+        crate::tree::seam::reach(crate::tree::seam::Seam::$seam);
+    }};
+}
+
 mod attr;
 mod block;
 mod change;
 mod cred;
 mod dentry;
 mod directory;
+mod ext;
 mod fill;
 mod inode_ref;
 mod listing;
@@ -14,6 +23,7 @@ mod name;
 pub mod noref;
 mod numbers;
 mod outcomes;
+mod path;
 mod remove;
 mod rename;
 #[cfg(test)]
@@ -27,12 +37,13 @@ mod writer;
 pub use attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time};
 pub use change::NewInode;
 pub use cred::{Credential, Mask};
-pub use fill::{Ext, Filling, Seed};
+pub use ext::{Ext, Seed};
+pub use fill::Filling;
 pub use inode_ref::InodeRef;
 pub use listing::DirEntry;
 pub use name::NAME_MAX;
-pub use noref::{LinkTarget, PATH_MAX, PathArgs};
 pub use outcomes::{Outcome, Outcomes};
+pub use path::{LinkTarget, PATH_MAX, PathArgs};
 pub use rename::{RenameMode, Renamed};
 pub use rustix::io::Errno;
 pub use writer::DIRENT_SIZE;

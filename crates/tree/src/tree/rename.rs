@@ -10,7 +10,6 @@
 use super::block::Head;
 use super::directory::Up;
 use super::name::Name;
-use super::noref::seam;
 use super::writer::{Place, Writer};
 use super::{Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};

@@ -1,8 +1,8 @@
 //! `access`.
 
-use super::{Fast, NorefOp, PathArgs, Pinned, View};
+use super::{Fast, NorefOp, Pinned, View};
 use crate::tree::cred::Owner;
-use crate::tree::{Credential, Errno, Mask, NodeId, Result, Tree};
+use crate::tree::{Credential, Errno, Mask, NodeId, PathArgs, Result, Tree};
 
 /// The operation for a caller whose supplementary groups are known only after asking for them, which
 /// may wait. `EACCES` if the caller may not.

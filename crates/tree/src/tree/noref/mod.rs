@@ -33,7 +33,7 @@ mod readlink;
 mod stat;
 
 pub use access::Access;
-pub use readlink::{LinkTarget, Readlink};
+pub use readlink::Readlink;
 pub use stat::Stat;
 
 use super::block::{self, Head, WORDS};
@@ -42,26 +42,14 @@ use super::numbers::Numbers;
 use super::outcomes::Outcome;
 use super::store::{self, Link};
 use super::walk::{RcuWalk, Walked};
-use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, Result, Tree};
+use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, PathArgs, Result, Tree};
 use crate::sync::Slab;
 use crossbeam_epoch::Guard;
 use place::Place;
 use std::sync::OnceLock;
 
-/// Steps of a test between two steps of an operation; nothing in a release build.
-macro_rules! seam {
-    ($seam:ident) => {{
-        #[cfg(any(test, feature = "seams"))]
-        crate::tree::seam::reach(crate::tree::seam::Seam::$seam);
-    }};
-}
-pub(crate) use seam;
-
 /// How often an operation tries without a reference before it takes the locked walk.
 pub const ATTEMPTS: usize = 3;
-
-/// The longest path, its terminating NUL included, in bytes.
-pub const PATH_MAX: usize = 4096;
 
 /// How the fast form of an operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +164,25 @@ pub trait Pinned {
     fn target(&self) -> Option<Vec<u8>>;
 }
 
+impl<E: Send + Sync + 'static> Pinned for InodeRef<'_, E> {
+    fn id(&self) -> NodeId {
+        InodeRef::id(self)
+    }
+
+    fn ino(&self) -> u64 {
+        InodeRef::ino(self)
+    }
+
+    fn attr(&self) -> Attr {
+        let _lock = self.inode().lock.lock();
+        block::decode(&self.inode().block.read_locked())
+    }
+
+    fn target(&self) -> Option<Vec<u8>> {
+        InodeRef::target(self)
+    }
+}
+
 /// An inode as the fast form of an operation sees it: its attributes of one instant, already sampled,
 /// and the target of a link. Nothing here is read a second time.
 #[derive(Debug)]
@@ -229,37 +236,8 @@ impl View<'_> {
     }
 
     fn owner(&self) -> Owner {
-        owner(&Head::of(&self.words))
+        Owner::of_head(&Head::of(&self.words))
     }
-}
-
-/// What decides about permissions, out of a head.
-#[inline(always)]
-pub(super) fn owner(head: &Head) -> Owner {
-    Owner {
-        kind: if head.is_directory() {
-            Kind::Directory
-        } else {
-            Kind::Regular
-        },
-        mode: head.mode(),
-        acl: head.has_acl(),
-        uid: head.uid(),
-        gid: head.gid(),
-    }
-}
-
-/// Where a path operation starts and what it may do on the way.
-#[derive(Clone, Copy, Debug)]
-pub struct PathArgs<'a> {
-    /// The directory that a relative path starts at.
-    pub at: NodeId,
-    /// The path; absolute ones start at the root of the tree.
-    pub path: &'a [u8],
-    /// Who needs search permission on the way.
-    pub cred: &'a Credential<'a>,
-    /// Whether a symbolic link at the end is followed (the opposite of `AT_SYMLINK_NOFOLLOW`).
-    pub follow: bool,
 }
 
 /// How one attempt ended.

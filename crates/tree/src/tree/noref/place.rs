@@ -1,11 +1,11 @@
 //! One attempt of an operation without a reference, by node id and by path, and what takes the
 //! reference in place.
 
-use super::{Attempt, Fast, NorefOp, PathArgs, View, seam};
+use super::{Attempt, Fast, NorefOp, View};
 use crate::tree::block::{Head, WORDS};
 use crate::tree::outcomes::Outcome;
 use crate::tree::walk::{RcuWalk, Walked};
-use crate::tree::{Errno, NodeId, Result, Tree};
+use crate::tree::{Errno, NodeId, PathArgs, Result, Tree};
 use crossbeam_epoch::Guard;
 
 /// What leads an operation to its inode.

@@ -1,11 +1,7 @@
 //! `readlink`.
 
-use super::{Fast, NorefOp, PATH_MAX, PathArgs, Pinned, View};
-use crate::tree::{Errno, Kind, NodeId, Result, Tree};
-use arrayvec::ArrayVec;
-
-/// A link's target on the stack.
-pub type LinkTarget = ArrayVec<u8, { PATH_MAX - 1 }>;
+use super::{Fast, NorefOp, Pinned, View};
+use crate::tree::{Errno, Kind, LinkTarget, NodeId, PathArgs, Result, Tree};
 
 /// The operation. `EINVAL` for what is no symbolic link.
 #[derive(Clone, Copy, Debug)]

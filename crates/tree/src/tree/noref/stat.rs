@@ -1,7 +1,7 @@
 //! `stat`, `statx` and `fstat`.
 
-use super::{Fast, NorefOp, PathArgs, Pinned, View};
-use crate::tree::{Attr, Entry, NodeId, Result, Tree};
+use super::{Fast, NorefOp, Pinned, View};
+use crate::tree::{Attr, Entry, NodeId, PathArgs, Result, Tree};
 
 /// The operation: the number, and all attributes of one instant, the creation time among them.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,7 @@
 
 use super::path::{self, MAX_LINKS};
 use crate::tree::cred::{Mask, Owner};
-use crate::tree::noref::{PathArgs, seam};
-use crate::tree::{Credential, Errno, InodeRef, Kind, Result, Tree};
+use crate::tree::{Credential, Errno, InodeRef, Kind, PathArgs, Result, Tree};
 
 impl<E: Send + Sync + 'static> Tree<E> {
     /// The inode a path leads to, referenced, by the locked walk.

@@ -1,7 +1,6 @@
 //! How paths are read.
 
-use crate::tree::noref::PATH_MAX;
-use crate::tree::{Errno, Result};
+use crate::tree::{Errno, PATH_MAX, Result};
 
 /// How many symbolic links a walk follows before it answers `ELOOP`, as in the kernel.
 pub(super) const MAX_LINKS: usize = 40;

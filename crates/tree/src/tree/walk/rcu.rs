@@ -9,14 +9,13 @@
 use super::evidence::{Evidence, MAX_STEPS, Step};
 use super::path::{self, MAX_LINKS};
 use crate::tree::block::{Head, WORDS};
-use crate::tree::cred::Mask;
+use crate::tree::cred::{Mask, Owner};
 use crate::tree::dentry::Dentry;
 use crate::tree::directory::Up;
 use crate::tree::name::Name;
-use crate::tree::noref::{PathArgs, owner, seam};
 use crate::tree::outcomes::Outcome;
 use crate::tree::store::Inode;
-use crate::tree::{Credential, Errno, NodeId, Tree};
+use crate::tree::{Credential, Errno, NodeId, PathArgs, Tree};
 use arrayvec::ArrayVec;
 use crossbeam_epoch::Guard;
 
@@ -190,7 +189,7 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
         if self.evidence.steps.len() == MAX_STEPS {
             return Err(Stop::Retry(Outcome::Slow));
         }
-        let found = match owner(&here.head).allows(self.cred, Mask::EXECUTE) {
+        let found = match Owner::of_head(&here.head).allows(self.cred, Mask::EXECUTE) {
             true => self.pass(here, component),
             false => Err(Stop::Err(Errno::ACCESS)),
         };

@@ -368,4 +368,11 @@ impl Stats {
             .as_u64()
             .expect("a known outcome")
     }
+
+    /// How many lookups ended as `outcome`.
+    pub fn lookup(&self, outcome: &str) -> u64 {
+        self.0["lookups"][outcome]
+            .as_u64()
+            .expect("a known outcome")
+    }
 }

@@ -129,16 +129,26 @@ impl InProcess {
     pub fn outcomes(&self, work: impl FnOnce()) -> Outcomes {
         let before = self.fs().outcomes();
         work();
-        let after = self.fs().outcomes();
-        Outcomes {
-            fast: after.fast - before.fast,
-            fast_error: after.fast_error - before.fast_error,
-            again: after.again - before.again,
-            retry_edge: after.retry_edge - before.retry_edge,
-            retry_attr: after.retry_attr - before.retry_attr,
-            retry_rseq: after.retry_rseq - before.retry_rseq,
-            slow: after.slow - before.slow,
-        }
+        grown(before, self.fs().outcomes())
+    }
+
+    /// How lookups ended while `work` was done.
+    pub fn lookups(&self, work: impl FnOnce()) -> Outcomes {
+        let before = self.fs().lookups();
+        work();
+        grown(before, self.fs().lookups())
+    }
+}
+
+fn grown(before: Outcomes, after: Outcomes) -> Outcomes {
+    Outcomes {
+        fast: after.fast - before.fast,
+        fast_error: after.fast_error - before.fast_error,
+        again: after.again - before.again,
+        retry_edge: after.retry_edge - before.retry_edge,
+        retry_attr: after.retry_attr - before.retry_attr,
+        retry_rseq: after.retry_rseq - before.retry_rseq,
+        slow: after.slow - before.slow,
     }
 }
 

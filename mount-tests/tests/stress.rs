@@ -154,18 +154,19 @@ fn storm_and_check(mount: &Daemon) {
     );
 
     let stats = mount.stats();
-    let operations: u64 = ["fast", "fast_error", "again", "slow"]
-        .map(|o| stats.outcome(o))
-        .iter()
-        .sum();
-    let retries: BTreeMap<&str, u64> = ["retry_edge", "retry_attr", "retry_rseq"]
-        .map(|cause| (cause, stats.outcome(cause)))
-        .into();
-    assert!(operations > 0);
-    assert!(
-        retries.values().sum::<u64>() <= 3 * operations,
-        "{retries:?} of {operations}"
-    );
+    let counts: [&dyn Fn(&str) -> u64; 2] = [&|o| stats.outcome(o), &|o| stats.lookup(o)];
+    for count in counts {
+        let ends = ["fast", "fast_error", "again", "slow"];
+        let operations: u64 = ends.map(count).iter().sum();
+        let retries: BTreeMap<&str, u64> = ["retry_edge", "retry_attr", "retry_rseq"]
+            .map(|cause| (cause, count(cause)))
+            .into();
+        assert!(operations > 0);
+        assert!(
+            retries.values().sum::<u64>() <= 3 * operations,
+            "{retries:?} of {operations}"
+        );
+    }
 }
 
 #[test]

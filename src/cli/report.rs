@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// One line for each kind, the most frequent first, and one for the outcomes.
-pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> String {
+/// One line for each kind, the most frequent first, and one each for how no-reference operations and lookups ended.
+pub fn text(
+    requests: &BTreeMap<String, KindStats>,
+    outcomes: &Outcomes,
+    lookups: &Outcomes,
+) -> String {
     let mut kinds: Vec<_> = requests.iter().collect();
     kinds.sort_by_key(|(_, stats)| std::cmp::Reverse(stats.count));
     let mut out = String::new();
@@ -33,20 +37,23 @@ pub fn text(requests: &BTreeMap<String, KindStats>, outcomes: &Outcomes) -> Stri
             duration(stats.max_ns),
         );
     }
-    let retried = outcomes.retry_edge + outcomes.retry_attr + outcomes.retry_rseq;
-    let _ = writeln!(
-        out,
-        "no-reference operations: {} fast, {} fast errors, {} again, {retried} retried \
-         (dentry {}, attributes {}, rename {}), {} slow",
+    let _ = writeln!(out, "no-reference operations: {}", ended(outcomes));
+    let _ = writeln!(out, "lookups: {}", ended(lookups));
+    out
+}
+
+fn ended(outcomes: &Outcomes) -> String {
+    format!(
+        "{} fast, {} fast errors, {} again, {} retried (dentry {}, attributes {}, rename {}), {} slow",
         outcomes.fast,
         outcomes.fast_error,
         outcomes.again,
+        outcomes.retries(),
         outcomes.retry_edge,
         outcomes.retry_attr,
         outcomes.retry_rseq,
         outcomes.slow,
-    );
-    out
+    )
 }
 
 /// One line on a run: what was loaded, read of the source and asked for, and how long each took.
@@ -196,11 +203,22 @@ mod tests {
             ("getattr".to_owned(), stats(3)),
             ("lookup".to_owned(), stats(9)),
         ]);
-        let text = text(&requests, &Outcomes::default());
+        let lookups = Outcomes {
+            fast: 7,
+            retry_rseq: 2,
+            ..Outcomes::default()
+        };
+        let text = text(&requests, &Outcomes::default(), &lookups);
         let lines: Vec<_> = text
             .lines()
             .map(|line| line.split(' ').next().unwrap())
             .collect();
-        assert_eq!(lines, ["requests", "lookup", "getattr", "no-reference"]);
+        assert_eq!(
+            lines,
+            ["requests", "lookup", "getattr", "no-reference", "lookups:"]
+        );
+        assert!(text.ends_with(
+            "lookups: 7 fast, 0 fast errors, 0 again, 2 retried (dentry 0, attributes 0, rename 2), 0 slow\n"
+        ));
     }
 }

@@ -148,7 +148,8 @@ fn serve(args: Args) -> Outcome {
         let reading = handle.fs().reading();
         say(report::of_run(loaded, reading, requests.total(), elapsed));
         if args.report {
-            let text = report::text(&control::by_kind(&requests), &handle.fs().outcomes());
+            let fs = handle.fs();
+            let text = report::text(&control::by_kind(&requests), &fs.outcomes(), &fs.lookups());
             text.lines().for_each(say);
         }
     }

@@ -176,6 +176,7 @@ impl Asked for Served {
                 total: fs.tree().inodes() - 1 + fs.tree().further_names(),
             }),
             outcomes: fs.outcomes(),
+            lookups: fs.lookups(),
             requests: control::by_kind(&self.counters.requests()),
         }
     }

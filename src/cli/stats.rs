@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Outcome {
             report::usage(&stats),
             report::carriage(&stats),
             report::warm(&stats),
-            report::text(&stats.requests, &stats.outcomes),
+            report::text(&stats.requests, &stats.outcomes, &stats.lookups),
         )
     };
     out::print(text)?;

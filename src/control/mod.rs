@@ -110,6 +110,9 @@ pub struct Stats {
     pub warm: Option<WarmStats>,
     /// How the no-reference operations ended.
     pub outcomes: Outcomes,
+    /// How lookups ended, which begin without a reference too and end with a count.
+    #[serde(default)]
+    pub lookups: Outcomes,
     /// Requests by kind; kinds that never came are left out.
     pub requests: BTreeMap<String, KindStats>,
 }

@@ -179,6 +179,11 @@ impl Fs {
         self.tree.outcomes()
     }
 
+    /// How lookups ended so far, which begin without a reference too and end with a count.
+    pub fn lookups(&self) -> Outcomes {
+        self.tree.lookups()
+    }
+
     /// The configuration, if it allows changes; EROFS.
     fn writable(&self) -> Result<arc_swap::Guard<Arc<Config>>> {
         let config = self.config.load();

@@ -122,8 +122,10 @@ fn an_adversary_cannot_keep_a_reader_busy() {
     }
     drop(installed);
     let outcomes = tree.outcomes();
-    assert_eq!(outcomes.retry_edge, 200 * ATTEMPTS as u64);
+    let lookups = tree.lookups();
+    assert_eq!(outcomes.retry_edge, 100 * ATTEMPTS as u64);
     assert_eq!((outcomes.fast, outcomes.slow), (0, 100));
+    assert_eq!(lookups, outcomes);
 }
 
 /// Threads that each move files of their own between the same directories, with others that move the

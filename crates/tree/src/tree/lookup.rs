@@ -24,18 +24,18 @@ impl<E: Send + Sync + 'static> Tree<E> {
         for _ in 0..ATTEMPTS {
             let (guard, slot, head) = self.pin_inode(parent)?;
             if !head.is_directory() {
-                self.outcomes.count(Outcome::FastError);
+                self.lookups.count(Outcome::FastError);
                 return Err(Errno::NOTDIR);
             }
             match self.try_lookup(slot, &head, &name, &guard) {
                 Ok(found) => {
-                    self.outcomes.count(Outcome::Fast);
+                    self.lookups.count(Outcome::Fast);
                     return Ok(found);
                 }
-                Err(cause) => self.outcomes.count(cause),
+                Err(cause) => self.lookups.count(cause),
             }
         }
-        self.outcomes.count(Outcome::Slow);
+        self.lookups.count(Outcome::Slow);
         self.lookup_locked(&self.get(parent)?, &name)
     }
 

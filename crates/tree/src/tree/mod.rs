@@ -129,7 +129,10 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     /// write to lines of their own. The fallback of path operations holds it alone: then nothing on a path
     /// changes under it. Taken before every other lock.
     still: ShardedLock<()>,
+    /// Of the no-reference operations.
     outcomes: OutcomeCounters,
+    /// Of those that find an inode without a reference and take one.
+    lookups: OutcomeCounters,
 }
 
 impl<E: Send + Sync + 'static> std::fmt::Debug for Tree<E> {
@@ -178,6 +181,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             rename_lock: CachePadded::default(),
             still: ShardedLock::default(),
             outcomes: OutcomeCounters::default(),
+            lookups: OutcomeCounters::default(),
         }
     }
 
@@ -312,6 +316,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// How the no-reference operations ended so far, summed over all threads.
     pub fn outcomes(&self) -> Outcomes {
         self.outcomes.sums()
+    }
+
+    /// The same of those that find an inode and count that: [`Tree::lookup`], which raises what the client was told, and
+    /// [`Tree::lookup_path`], which takes a reference. They write to the tree, and so are none of the others.
+    pub fn lookups(&self) -> Outcomes {
+        self.lookups.sums()
     }
 
     /// The counts of the inode `id`, for diagnosis: references held here, and how often the client was

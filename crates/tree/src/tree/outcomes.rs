@@ -1,4 +1,5 @@
-//! How no-reference operations end, counted per thread.
+//! How operations that begin without a reference end, counted per thread: those that take none, and those that find an inode
+//! and take one.
 
 use crate::sync::Counters;
 

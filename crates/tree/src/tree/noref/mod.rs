@@ -39,7 +39,7 @@ pub use stat::Stat;
 use super::block::{self, Head, WORDS};
 use super::cred::Owner;
 use super::numbers::Numbers;
-use super::outcomes::Outcome;
+use super::outcomes::{Outcome, OutcomeCounters};
 use super::store::{self, Link};
 use super::walk::{RcuWalk, Walked};
 use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, PathArgs, Result, Tree};
@@ -314,7 +314,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 Attempt::Ended(answer) => return self.ended(answer),
                 Attempt::Legitimate(slot) => return self.again(slot, op, out),
                 Attempt::Retry(Outcome::Slow) => break,
-                Attempt::Retry(cause) => self.retry(cause),
+                Attempt::Retry(cause) => retry(&self.outcomes, cause),
             }
             if left == 0 {
                 break;
@@ -334,11 +334,6 @@ impl<E: Send + Sync + 'static> Tree<E> {
         answer
     }
 
-    fn retry(&self, cause: Outcome) {
-        self.outcomes.count(cause);
-        std::hint::spin_loop();
-    }
-
     fn again<O: NorefOp>(&self, slot: u32, op: &O, out: &mut O::Out) -> Result<()> {
         self.outcomes.count(Outcome::Again);
         op.slow(&InodeRef::adopt(self, slot), out)
@@ -352,12 +347,19 @@ impl<E: Send + Sync + 'static> Tree<E> {
     pub fn lookup_path(&self, args: &PathArgs<'_>) -> Result<InodeRef<'_, E>> {
         for _ in 0..ATTEMPTS {
             match self.attempt_reference(args) {
-                Attempt::Legitimate(slot) => return Ok(InodeRef::adopt(self, slot)),
-                Attempt::Ended(answer) => answer?,
+                Attempt::Legitimate(slot) => {
+                    self.lookups.count(Outcome::Fast);
+                    return Ok(InodeRef::adopt(self, slot));
+                }
+                Attempt::Ended(answer) => {
+                    self.lookups.count(Outcome::FastError);
+                    answer?;
+                }
                 Attempt::Retry(Outcome::Slow) => break,
-                Attempt::Retry(cause) => self.retry(cause),
+                Attempt::Retry(cause) => retry(&self.lookups, cause),
             }
         }
+        self.lookups.count(Outcome::Slow);
         let _still = self.keep_still();
         self.resolve(args)
     }
@@ -374,4 +376,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
             },
         }
     }
+}
+
+/// Before an operation is tried once more.
+fn retry(counters: &OutcomeCounters, cause: Outcome) {
+    counters.count(cause);
+    std::hint::spin_loop();
 }

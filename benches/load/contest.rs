@@ -104,7 +104,7 @@ pub fn empty() -> Fs {
         max_inodes: u64::MAX,
         read_only: true,
     };
-    Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()))
+    Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now())).unwrap()
 }
 
 /// Bytes of this process that are in memory.

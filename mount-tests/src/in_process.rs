@@ -63,7 +63,7 @@ impl InProcess {
             threads: options.threads.or(Some(8)),
             ..options.clone()
         };
-        let fs = Fs::new(config, attr).with_permissions(permissions);
+        let fs = Fs::new(config, attr).unwrap().with_permissions(permissions);
         let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
         InProcess {
             _watchdog: Watchdog::new(&root),

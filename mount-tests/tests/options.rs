@@ -42,7 +42,9 @@ fn devices_are_refused_where_norefs_decides_about_permissions() {
         max_inodes: 100,
         read_only: false,
     };
-    let fs = Fs::new(config, attr).with_permissions(Permissions::Daemon);
+    let fs = Fs::new(config, attr)
+        .unwrap()
+        .with_permissions(Permissions::Daemon);
     let options = Options {
         dev: true,
         ..Options::default()

@@ -274,7 +274,7 @@ fn a_mount_is_made_where_the_path_led_when_it_was_looked_at() {
         max_inodes: 1 << 10,
         read_only: false,
     };
-    let fs = Arc::new(Fs::new(config, attr));
+    let fs = Arc::new(Fs::new(config, attr).unwrap());
     let handle = mount_at(fs, place, &Options::default()).unwrap();
     assert!(is_mounted(&moved.join("mount")));
     assert_eq!(std::fs::read_dir(&*way.other).unwrap().count(), 0);

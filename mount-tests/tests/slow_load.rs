@@ -26,7 +26,7 @@ fn load_with(source: &Path, options: &LoadOptions) -> LoadReport {
         read_only: true,
     };
     let root = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
-    load(&Fs::new(config, root), source, options, &()).unwrap()
+    load(&Fs::new(config, root).unwrap(), source, options, &()).unwrap()
 }
 
 fn shape(directories: u32, files: u32) -> Shape {
@@ -114,7 +114,7 @@ fn an_error_ends_the_load_without_the_rest() {
         read_only: true,
     };
     let root = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
-    let full = load(&Fs::new(config, root), &slow, &options(0), &());
+    let full = load(&Fs::new(config, root).unwrap(), &slow, &options(0), &());
     assert!(full.is_err(), "4,000 files, and room for 300");
     let calls = slow.calls();
     assert!(calls < 2_000, "{calls} calls were made all the same");

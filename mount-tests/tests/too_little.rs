@@ -160,7 +160,7 @@ fn as_root(place: &Place, limit: &str, command: &Command) -> Output {
 #[test]
 fn memory() {
     let place = Place::new();
-    let limits = (8..64).step_by(4).chain((64..360).step_by(16));
+    let limits = (8..160).step_by(2).chain((160..360).step_by(16));
     let limits = limits.chain([8 << 10]);
     let limits: Vec<_> = limits
         .map(|mib| format!("ulimit -v {}", mib << 10))

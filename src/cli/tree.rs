@@ -59,16 +59,15 @@ pub fn build(
     load: &LoadArgs,
     options: &MountOptions,
 ) -> Result<Built, Failure> {
-    if !Fs::finds_memory() {
-        return Err(anyhow!("there is not enough memory for a tree").into());
-    }
     let half = memory() / 2;
     let config = Config {
         max_bytes: options.size.unwrap_or(half),
         max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
         read_only: options.read_only,
     };
-    let fs = Fs::new(config, root(options)).with_permissions(options.permissions);
+    let fs = Fs::new(config, root(options))
+        .map_err(|_| anyhow!("there is not enough memory for a tree"))?
+        .with_permissions(options.permissions);
     fs.allow_beside(beside(options.size, options.inodes, half));
     let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
     let mut loaded = None;

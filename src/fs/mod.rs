@@ -28,7 +28,7 @@
 //! use norefs::tree::{Attr, Kind, NodeId, Time};
 //!
 //! let config = Config { max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
-//! let fs = Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()));
+//! let fs = Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now())).unwrap();
 //! let caller = Caller { uid: 1000, gid: 1000, pid: 0, umask: 0o022 };
 //!
 //! let entry = fs.mknod(&caller, NodeId::ROOT, b"greeting", 0o666, 0)?.deliver(|_stale| {});
@@ -84,8 +84,8 @@ use std::sync::{Arc, OnceLock};
 /// What the filesystem's operations return.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
-/// More than the first slots of everything take, bytes.
-const LEAST: usize = 24 << 20;
+/// More than the first files take beside their inodes, bytes.
+const LEAST: usize = 8 << 20;
 
 /// The filesystem.
 pub struct Fs {
@@ -111,10 +111,18 @@ pub struct Fs {
 impl Fs {
     /// An empty tree whose root has the attributes `root` (of a directory). A root without links
     /// gets the two of an empty directory. Permissions are the kernel's affair.
-    pub fn new(config: Config, root: Attr) -> Fs {
+    ///
+    /// # Errors
+    /// `ENOSPC` without memory to begin with.
+    pub fn new(config: Config, root: Attr) -> Result<Fs> {
         let nlink = if root.nlink == 0 { 2 } else { root.nlink };
-        Fs {
-            tree: Tree::with_extension(Attr { nlink, ..root }),
+        // Small pieces are not asked for one by one: nobody could go on without them.
+        let pieces = || is_memory_left(LEAST).then_some(()).ok_or(Errno::NOSPC);
+        pieces()?;
+        let tree = Tree::with_extension(Attr { nlink, ..root })?;
+        pieces()?;
+        Ok(Fs {
+            tree,
             config: ArcSwap::from_pointee(config),
             permissions: Permissions::default(),
             acls: false,
@@ -125,12 +133,7 @@ impl Fs {
             flagged: AtomicBool::new(false),
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
-        }
-    }
-
-    /// Whether there is memory for a filesystem to begin with; else [`Fs::new`] may panic.
-    pub fn finds_memory() -> bool {
-        is_memory_left(LEAST)
+        })
     }
 
     /// The same, with permissions decided as `permissions` says.

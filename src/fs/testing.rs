@@ -44,7 +44,7 @@ impl Bed {
     pub(super) fn with(config: Config) -> Bed {
         let root = Attr::new(Kind::Directory, 0o755, 0, 0, Time::now());
         Bed {
-            fs: Fs::new(config, root),
+            fs: Fs::new(config, root).unwrap(),
         }
     }
 

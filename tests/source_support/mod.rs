@@ -28,7 +28,7 @@ pub fn with_limit(max_inodes: u64) -> Fs {
         max_inodes,
         read_only: false,
     };
-    Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()))
+    Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now())).unwrap()
 }
 
 pub fn load_all(dir: &Path) -> Fs {

@@ -63,7 +63,7 @@ fn filesystem_and_mount_have_to_agree() {
             max_inodes: 100,
             read_only: false,
         };
-        Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now()))
+        Fs::new(config, Attr::new(Kind::Directory, 0o755, 0, 0, Time::now())).unwrap()
     };
     let with = |acl, xattr| Options {
         acl,

@@ -88,7 +88,9 @@ impl Offline {
         };
         let now = Time::now();
         let attr = |kind, perm| Attr::new(kind, perm, 0, 0, now);
-        let mut fs = Fs::new(config, attr(Kind::Directory, 0o777)).with_permissions(permissions);
+        let mut fs = Fs::new(config, attr(Kind::Directory, 0o777))
+            .unwrap()
+            .with_permissions(permissions);
         if acl {
             fs = fs.with_acls();
         }

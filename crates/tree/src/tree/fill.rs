@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn tree() -> Tree<u64> {
-        Tree::with_extension(plain(Kind::Directory).attr)
+        Tree::with_extension(plain(Kind::Directory).attr).unwrap()
     }
 
     #[test]

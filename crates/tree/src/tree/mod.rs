@@ -154,35 +154,37 @@ impl<E: Send + Sync + 'static> Drop for Tree<E> {
 
 impl Tree<()> {
     /// A tree without extensions whose root has the attributes `root`.
+    ///
+    /// # Panics
+    /// If there is no memory for its first inode; [`Tree::with_extension`] returns an error instead.
     pub fn new(root: Attr) -> Tree<()> {
-        Tree::with_extension(root)
+        Tree::with_extension(root).expect("memory for the first inode")
     }
 }
 
 impl<E: Send + Sync + 'static> Tree<E> {
     /// A tree whose root has the attributes `root`, but that it is a directory.
     ///
-    /// # Panics
-    /// If there is no memory for the first slots.
-    pub fn with_extension(root: Attr) -> Tree<E> {
+    /// # Errors
+    /// `ENOSPC` without memory for the first slots.
+    pub fn with_extension(root: Attr) -> Result<Tree<E>> {
         let store = Arc::new(Store::default());
         let attr = Attr {
             kind: Kind::Directory,
             ..root
         };
-        let directory = store.directories.take().expect("the first slot");
+        let directory = store.directories.take().map_err(|_| Errno::NOSPC)?;
         store.directories.at(directory).begin(Up::Root);
-        let slot = store.begin_inode(&attr, directory, 1, None);
-        let slot = slot.expect("the first slot");
+        let slot = store.begin_inode(&attr, directory, 1, None)?;
         assert_eq!(u64::from(slot), NodeId::ROOT.raw());
-        Tree {
+        Ok(Tree {
             store,
             hasher: ahash::RandomState::new(),
             rename_lock: CachePadded::default(),
             still: ShardedLock::default(),
             outcomes: OutcomeCounters::default(),
             lookups: OutcomeCounters::default(),
-        }
+        })
     }
 
     /// Has inodes show the numbers they are made with ([`NewInode::ino`]) instead of their node ids; the root shows `root`.

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_directory_of_a_removed_tree_loses_all_names_at_once() {
         let directory = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
-        let tree = Arc::new(Tree::with_extension(directory));
+        let tree = Arc::new(Tree::with_extension(directory).unwrap());
         let (root, left) = (tree.root(), Arc::default());
         let top = tree.create(&root, b"top", NewInode::plain(directory), None);
         let top = top.unwrap();

@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn a_replaced_file_ends_under_no_lock() {
         let directory = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
-        let tree = Arc::new(Tree::with_extension(directory));
+        let tree = Arc::new(Tree::with_extension(directory).unwrap());
         let (root, free) = (tree.root(), Arc::default());
         let below = tree.create(&root, b"d", NewInode::plain(directory), None);
         let below = below.unwrap();

@@ -391,7 +391,7 @@ mod tests {
     fn a_tree_takes_its_memory_along_whatever_was_removed_before() {
         let now = Time::default();
         let directory = || NewInode::plain(Attr::new(Kind::Directory, 0o755, 0, 0, now));
-        let tree = Tree::with_extension(directory().attr);
+        let tree = Tree::with_extension(directory().attr).unwrap();
         let counted = Arc::new(());
         let root = tree.root();
         let link = NewInode {

@@ -10,6 +10,7 @@
 
 mod eagerness;
 
+use crate::host::is_memory_left_for_a_thread;
 use crate::transport::channel::aside::Aside;
 use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::channel::lost::{self, EndConnection};
@@ -24,7 +25,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, FromZeros};
 
 /// Buffers kept for readers that hand theirs to a thread aside.
 const SPARE: usize = 4;
@@ -40,7 +41,7 @@ pub(crate) fn readers(asked: Option<usize>) -> usize {
 /// as many `readers`, of which at least one is there when this returns. One that fails later calls `end`.
 ///
 /// # Errors
-/// No thread can be made.
+/// No thread can be made, or there is no memory for its buffer.
 pub(crate) fn start(
     serve: Arc<dyn Serve>,
     channel: Arc<Channel>,
@@ -141,13 +142,14 @@ impl Reader {
 
     fn start(self, number: usize, end: &EndConnection) -> io::Result<JoinHandle<io::Result<()>>> {
         let end = end.clone();
+        let letter = self.letter().filter(|_| is_memory_left_for_a_thread());
+        let letter = letter.ok_or(io::ErrorKind::OutOfMemory)?;
         std::thread::Builder::new()
             .name(format!("norefs-{number}"))
-            .spawn(move || lost::guard(&end, || self.run()))
+            .spawn(move || lost::guard(&end, || self.run(letter)))
     }
 
-    fn run(self) -> io::Result<()> {
-        let mut letter = self.letter();
+    fn run(self, mut letter: Letter) -> io::Result<()> {
         let mut eagerness = Eagerness::default();
         loop {
             match eagerness.receive(&self.channel, self.alone, &mut letter.bytes)? {
@@ -159,14 +161,17 @@ impl Reader {
                 Kept::Answered => continue,
                 Kept::Waiting(waits) => waits,
             };
-            let full = std::mem::replace(&mut letter, self.letter());
-            self.put_aside(full, waits);
+            match self.letter() {
+                Some(next) => self.put_aside(std::mem::replace(&mut letter, next), waits),
+                None => letter.refuse(&self.channel, Errno::NOMEM),
+            }
         }
     }
 
-    fn letter(&self) -> Letter {
+    /// None without memory.
+    fn letter(&self) -> Option<Letter> {
         let spare = self.spare.lock().pop();
-        spare.unwrap_or_else(|| Letter::new(self.agreed))
+        spare.or_else(|| Letter::new(self.agreed))
     }
 
     /// Has a request answered by a thread that may be kept.
@@ -210,12 +215,20 @@ enum Waits {
 }
 
 impl Letter {
-    /// Room for a request or a reply.
-    fn new(agreed: Agreed) -> Letter {
-        Letter {
-            bytes: vec![0; HEADER + ARGS_ROOM + agreed.payload].into_boxed_slice(),
+    /// Room for a request or a reply, or none without memory.
+    fn new(agreed: Agreed) -> Option<Letter> {
+        let bytes = <[u8]>::new_box_zeroed_with_elems(HEADER + ARGS_ROOM + agreed.payload).ok()?;
+        Some(Letter {
+            bytes,
             dialect: agreed.dialect,
             length: 0,
+        })
+    }
+
+    /// Answers a request that has been looked at with an error.
+    fn refuse(&self, channel: &Channel, errno: Errno) {
+        if let Ok((header, _)) = InHeader::read_from_prefix(&self.bytes[..self.length]) {
+            channel.reply(header.unique, Err(errno));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the tests on real mounts share.
+//! What the tests on real mounts share. Which test lies where is told in `mount-tests/README.md`.
 //!
 //! [`Daemon`] runs the `norefs` binary on a directory of its own, [`posix`] and [`programs`] keep
 //! the tests short. The tests need root and `/dev/fuse`; where one is missing they fail and say so. Only those of `ordinary` need no

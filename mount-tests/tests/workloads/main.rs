@@ -12,3 +12,4 @@ mod python;
 mod rsync;
 mod sqlite;
 mod tar;
+mod tools;

@@ -4,9 +4,9 @@
 pub struct Suite {
     /// The first cell of the row.
     pub name: &'static str,
-    /// Files below `tests`.
+    /// Binaries of tests, or modules of them: `binary` or `binary::module`.
     pub files: &'static [&'static str],
-    /// Which of their tests; none for all that are not ignored.
+    /// Which of their tests, as the module calls them; none for all that are not ignored.
     pub tests: &'static [&'static str],
     /// Which of their tests make the long form, if it has others.
     pub long: &'static [&'static str],
@@ -51,39 +51,38 @@ const EMPTY: Suite = Suite {
     counts: Counts::Told,
 };
 
-/// Files of tests about families of calls.
+/// Modules of tests about families of calls.
 const CALLS: &[&str] = &[
-    "create",
-    "data",
-    "lookup",
-    "overlay",
-    "permissions",
-    "privileges",
-    "readdir",
-    "rename",
-    "setattr",
-    "special",
-    "statx",
-    "stress",
-    "symlink",
-    "tmpfile",
-    "tools",
-    "unlink",
-    "xattr",
+    "calls::create",
+    "calls::data",
+    "calls::lookup",
+    "calls::overlay",
+    "security::permissions",
+    "security::privileges",
+    "calls::readdir",
+    "calls::rename",
+    "calls::setattr",
+    "calls::special",
+    "calls::statx",
+    "coherence::stress",
+    "calls::symlink",
+    "calls::tmpfile",
+    "calls::unlink",
+    "calls::xattr",
 ];
 
 /// All of them, in the order of the table.
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "pjdfstest",
-        files: &["pjdfstest"],
+        files: &["suites::pjdfstest"],
         tests: &["what_passes_on_tmpfs_passes"],
         places: Places::AtOnce,
         ..EMPTY
     },
     Suite {
         name: "pjdfstest, `permissions=daemon`",
-        files: &["pjdfstest"],
+        files: &["suites::pjdfstest"],
         tests: &["what_passes_on_tmpfs_passes_where_norefs_decides"],
         places: Places::AtOnce,
         ..EMPTY
@@ -104,14 +103,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "access control lists",
-        files: &["acl"],
+        files: &["security::acl"],
         places: Places::Norefs,
         counts: Counts::Tests,
         ..EMPTY
     },
     Suite {
         name: "limits and remounts",
-        files: &["limits", "mount8", "shortage", "size_options"],
+        files: &["calls::limits", "mount8", "shortage", "cli::size_options"],
         places: Places::Norefs,
         counts: Counts::Tests,
         ..EMPTY
@@ -119,13 +118,13 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "sizes, depths, handles and concurrence",
         files: &[
-            "atomic",
-            "corners",
-            "deep",
+            "coherence::atomic",
+            "calls::corners",
+            "calls::deep",
             "handles",
-            "huge_source",
-            "large",
-            "sizes",
+            "source::huge_source",
+            "calls::large",
+            "calls::sizes",
             "user_namespaces",
         ],
         places: Places::Norefs,
@@ -148,14 +147,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "fsx, files in memory",
-        files: &["fsx"],
+        files: &["suites::fsx"],
         tests: &["a_file_in_memory"],
         long: &["a_file_in_memory_for_long"],
         ..EMPTY
     },
     Suite {
         name: "fsx, files of a source",
-        files: &["fsx"],
+        files: &["suites::fsx"],
         tests: &["a_file_of_a_source"],
         long: &["a_file_of_a_source_for_long"],
         places: Places::Norefs,
@@ -163,14 +162,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "known content, in memory",
-        files: &["known_content"],
+        files: &["suites::known_content"],
         tests: &["made_on_the_mount"],
         long: &["made_on_the_mount_for_long"],
         ..EMPTY
     },
     Suite {
         name: "known content, of a source",
-        files: &["known_content"],
+        files: &["suites::known_content"],
         tests: &["of_the_source"],
         long: &["of_the_source_for_long"],
         places: Places::Norefs,
@@ -178,7 +177,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "known content, passed through",
-        files: &["known_content"],
+        files: &["suites::known_content"],
         tests: &["passed_through"],
         long: &["passed_through_for_long"],
         places: Places::Norefs,
@@ -186,28 +185,28 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "stress-ng",
-        files: &["stressors"],
+        files: &["suites::stressors"],
         tests: &["names_under_stress", "contents_under_stress"],
         long: &["each_stressor_by_itself"],
         ..EMPTY
     },
     Suite {
         name: "fio with verification",
-        files: &["loads"],
+        files: &["suites::loads"],
         tests: &["fio_reads_what_it_wrote"],
         long: &["fio_reads_what_it_wrote_for_long"],
         ..EMPTY
     },
     Suite {
         name: "dbench",
-        files: &["loads"],
+        files: &["suites::loads"],
         tests: &["dbench_goes_through"],
         long: &["dbench_goes_through_for_long"],
         ..EMPTY
     },
     Suite {
         name: "postmark",
-        files: &["loads"],
+        files: &["suites::loads"],
         tests: &["postmark_counts_what_it_counts_on_tmpfs"],
         long: &["postmark_counts_what_it_counts_on_tmpfs_for_long"],
         ..EMPTY
@@ -219,3 +218,44 @@ pub const SUITES: &[Suite] = &[
         ..EMPTY
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::SUITES;
+    use std::path::{Path, PathBuf};
+
+    /// The modules of a binary, however deep, by their names.
+    fn modules(dir: &Path) -> Vec<String> {
+        let below = |path: PathBuf| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let mut found = match path.is_dir() {
+                true => modules(&path),
+                false => Vec::new(),
+            };
+            if path.extension().is_some_and(|end| end == "rs") {
+                found.push(name);
+            }
+            found
+        };
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries
+            .flat_map(|entry| below(entry.unwrap().path()))
+            .collect()
+    }
+
+    #[test]
+    fn each_suite_names_what_is_there_and_a_filter_takes_no_other_module_along() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        for file in SUITES.iter().flat_map(|suite| suite.files) {
+            let Some((binary, module)) = file.split_once("::") else {
+                let alone = tests.join("alone").join(file);
+                let places = [alone.with_extension("rs"), alone, tests.join(file)];
+                assert!(places.iter().any(|place| place.exists()), "{file}");
+                continue;
+            };
+            let all = modules(&tests.join(binary));
+            let taken = all.iter().filter(|name| name.ends_with(module));
+            assert_eq!(taken.collect::<Vec<_>>(), [module], "{file}");
+        }
+    }
+}

@@ -75,8 +75,9 @@ fn outcome(ran: &[Ran], column: &str) -> Outcome {
         records,
     } in ran
     {
-        let mut outcome = Outcome::of_libtest(file, said);
-        outcome.take(file, column, records);
+        let (binary, _) = file.split_once("::").unwrap_or((file, ""));
+        let mut outcome = Outcome::of_libtest(binary, said);
+        outcome.take(binary, column, records);
         whole.add(outcome);
     }
     whole
@@ -118,8 +119,12 @@ fn files(suite: &Suite, long: bool, column: Option<&str>) -> Vec<Ran> {
     ran
 }
 
-/// The command that runs the suite's tests of one file.
+/// The command that runs the suite's tests of one binary, or of one module of it.
 fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
+    let (binary, module) = match file.split_once("::") {
+        Some((binary, module)) => (binary, format!("{module}::")),
+        None => (file, String::new()),
+    };
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--quiet", "--locked", "--package=mount-tests"]);
     command.args([
@@ -138,7 +143,13 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
     }
     command.envs(suite.environment.iter().copied());
     // libtest names the threads of its tests only if there are several.
-    command.args(["--test", file, "--", "--format=pretty", "--test-threads=2"]);
+    command.args([
+        "--test",
+        binary,
+        "--",
+        "--format=pretty",
+        "--test-threads=2",
+    ]);
     let tests = match long && !suite.long.is_empty() {
         true => suite.long,
         false => suite.tests,
@@ -146,8 +157,11 @@ fn cargo(suite: &Suite, file: &str, long: bool) -> Command {
     if long || !tests.is_empty() {
         command.arg("--include-ignored");
     }
-    if !tests.is_empty() {
-        command.arg("--exact").args(tests);
+    if tests.is_empty() {
+        command.arg(module);
+    } else {
+        let names = tests.iter().map(|test| format!("{module}{test}"));
+        command.arg("--exact").args(names);
     }
     if long {
         command.env("MOUNT_TESTS_PATIENCE", "3600");

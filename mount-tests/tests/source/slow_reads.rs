@@ -243,7 +243,7 @@ fn fetching_ahead_keeps_nobody_waiting() {
 }
 
 /// What reading everything takes where each call of the source takes a millisecond, through a mount and without one:
-/// `cargo test --release -p mount-tests --test slow_reads -- --ignored --nocapture`.
+/// `cargo test --release -p mount-tests --test source slow_reads:: -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn a_search_in_a_source_that_takes_a_millisecond_a_call() {

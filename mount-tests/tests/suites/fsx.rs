@@ -1,7 +1,7 @@
 //! The public suite fsx: random reads, writes, maps, holes, copies and cuts of one file, whose content is known at each
 //! step. fsx begins by emptying its file or filling it with zeros; `known_content.rs` reads what a source holds. The long runs, of
 //! ten seeds with 100 000 steps for each file:
-//! `MOUNT_TESTS_PATIENCE=3600 cargo test --release -p mount-tests --test fsx -- --ignored`.
+//! `MOUNT_TESTS_PATIENCE=3600 cargo test --release -p mount-tests --test suites fsx:: -- --ignored`.
 
 use mount_tests::{Daemon, Scratch, report, suites};
 use std::fs::{read, write};

@@ -1,6 +1,6 @@
 //! Directories of very many entries: made, listed, read at positions while they change, looked at, emptied.
 //!
-//! `cargo test --release -p mount-tests --test large -- --ignored` does it with a million.
+//! `cargo test --release -p mount-tests --test calls large:: -- --ignored` does it with a million.
 
 use mount_tests::posix::seen;
 use mount_tests::{Daemon, Dice, Tmpfs, wait_until};

@@ -16,7 +16,7 @@ fn prime(root: &Path) {
 }
 
 /// The table's home.
-const DOCUMENT: &str = include_str!("../../../docs/REQUESTS.md");
+const DOCUMENT: &str = include_str!("../../../../docs/REQUESTS.md");
 
 type Sent = BTreeMap<String, u64>;
 

@@ -1,6 +1,6 @@
 //! Programs that load a filesystem as servers do, and look whether it kept what they gave it: fio, dbench, postmark.
 //!
-//! For longer: `cargo test --release -p mount-tests --test loads -- --ignored`.
+//! For longer: `cargo test --release -p mount-tests --test suites loads:: -- --ignored`.
 
 use mount_tests::programs::{run, run_with_input};
 use mount_tests::{Daemon, posix, report};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
 
-const PAGE: &str = include_str!("../../docs/SEMANTICS.md");
+const PAGE: &str = include_str!("../../../docs/SEMANTICS.md");
 
 /// The heading of what is listed without a promise.
 const ELSEWHERE: &str = "## Tests of norefs itself";
@@ -18,7 +18,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// What a name on the page means: files of this directory are named by themselves, others from the root.
+/// What a name on the page means: tests on real mounts are named from their directory, others from the root.
 fn path(name: &str) -> PathBuf {
     match ["src/", "tests/", "crates/", "mount-tests/"]
         .iter()

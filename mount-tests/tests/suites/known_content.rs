@@ -4,7 +4,7 @@
 //! differ from place to place, and is replaced by a fresh one after some steps: reads, cuts and copies meet content that is
 //! still in the source, that was cut there, and that was copied into memory by the first write.
 //!
-//! For long, ten seeds with 100 000 steps each: `cargo test -p mount-tests --test known_content -- --ignored`.
+//! For long, ten seeds with 100 000 steps each: `cargo test -p mount-tests --test suites known_content:: -- --ignored`.
 
 use mount_tests::{Daemon, Dice, Scratch, offered, report};
 use rustix::fs::{

@@ -1,6 +1,6 @@
 //! stress-ng, made to find what a filesystem does wrong. Nothing it says of a mount may be worse than what it says of tmpfs.
 //!
-//! Ten seconds for each stressor by itself: `cargo test --release -p mount-tests --test stressors -- --ignored`.
+//! Ten seconds for each stressor by itself: `cargo test --release -p mount-tests --test suites stressors:: -- --ignored`.
 
 use mount_tests::programs::{attempt, run};
 use mount_tests::{Daemon, Tmpfs, report};

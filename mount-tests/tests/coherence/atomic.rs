@@ -34,42 +34,45 @@ fn on_tmpfs_too(script: &str, arguments: &[&str]) {
 
 #[test]
 fn records_that_processes_append_are_all_there_and_whole() {
-    on_tmpfs_too(include_str!("append.py"), &[]);
+    on_tmpfs_too(include_str!("atomic/append.py"), &[]);
 }
 
 #[test]
 fn pages_written_at_once_are_one_call_s() {
-    on_tmpfs_too(include_str!("overlap.py"), &["4096", "0"]);
+    on_tmpfs_too(include_str!("atomic/overlap.py"), &["4096", "0"]);
 }
 
 #[test]
 fn ranges_of_128_kib_that_overlap_are_written_one_after_the_other() {
-    on_tmpfs_too(include_str!("overlap.py"), &["131072", "40960"]);
+    on_tmpfs_too(include_str!("atomic/overlap.py"), &["131072", "40960"]);
 }
 
 #[test]
 fn ranges_larger_than_a_request_are_written_one_after_the_other() {
-    on_tmpfs_too(include_str!("overlap.py"), &["3145728", "786432"]);
+    on_tmpfs_too(include_str!("atomic/overlap.py"), &["3145728", "786432"]);
 }
 
 #[test]
 fn so_are_those_written_past_the_cache() {
-    on_tmpfs_too(include_str!("overlap.py"), &["1048576", "262144", "direct"]);
+    on_tmpfs_too(
+        include_str!("atomic/overlap.py"),
+        &["1048576", "262144", "direct"],
+    );
 }
 
 #[test]
 fn who_reads_past_the_cache_sees_whole_calls() {
     for size in ["4096", "131072"] {
-        on_norefs(include_str!("whole.py"), &[size]);
+        on_norefs(include_str!("atomic/whole.py"), &[size]);
     }
     for size in ["4096", "131072", "1048576"] {
-        on_norefs(include_str!("whole.py"), &[size, "direct"]);
+        on_norefs(include_str!("atomic/whole.py"), &[size, "direct"]);
     }
 }
 
 #[test]
 fn who_reads_through_the_cache_sees_what_was_written_and_the_last_call_in_the_end() {
     for size in ["4096", "131072", "1048576"] {
-        on_tmpfs_too(include_str!("cached.py"), &[size]);
+        on_tmpfs_too(include_str!("atomic/cached.py"), &[size]);
     }
 }

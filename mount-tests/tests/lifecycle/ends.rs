@@ -338,6 +338,8 @@ fn a_mount_of_another_user_with_the_numbers_of_one_that_ended_stays() {
     for _ in 0..200 {
         let mut ending = Daemon::start();
         let before = numbers(ending.root());
+        // It is mounted before it is served, and a daemon that never served ends with an error.
+        assert_eq!(forced(ending.root()), Ok(()));
         stop(ending.pid());
         unmount(ending.root(), UnmountFlags::DETACH).unwrap();
         let theirs = Daemon::as_nobody::<&str>(&[]);

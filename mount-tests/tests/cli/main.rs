@@ -1,0 +1,7 @@
+//! The verbs and options of the program `norefs`.
+
+mod bench;
+mod cli;
+mod ls;
+mod options;
+mod size_options;

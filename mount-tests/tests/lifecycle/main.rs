@@ -1,0 +1,6 @@
+//! How mounts begin, where, for whom, and how they end.
+
+mod ends;
+mod lifecycle;
+mod places;
+mod users;

@@ -130,7 +130,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
         check_apart(source, place.path())?;
     }
     let cache = asked.cache.unwrap_or(args.serving.cache);
-    let warm = warm::wanted(args.serving.warm(), &asked, cache)?;
+    let warm = warm::wanted(args.serving.warm(), false, &asked, cache)?;
     if !args.foreground && !args.serve {
         return serve_in_background();
     }

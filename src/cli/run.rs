@@ -123,7 +123,7 @@ fn serve(args: Args) -> Outcome {
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
-    let warm = warm::wanted(args.serving.warm(), &asked, cache)?;
+    let warm = warm::wanted(args.serving.warm(), source.is_some(), &asked, cache)?;
     let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
     for option in mount::narrow(&mut asked, loaded.as_ref()) {
         say(mount::nothing_comes_of(option));

@@ -38,10 +38,10 @@ pub struct ServeArgs {
     /// Largest read or write, 4k to 1m: what each request under way may take of memory
     #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = max_io)]
     pub max_io: u32,
-    /// Fill the kernel's caches with all names and attributes while the mount is used already
+    /// Fill the kernel's caches with all names and attributes while the mount is used already (the default of `run --from`)
     #[arg(long, overrides_with = "no_warm")]
     pub warm: bool,
-    /// Leave that to who uses it (the default)
+    /// Leave that to who uses it (the default of `mount`)
     #[arg(long)]
     pub no_warm: bool,
 }

@@ -31,16 +31,23 @@ pub fn run(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether to warm the mount: `asked` by an option of its own, or by a mount option.
-pub fn wanted(asked: Option<bool>, options: &MountOptions, cache: Cache) -> Result<bool, Failure> {
-    let wanted = asked.or(options.warm).unwrap_or(false);
-    let reason = match options.permissions {
-        _ if !wanted => return Ok(false),
+/// Whether to warm the mount: `asked` by an option of its own, or by a mount option, else `by_default` where it is of use.
+pub fn wanted(
+    asked: Option<bool>,
+    by_default: bool,
+    options: &MountOptions,
+    cache: Cache,
+) -> Result<bool, Failure> {
+    let asked = asked.or(options.warm);
+    let useless = match options.permissions {
         _ if cache.is_none() => "the kernel keeps nothing with cache none",
         Permissions::Daemon => "the kernel keeps no names with permissions=daemon",
-        Permissions::Kernel => return Ok(true),
+        Permissions::Kernel => return Ok(asked.unwrap_or(by_default)),
     };
-    Err(Failure::usage(format!("warming is of no use: {reason}")))
+    match asked {
+        Some(true) => Err(Failure::usage(format!("warming is of no use: {useless}"))),
+        Some(false) | None => Ok(false),
+    }
 }
 
 /// Begins to warm the mount. That it cannot be done is no failure. `privately`: others may unmount it.

@@ -273,6 +273,34 @@ fn an_ordinary_user_s_mount_is_warmed_as_far_as_it_may_be_read() {
 }
 
 #[test]
+fn a_run_of_a_source_is_warmed_unless_that_is_of_no_use_or_unwanted() {
+    let source = source();
+    let from = ["--from", source.to_str().unwrap()];
+    let warmed = |options: &[&str]| {
+        let mut run = norefs();
+        run.args(["run", "--no-report"]).args(options);
+        let ask = ["sh", "-c", "\"$0\" stats --json \"$NOREFS_MOUNT\""];
+        run.arg("--").args(ask).arg(norefs().get_program());
+        let output = run.output().unwrap();
+        assert_eq!(text(&output.stderr), "", "{options:?}");
+        let stats: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        !stats["warm"].is_null()
+    };
+    assert!(warmed(&from));
+    assert!(warmed(&[&from[..], &["-o", "warm"]].concat()));
+    for unwanted in [
+        &["--no-warm"][..],
+        &["-o", "nowarm"],
+        &["--cache", "none"],
+        &["-o", "permissions=daemon"],
+    ] {
+        let options = [&from[..], unwanted].concat();
+        assert!(!warmed(&options), "{unwanted:?}");
+    }
+    assert!(!warmed(&[]), "there is nothing to be warmed");
+}
+
+#[test]
 fn where_it_is_of_no_use_it_is_refused() {
     for options in [
         &["--warm", "--cache", "none"][..],

@@ -216,7 +216,7 @@ fn readable_after(what: &str, change: impl Fn(&Path)) {
             assert_eq!(content(&fs, id).as_deref(), Ok(&b"content"[..]), "{what}");
         }
         assert_eq!(fs.lseek(id, 3, libc::SEEK_DATA), Ok(3), "{what}");
-        let write = fs.write(&ROOT, id, 0, b"CON", false);
+        let write = value(fs.write(&ROOT, id, 0, b"CON", false));
         assert_eq!(write, Ok(3), "{what}: the first write copies");
         assert_eq!(content(&fs, id).unwrap(), b"CONtent", "{what}");
     }

@@ -1,10 +1,9 @@
 //! Copying between files without the bytes going through the caller.
 
 use super::data::{Content, Memory, resize};
-use super::io::changed;
-use super::privilege::Loss;
+use super::io::ContentChange;
 use super::setattr::SIZE_MAX;
-use super::{Caller, Fs};
+use super::{Caller, Changed, Committed, Fs};
 use crate::fs::Result;
 use crate::tree::{Errno, NodeId};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -43,7 +42,7 @@ impl Fs {
         to: NodeId,
         to_offset: u64,
         length: u64,
-    ) -> Result<u64> {
+    ) -> Changed<u64> {
         let max = self.writable_limits()?.1;
         self.refuse_fixed(to)?;
         let (from, to) = (self.regular(from)?, self.regular(to)?);
@@ -58,24 +57,17 @@ impl Fs {
             length: length.min(left),
         };
         let Some(span) = span.check(source.is_none())? else {
-            return Ok(0);
+            return Ok(Committed::new(0, []));
         };
-        let owned = !target.is_in_memory();
+        let was_elsewhere = !target.is_in_memory();
         let memory = target.own(max)?;
-        let copied = copy(&source, memory, &span, max);
-        let loss = (caller.uid != 0 && copied.is_ok())
-            .then(|| Loss::begin(&to, caller, false))
-            .flatten();
-        changed(&to, (memory.blocks(), owned), |attr, now| {
-            let Ok(copied) = copied else { return };
-            attr.size = attr.size.max(span.to + copied);
-            attr.mtime = now;
-            attr.ctime = now;
-            if let Some(loss) = &loss {
-                loss.apply(attr);
-            }
-        })?;
-        copied
+        let change = ContentChange {
+            done: copy(&source, memory, &span, max),
+            blocks: memory.blocks(),
+            copied: was_elsewhere,
+            takes_privileges: caller.uid != 0,
+        };
+        change.commit(&to, caller, |&copied| span.to + copied)
     }
 }
 
@@ -163,11 +155,11 @@ fn copy_piece<const CHUNK: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::testing::{self, Bed, Broken, Fixed, ROOT, USER, stale};
+    use crate::fs::testing::{self, Bed, Broken, Fixed, ROOT, USER, stale, value};
     use crate::fs::{Config, SetAttr};
 
     fn copy(bed: &Bed, from: (NodeId, u64), to: (NodeId, u64), length: u64) -> Result<u64> {
-        bed.fs.copy_range(&ROOT, from.0, from.1, to.0, to.1, length)
+        value(bed.fs.copy_range(&ROOT, from.0, from.1, to.0, to.1, length))
     }
 
     fn letters(count: usize) -> Vec<u8> {
@@ -283,7 +275,7 @@ mod tests {
         stale(bed.fs.setattr(&ROOT, to, &suid));
         assert_eq!(copy(&bed, (from, 0), (to, 0), 9), Ok(5));
         assert_eq!(bed.attr(to).perm, 0o6755);
-        let copied = bed.fs.copy_range(&USER, from, 0, to, 0, 9);
+        let copied = value(bed.fs.copy_range(&USER, from, 0, to, 0, 9));
         assert_eq!((copied, bed.attr(to).perm), (Ok(5), 0o755));
     }
 

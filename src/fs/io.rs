@@ -1,11 +1,11 @@
 //! Reading, writing and arranging the bytes of regular files.
 
 use super::data::{Content, Memory};
-use super::privilege::{self, Loss};
+use super::privilege::Loss;
 use super::setattr::SIZE_MAX;
-use super::{Caller, Committed, Fs, Node};
+use super::{Caller, Changed, Committed, Failed, Fs, Node};
 use crate::fs::Result;
-use crate::tree::{Attr, Errno, Ext, InodeRef, Kind, NodeId, Time};
+use crate::tree::{Errno, Ext, InodeRef, Kind, NodeId, Time};
 use parking_lot::RwLockWriteGuard;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -36,13 +36,6 @@ impl Fs {
             self.writable()?;
         }
         self.may_open(caller, id, flags)
-    }
-
-    /// Whether a change of content by somebody unprivileged would clear set-user-id or set-group-id. While nobody
-    /// changes the mode, that stays so until the change.
-    pub fn has_privileges(&self, id: NodeId) -> bool {
-        self.get(id)
-            .is_ok_and(|inode| privilege::has_privileges(&inode.attr()))
     }
 
     /// Reads at `offset` into `out` and says how many bytes; fewer than fit only at the end of the file. What
@@ -185,35 +178,29 @@ impl Fs {
         offset: u64,
         data: &[u8],
         kill_suidgid: bool,
-    ) -> Result<u32> {
+    ) -> Changed<u32> {
         let max = self.writable_limits()?.1;
         let inode = self.regular(id)?;
         if data.is_empty() {
-            return Ok(0);
+            return Ok(Committed::new(0, []));
         }
         let room = SIZE_MAX.saturating_sub(offset).min(u64::from(u32::MAX));
         let data = &data[..data.len().min(room as usize)];
         if data.is_empty() {
-            return Err(Errno::FBIG);
+            return Err(Errno::FBIG.into());
         }
         let node = self.node(&inode);
         let copied = !node.content.read().is_in_memory();
         let mut content = self.owned(node, max)?;
         let memory = content.own(max)?;
-        let written = memory.write(offset, data, max);
-        let loss = (kill_suidgid && written.is_ok())
-            .then(|| Loss::begin(&inode, caller, false))
-            .flatten();
-        changed(&inode, (memory.blocks(), copied), |attr, now| {
-            let Ok(written) = written else { return };
-            attr.size = attr.size.max(offset + written as u64);
-            attr.mtime = now;
-            attr.ctime = now;
-            if let Some(loss) = &loss {
-                loss.apply(attr);
-            }
-        })?;
-        Ok(written? as u32)
+        let written = memory.write(offset, data, max).map(|length| length as u32);
+        let change = ContentChange {
+            done: written,
+            blocks: memory.blocks(),
+            copied,
+            takes_privileges: kill_suidgid,
+        };
+        change.commit(&inode, caller, |&written| offset + u64::from(written))
     }
 
     /// Allocates (mode 0), allocates behind the end (`KEEP_SIZE`), frees (`PUNCH_HOLE|KEEP_SIZE`)
@@ -232,9 +219,9 @@ impl Fs {
         offset: u64,
         length: u64,
         mode: i32,
-    ) -> Result<Committed<()>> {
+    ) -> Changed<()> {
         if ![0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE_KEEP_SIZE].contains(&mode) {
-            return Err(Errno::OPNOTSUPP);
+            return Err(Errno::OPNOTSUPP.into());
         }
         let max = self.writable_limits()?.1;
         match mode {
@@ -246,7 +233,7 @@ impl Fs {
             other => other,
         })?;
         if length == 0 {
-            return Err(Errno::INVAL);
+            return Err(Errno::INVAL.into());
         }
         let end = offset.checked_add(length).filter(|&end| end <= SIZE_MAX);
         let range = offset..end.ok_or(Errno::FBIG)?;
@@ -254,27 +241,16 @@ impl Fs {
         let copied = !node.content.read().is_in_memory();
         let mut content = self.owned(node, max)?;
         let memory = content.own(max)?;
-        let done = arrange(memory, mode, range.clone(), max);
-        let loss = (caller.uid != 0 && done.is_ok())
-            .then(|| Loss::begin(&inode, caller, false))
-            .flatten();
-        changed(&inode, (memory.blocks(), copied), |attr, now| {
-            if done.is_err() {
-                return;
-            }
-            if mode & KEEP_SIZE == 0 {
-                attr.size = attr.size.max(range.end);
-            }
-            attr.mtime = now;
-            attr.ctime = now;
-            if let Some(loss) = &loss {
-                loss.apply(attr);
-            }
-        })?;
-        done?;
+        let change = ContentChange {
+            done: arrange(memory, mode, range.clone(), max),
+            blocks: memory.blocks(),
+            copied,
+            takes_privileges: caller.uid != 0,
+        };
+        let keeps_size = mode & KEEP_SIZE != 0;
+        let done = change.commit(&inode, caller, |()| if keeps_size { 0 } else { range.end })?;
         // Where the size may change the kernel counts the change itself.
-        let stale = (mode & KEEP_SIZE != 0).then_some(id);
-        Ok(Committed::new((), stale))
+        Ok(if keeps_size { done.and(id) } else { done })
     }
 
     /// A regular file: EISDIR, EINVAL for anything else; ESTALE.
@@ -311,20 +287,53 @@ fn arrange<const CHUNK: usize>(
     Ok(())
 }
 
-/// Brings the attributes up to date after a change of content, as one step. Of content that was just copied from a source
-/// nobody noted which holes were read.
-pub(super) fn changed(
-    inode: &InodeRef<'_, Node>,
-    (blocks, copied): (u64, bool),
-    also: impl FnOnce(&mut Attr, Time),
-) -> Result<()> {
-    inode.update(|attr| {
-        attr.blocks = blocks;
-        attr.unsettled |= copied;
-        also(attr, Time::now());
-        Ok(())
-    })?;
-    Ok(())
+/// A change of content that was made or failed, while the content is still locked.
+pub(super) struct ContentChange<T> {
+    /// How it ended.
+    pub(super) done: Result<T>,
+    /// How many blocks are allocated now.
+    pub(super) blocks: u64,
+    /// The content was copied from a source for it, so that nobody noted which holes were read.
+    pub(super) copied: bool,
+    /// If it was made, it clears set-user-id, set-group-id and capabilities.
+    pub(super) takes_privileges: bool,
+}
+
+impl<T> ContentChange<T> {
+    /// Brings the attributes up to date, as one step. `end` is how far the file reaches at least, once the change was made.
+    ///
+    /// The kernel counts size, times and blocks itself (`fuse_write_update_attr`) of a change that was made, and nothing of one
+    /// that failed. The mode it would keep.
+    pub(super) fn commit(
+        self,
+        inode: &InodeRef<'_, Node>,
+        caller: &Caller,
+        end: impl FnOnce(&T) -> u64,
+    ) -> Changed<T> {
+        let loss = (self.takes_privileges && self.done.is_ok())
+            .then(|| Loss::begin(inode, caller, false))
+            .flatten();
+        let (stale, _) = inode.update(|attr| {
+            let before = *attr;
+            attr.blocks = self.blocks;
+            attr.unsettled |= self.copied;
+            let Ok(done) = &self.done else {
+                return Ok(*attr != before);
+            };
+            attr.size = attr.size.max(end(done));
+            attr.mtime = Time::now();
+            attr.ctime = attr.mtime;
+            if let Some(loss) = &loss {
+                loss.apply(attr);
+            }
+            Ok(attr.perm != before.perm)
+        })?;
+        let stale = stale.then(|| inode.id());
+        match self.done {
+            Ok(value) => Ok(Committed::new(value, stale)),
+            Err(errno) => Err(Failed::new(errno, stale)),
+        }
+    }
 }
 
 #[cfg(test)]

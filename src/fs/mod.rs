@@ -14,9 +14,9 @@
 //! mtime and ctime.
 //!
 //! # Stale attributes
-//! Every change the kernel does not account for itself returns [`Committed`]: the value for the
-//! reply comes out only after the inodes whose cached attributes are now wrong were handed to a
-//! notifier.
+//! Every change returns [`Committed`]: the value for the reply comes out only after the inodes whose cached attributes are
+//! now wrong, and of which the kernel does not know that, were handed to a notifier. The error of a change that may fail
+//! halfway is [`Failed`], which holds it back in the same way.
 //!
 //! # Locks
 //! Each inode's content has its own lock: a read or write of one file is one step to every other.
@@ -24,7 +24,7 @@
 //! copied.
 //!
 //! ```
-//! use norefs::fs::{Caller, Config, Fs};
+//! use norefs::fs::{Caller, Config, Fs, deliver};
 //! use norefs::tree::{Attr, Kind, NodeId, Time};
 //!
 //! let config = Config { max_bytes: 1 << 20, max_inodes: 1000, read_only: false };
@@ -32,7 +32,7 @@
 //! let caller = Caller { uid: 1000, gid: 1000, pid: 0, umask: 0o022 };
 //!
 //! let entry = fs.mknod(&caller, NodeId::ROOT, b"greeting", 0o666, 0)?.deliver(|_stale| {});
-//! fs.write(&caller, entry.id, 0, b"hello", false)?;
+//! deliver(fs.write(&caller, entry.id, 0, b"hello", false), |_stale| {})?;
 //! assert_eq!(fs.getattr(entry.id)?.size, 5);
 //! # Ok::<(), norefs::tree::Errno>(())
 //! ```
@@ -70,7 +70,7 @@ pub use limits::{Config, INODE_BYTES, InUse, StatFs};
 pub use load::{Filling, Loaded, Origin, OriginRoot, Reading};
 pub use node::Node;
 pub use permission::Permissions;
-pub use request::{Caller, Committed, ListEntry, SetAttr, SetTime};
+pub use request::{Caller, Changed, Committed, Failed, ListEntry, SetAttr, SetTime, deliver};
 
 use crate::host::is_memory_left;
 use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Tree};
@@ -225,7 +225,7 @@ impl Fs {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{self, Bed};
+    use super::testing::{self, Bed, value};
     use super::*;
 
     #[test]
@@ -275,9 +275,9 @@ mod tests {
         assert_eq!(fs.rmdir(c, root, b"f").err(), rofs);
         assert_eq!(fs.rename(c, (root, b"f"), (root, b"g"), 0).err(), rofs);
         assert_eq!(fs.setattr(c, file, &SetAttr::default()).err(), rofs);
-        assert_eq!(fs.write(c, file, 0, b"x", false).err(), rofs);
-        assert_eq!(fs.fallocate(c, file, 0, 1, 0).err(), rofs);
-        assert_eq!(fs.copy_range(c, file, 0, file, 9, 1).err(), rofs);
+        assert_eq!(value(fs.write(c, file, 0, b"x", false)).err(), rofs);
+        assert_eq!(value(fs.fallocate(c, file, 0, 1, 0)).err(), rofs);
+        assert_eq!(value(fs.copy_range(c, file, 0, file, 9, 1)).err(), rofs);
         assert_eq!(fs.setxattr(c, file, b"user.a", b"", 0, false).err(), rofs);
         assert_eq!(fs.removexattr(c, file, b"user.a").err(), rofs);
         assert_eq!(fs.open(c, file, libc::O_RDWR).err(), rofs);

@@ -1,6 +1,7 @@
 //! The plain values requests and answers are made of.
 
-use crate::tree::{Attr, Kind, NodeId, Time};
+use crate::fs::Result;
+use crate::tree::{Attr, Errno, Kind, NodeId, Time};
 use arrayvec::ArrayVec;
 
 /// Who sent a request.
@@ -43,6 +44,14 @@ impl<T> Committed<T> {
         }
     }
 
+    /// The same with one inode more.
+    pub(super) fn and(mut self, stale: NodeId) -> Committed<T> {
+        if !self.stale.contains(&stale) {
+            self.stale.push(stale);
+        }
+        self
+    }
+
     /// Calls `notify` for each inode the kernel must drop the attributes of, then gives the value
     /// for the reply.
     pub fn deliver(self, mut notify: impl FnMut(NodeId)) -> T {
@@ -50,6 +59,50 @@ impl<T> Committed<T> {
             notify(*id);
         }
         self.value
+    }
+}
+
+/// A change that failed, and changed something all the same: room was allocated, or content was copied into memory before it.
+///
+/// The error comes out as the value of a [`Committed`] does.
+#[must_use = "the kernel keeps stale attributes until the failure is delivered"]
+#[derive(Debug)]
+pub struct Failed {
+    errno: Errno,
+    stale: Option<NodeId>,
+}
+
+impl Failed {
+    pub(super) fn new(errno: Errno, stale: Option<NodeId>) -> Failed {
+        Failed { errno, stale }
+    }
+
+    /// Calls `notify` for the inode the kernel must drop the attributes of, if there is one, then gives the error for the
+    /// reply.
+    pub fn deliver(self, notify: impl FnMut(NodeId)) -> Errno {
+        self.stale.into_iter().for_each(notify);
+        self.errno
+    }
+}
+
+/// It failed before anything changed.
+impl From<Errno> for Failed {
+    fn from(errno: Errno) -> Failed {
+        Failed::new(errno, None)
+    }
+}
+
+/// What comes of a change that may fail halfway.
+pub type Changed<T> = std::result::Result<Committed<T>, Failed>;
+
+/// Calls `notify` for each inode the kernel must drop the attributes of, whatever came of `change`, then gives what to reply.
+///
+/// # Errors
+/// Those of the change.
+pub fn deliver<T>(change: Changed<T>, notify: impl FnMut(NodeId)) -> Result<T> {
+    match change {
+        Ok(committed) => Ok(committed.deliver(notify)),
+        Err(failed) => Err(failed.deliver(notify)),
     }
 }
 
@@ -140,5 +193,18 @@ mod tests {
         let mut told = Vec::new();
         let value = Committed::new(5, [a, b, a, a, b]).deliver(|id| told.push(id));
         assert_eq!((value, told), (5, vec![a, b]));
+    }
+
+    #[test]
+    fn a_failure_notifies_of_what_changed_before_it_gives_its_error() {
+        let id = NodeId::from_raw(7);
+        let told = |failed: Failed| {
+            let mut told = Vec::new();
+            let errno = failed.deliver(|id| told.push(id));
+            (errno, told)
+        };
+        let halfway = Failed::new(Errno::NOSPC, Some(id));
+        assert_eq!(told(halfway), (Errno::NOSPC, vec![id]));
+        assert_eq!(told(Errno::STALE.into()), (Errno::STALE, vec![]));
     }
 }

@@ -23,22 +23,40 @@ impl Fs {
         id: NodeId,
         change: &SetAttr,
     ) -> Result<Committed<Entry>> {
+        // The kernel replaces what it caches by the reply.
+        let set = self.set(caller, id, change)?;
+        Ok(Committed::new(set, []))
+    }
+
+    /// Clears set-user-id, set-group-id and capabilities, as opening a file to empty it does. The reply to that brings no
+    /// attributes.
+    ///
+    /// # Errors
+    /// EROFS, EPERM, ESTALE.
+    pub fn take_privileges(&self, caller: &Caller, id: NodeId) -> Result<Committed<()>> {
+        let change = SetAttr {
+            kill_suidgid: true,
+            ..SetAttr::default()
+        };
+        self.set(caller, id, &change)?;
+        Ok(Committed::new((), [id]))
+    }
+
+    fn set(&self, caller: &Caller, id: NodeId, change: &SetAttr) -> Result<Entry> {
         self.writable()?;
         let inode = self.get(id)?;
         let change = &self.permitted(caller, &inode, change)?;
         if is_of_a_stranger(caller, &inode, change) {
-            return Ok(Committed::new(inode.entry(), []));
+            return Ok(inode.entry());
         }
         let attr = match change.size {
             Some(size) => self.resize(caller, &inode, size, change)?,
             None => apply(caller, &inode, change, |_| ())?,
         };
-        // The kernel replaces what it caches by the reply.
-        let entry = Entry {
+        Ok(Entry {
             attr,
             ..inode.entry()
-        };
-        Ok(Committed::new(entry, []))
+        })
     }
 
     fn resize(

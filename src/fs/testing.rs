@@ -1,8 +1,9 @@
 //! A small filesystem to try calls on.
 
-use super::{Backing, Caller, Committed, Config, Fs, Loaded};
+use super::{Backing, Caller, Changed, Committed, Config, Fs, Loaded, deliver};
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, Kind, NodeId, Time};
+use std::fmt::Debug;
 
 pub(super) const ROOT: Caller = Caller {
     uid: 0,
@@ -26,10 +27,15 @@ pub(super) fn config() -> Config {
 }
 
 /// The value of a change and what it made stale.
-pub(super) fn stale<T>(change: Result<Committed<T>>) -> (T, Vec<NodeId>) {
+pub(super) fn stale<T, E: Debug>(change: std::result::Result<Committed<T>, E>) -> (T, Vec<NodeId>) {
     let mut told = Vec::new();
     let value = change.unwrap().deliver(|id| told.push(id));
     (value, told)
+}
+
+/// What comes of a change, with nobody told.
+pub(super) fn value<T>(change: Changed<T>) -> Result<T> {
+    deliver(change, drop)
 }
 
 pub(super) struct Bed {
@@ -102,7 +108,7 @@ impl Bed {
     }
 
     pub(super) fn write(&self, file: NodeId, offset: u64, data: &[u8]) {
-        let written = self.fs.write(&ROOT, file, offset, data, false);
+        let written = value(self.fs.write(&ROOT, file, offset, data, false));
         assert_eq!(written, Ok(data.len() as u32));
     }
 

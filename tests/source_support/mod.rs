@@ -1,7 +1,7 @@
 //! Helpers of the tests of sources.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use norefs::fs::{Caller, Config, Fs};
+use norefs::fs::{Caller, Changed, Config, Fs, deliver};
 use norefs::source::{LoadOptions, load};
 use norefs::tree::{Attr, Entry, Errno, Kind, LinkTarget, NodeId, Time};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxFlags, StatxTimestamp, Timespec, Timestamps};
@@ -35,6 +35,11 @@ pub fn load_all(dir: &Path) -> Fs {
     let fs = empty();
     load(&fs, dir, &LoadOptions::default(), &()).unwrap();
     fs
+}
+
+/// What comes of a change, with nobody told.
+pub fn value<T>(change: Changed<T>) -> Result<T, Errno> {
+    deliver(change, drop)
 }
 
 pub fn child(fs: &Fs, parent: NodeId, name: &[u8]) -> Option<Entry> {

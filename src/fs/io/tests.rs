@@ -1,6 +1,6 @@
 use super::*;
-use crate::fs::testing::{self, Bed, Fixed, ROOT, USER, stale};
-use crate::fs::{Backing, Config, SetAttr};
+use crate::fs::testing::{self, Bed, Fixed, ROOT, USER, stale, value};
+use crate::fs::{Backing, Config, SetAttr, deliver};
 
 fn tight(max_bytes: u64) -> Bed {
     Bed::with(Config {
@@ -61,7 +61,7 @@ fn privileges_go_only_when_told() {
     );
     bed.write(file, 0, b"x");
     assert_eq!(bed.attr(file).perm, 0o6755);
-    bed.fs.write(&ROOT, file, 0, b"x", true).unwrap();
+    value(bed.fs.write(&ROOT, file, 0, b"x", true)).unwrap();
     assert_eq!(bed.attr(file).perm, 0o755);
     assert_eq!(bed.fs.listxattr(&ROOT, file).unwrap(), b"");
     stale(bed.fs.setattr(&ROOT, file, &suid));
@@ -72,13 +72,58 @@ fn privileges_go_only_when_told() {
 }
 
 #[test]
+fn who_counts_a_change_of_content_is_told_of_lost_privileges_alone() {
+    let bed = Bed::new();
+    let (from, file) = (bed.file("from"), bed.file("f"));
+    bed.write(from, 0, b"x");
+    let write = || stale(bed.fs.write(&USER, file, 0, b"x", true)).1;
+    let allocate = || stale(bed.fs.fallocate(&USER, file, 0, 9, 0)).1;
+    let copy = || stale(bed.fs.copy_range(&USER, from, 0, file, 0, 1)).1;
+    let changes: [&dyn Fn() -> Vec<NodeId>; 3] = [&write, &allocate, &copy];
+    for change in changes {
+        for (perm, told) in [(0o6755, vec![file]), (0o755, vec![])] {
+            let mode = SetAttr {
+                perm: Some(perm),
+                ..SetAttr::default()
+            };
+            stale(bed.fs.setattr(&ROOT, file, &mode));
+            assert_eq!((change(), bed.attr(file).perm), (told, 0o755));
+        }
+    }
+}
+
+#[test]
+fn of_a_change_that_fails_is_told_what_it_left() {
+    let left = |change: &dyn Fn(&Bed, NodeId) -> Option<Failed>| {
+        let bed = tight(100_000);
+        let file = bed.backed(Fixed(vec![1; 70_000]), 70_000);
+        bed.write(bed.file("rest"), 0, &[1; 30_000]);
+        let before = bed.attr(file);
+        let mut told = vec![];
+        let errno = change(&bed, file).unwrap().deliver(|id| told.push(id));
+        assert_eq!(told.contains(&file), bed.attr(file) != before);
+        (errno, told.len())
+    };
+    let far = 1 << 20;
+    let write = |bed: &Bed, file| bed.fs.write(&ROOT, file, far, &[1; 9000], false).err();
+    assert_eq!(left(&write), (Errno::NOSPC, 1));
+    let allocate = |bed: &Bed, file| bed.fs.fallocate(&ROOT, file, far, 9000, 0).err();
+    assert_eq!(left(&allocate), (Errno::NOSPC, 1));
+    let unknown = |bed: &Bed, file| bed.fs.fallocate(&ROOT, file, far, 9000, 64).err();
+    assert_eq!(left(&unknown), (Errno::OPNOTSUPP, 0));
+}
+
+#[test]
 fn the_largest_offset() {
     let bed = Bed::new();
     let file = bed.file("f");
-    let write = |offset| bed.fs.write(&ROOT, file, offset, b"abc", false);
+    let write = |offset| value(bed.fs.write(&ROOT, file, offset, b"abc", false));
     assert_eq!(write(SIZE_MAX), Err(Errno::FBIG));
     assert_eq!(write(u64::MAX), Err(Errno::FBIG));
-    assert_eq!(bed.fs.write(&ROOT, file, u64::MAX, b"", false), Ok(0));
+    assert_eq!(
+        value(bed.fs.write(&ROOT, file, u64::MAX, b"", false)),
+        Ok(0)
+    );
     assert_eq!(write(SIZE_MAX - 2), Ok(2));
     assert_eq!(bed.attr(file).size, SIZE_MAX);
     assert_eq!(bed.read(file, SIZE_MAX - 3, 9), b"\0ab");
@@ -91,10 +136,13 @@ fn a_full_filesystem_takes_what_fits_and_gives_it_back() {
     let bed = tight(1000);
     let (f, g) = (bed.file("f"), bed.file("g"));
     bed.write(f, 0, &[1; 600]);
-    assert_eq!(bed.fs.write(&ROOT, g, 0, &[2; 600], false), Ok(400));
+    assert_eq!(value(bed.fs.write(&ROOT, g, 0, &[2; 600], false)), Ok(400));
     assert_eq!(bed.attr(g).size, 400);
     let before = bed.age(g);
-    assert_eq!(bed.fs.write(&ROOT, g, 400, b"x", false), Err(Errno::NOSPC));
+    assert_eq!(
+        value(bed.fs.write(&ROOT, g, 400, b"x", false)),
+        Err(Errno::NOSPC)
+    );
     assert_eq!(bed.attr(g), before);
     bed.write(g, 0, &[3; 400]);
     bed.remove("f");
@@ -108,13 +156,9 @@ fn fallocate_promises_space() {
     let bed = tight(10_000);
     let file = bed.file("f");
     let fallocate = |offset, length, mode| {
-        bed.fs
-            .fallocate(&ROOT, file, offset, length, mode)
-            .map(|done| {
-                let mut told = 0;
-                done.deliver(|_| told += 1);
-                told
-            })
+        let mut told = 0;
+        let done = bed.fs.fallocate(&ROOT, file, offset, length, mode);
+        deliver(done, |_| told += 1).map(|()| told)
     };
     let before = bed.age(file);
     assert_eq!(fallocate(0, 4096, 0), Ok(0));
@@ -131,7 +175,7 @@ fn fallocate_promises_space() {
     assert_eq!(bed.attr(file), attr);
     let other = bed.file("g");
     assert_eq!(
-        bed.fs.write(&ROOT, other, 0, &[1; 4000], false),
+        value(bed.fs.write(&ROOT, other, 0, &[1; 4000], false)),
         Ok(10_000 - 8192)
     );
     bed.write(file, 0, &[1; 8192]);
@@ -175,7 +219,7 @@ fn what_fallocate_and_lseek_refuse() {
     let (file, dir) = (bed.file("f"), bed.dir("d"));
     let fifo = bed.fs.mknod(&ROOT, bed.root(), b"p", libc::S_IFIFO, 0);
     let fifo = stale(fifo).0.id;
-    let fallocate = |id, length, mode| bed.fs.fallocate(&ROOT, id, 1, length, mode).err();
+    let fallocate = |id, length, mode| value(bed.fs.fallocate(&ROOT, id, 1, length, mode)).err();
     assert_eq!(fallocate(file, 0, 0), Some(Errno::INVAL));
     assert_eq!(fallocate(file, SIZE_MAX, 0), Some(Errno::FBIG));
     assert_eq!(
@@ -205,9 +249,15 @@ fn what_can_be_opened_and_read() {
     assert_eq!(bed.fs.open(&ROOT, dir, libc::O_RDONLY), Ok(()));
     assert_eq!(bed.fs.open(&ROOT, dir, libc::O_WRONLY), Err(Errno::ISDIR));
     assert_eq!(bed.fs.read(dir, 0, &mut [0]), Err(Errno::ISDIR));
-    assert_eq!(bed.fs.write(&ROOT, dir, 0, b"x", false), Err(Errno::ISDIR));
+    assert_eq!(
+        value(bed.fs.write(&ROOT, dir, 0, b"x", false)),
+        Err(Errno::ISDIR)
+    );
     let link = stale(bed.fs.symlink(&ROOT, bed.root(), b"l", b"t")).0.id;
-    assert_eq!(bed.fs.write(&ROOT, link, 0, b"x", false), Err(Errno::INVAL));
+    assert_eq!(
+        value(bed.fs.write(&ROOT, link, 0, b"x", false)),
+        Err(Errno::INVAL)
+    );
 }
 
 /// What `try_read` answers for a range of a file.

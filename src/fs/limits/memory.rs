@@ -1,7 +1,7 @@
 //! Whatever takes memory is counted, runs out, and comes back.
 
 use super::*;
-use crate::fs::testing::{self, Bed, ROOT, stale};
+use crate::fs::testing::{self, Bed, ROOT, stale, value};
 use crate::fs::{Loaded, SetAttr};
 use crate::tree::{Attr, Kind, NodeId, Time};
 
@@ -66,7 +66,7 @@ const MAKES: [(&str, Make); 7] = [
     }),
     ("small files", |bed, dir, number| {
         let id = file(bed, dir, number.to_string().as_bytes())?;
-        bed.fs.write(&ROOT, id, 0, b"x", false).map(drop)
+        value(bed.fs.write(&ROOT, id, 0, b"x", false)).map(drop)
     }),
     ("loaded", |bed, dir, number| {
         let new = Loaded {
@@ -184,7 +184,7 @@ fn a_size_that_was_asked_for_is_for_content_alone() {
     assert!(bed.fs.memory() < 2 * MEMORY + SLACK);
     // And then there is none left for content.
     assert_eq!(bed.fs.statfs().blocks_free, 0);
-    let full = bed.fs.write(&ROOT, content, 0, &[1; 100_000], false);
+    let full = value(bed.fs.write(&ROOT, content, 0, &[1; 100_000], false));
     assert!(full != Ok(100_000), "{full:?}");
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Call, DONE};
 use crate::fs::Result;
-use crate::fs::SetAttr;
 use crate::transport::channel::exchange::{Answer, Patience};
 use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{
@@ -29,13 +28,8 @@ impl Call<'_, '_> {
             return self.open_passed_through(passthrough, args.flags);
         }
         if args.open_flags & OPEN_KILL_SUIDGID != 0 {
-            let change = SetAttr {
-                kill_suidgid: true,
-                ..SetAttr::default()
-            };
-            let set = self.fs().setattr(&caller, node, &change)?;
-            self.shared.deliver(set);
-            self.shared.invalidate(node);
+            self.shared
+                .deliver(self.fs().take_privileges(&caller, node)?);
         }
         self.exchange.send(&OpenOut {
             open_flags: self.where_cached(OPEN_KEEP_CACHE),
@@ -99,13 +93,11 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let kill_suidgid = args.write_flags & WRITE_KILL_SUIDGID != 0;
-        let loses = kill_suidgid && self.fs().has_privileges(node);
         let written = self
             .fs()
             .write(&caller, node, args.offset, data, kill_suidgid);
-        if written.is_ok_and(|size| size == args.size) {
-            self.lost(node, loses);
-        } else {
+        let written = self.shared.deliver_any(written);
+        if !written.is_ok_and(|size| size == args.size) {
             self.shared.write_failed(node);
         }
         let size = written?;
@@ -119,26 +111,16 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let mode = args.mode.cast_signed();
-        let loses = caller.uid != 0 && self.fs().has_privileges(node);
         let done = self
             .fs()
-            .fallocate(&caller, node, args.offset, args.length, mode)
-            .inspect_err(|_| self.shared.invalidate(node))?;
-        self.lost(node, loses);
-        self.changed(done)
+            .fallocate(&caller, node, args.offset, args.length, mode);
+        self.shared.deliver_any(done)?;
+        DONE
     }
 
     /// Whether moving so many bytes would keep a thread that has no time.
     fn is_long(&self, bytes: u64) -> bool {
         self.patience == Patience::None && bytes > LONG
-    }
-
-    /// Tells the kernel of privileges that went with a change of content, if any did: of such a change it counts
-    /// size and times itself, and would keep the mode (`fuse_write_update_attr`).
-    fn lost(&self, node: NodeId, any: bool) {
-        if any {
-            self.shared.invalidate(node);
-        }
     }
 
     /// Where there are holes, pages of them that were stored to through a map come first.
@@ -181,13 +163,10 @@ impl Call<'_, '_> {
             return Ok(Answer::Later);
         }
         let caller = self.caller();
-        let loses = caller.uid != 0 && self.fs().has_privileges(to);
-        // A copy that failed may have moved content into memory first; so may an allocation.
         let copied = self
             .fs()
-            .copy_range(&caller, from, args.off_in, to, args.off_out, args.len)
-            .inspect_err(|_| self.shared.invalidate(to))?;
-        self.lost(to, loses);
+            .copy_range(&caller, from, args.off_in, to, args.off_out, args.len);
+        let copied = self.shared.deliver_any(copied)?;
         match opcode {
             Opcode::CopyFileRange64 => self.exchange.send(&CopyOut { bytes: copied }),
             // The filesystem copies less than 2^32 bytes at once.

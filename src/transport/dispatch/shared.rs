@@ -1,6 +1,6 @@
 //! What the threads that serve a mount share.
 
-use crate::fs::{Committed, Fs};
+use crate::fs::{self, Changed, Committed, Fs, Result};
 use crate::transport::notify::Invalidator;
 use crate::transport::passthrough::Passthrough;
 use crate::transport::requests::Tally;
@@ -110,8 +110,13 @@ impl Shared {
         committed.deliver(|node| self.invalidate(node))
     }
 
+    /// The same of a change that may have failed halfway.
+    pub(crate) fn deliver_any<T>(&self, change: Changed<T>) -> Result<T> {
+        fs::deliver(change, |node| self.invalidate(node))
+    }
+
     /// Tells the kernel that the attributes of `node` are stale.
-    pub(crate) fn invalidate(&self, node: NodeId) {
+    fn invalidate(&self, node: NodeId) {
         debug_assert!(!crossbeam_epoch::is_pinned());
         #[cfg(feature = "seams")]
         if !self.seams.notifications() {

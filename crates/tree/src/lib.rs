@@ -54,3 +54,7 @@ mod tree;
 pub use sync::Counters;
 #[cfg(not(loom))]
 pub use tree::*;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

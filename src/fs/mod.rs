@@ -56,6 +56,7 @@ mod privilege;
 mod readdir;
 mod request;
 mod setattr;
+mod stat;
 #[cfg(test)]
 mod testing;
 mod unlink;

@@ -4,7 +4,7 @@
 //! buffer with what follows them (names, data). The answer is written over that buffer, so a
 //! handler first takes what it needs out of the request, then calls the filesystem, then answers.
 
-use crate::transport::wire::{GetxattrOut, InHeader};
+use crate::transport::wire::{GetxattrOut, InHeader, Opcode, RequestKind};
 use crate::tree::{Errno, NodeId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -14,6 +14,8 @@ type Result<T> = std::result::Result<T, Errno>;
 pub(crate) struct Exchange<'a> {
     /// The header, as the kernel sent it.
     pub(crate) header: InHeader,
+    /// What it asks for, if that is known here.
+    pub(crate) opcode: Option<Opcode>,
     /// The arguments of fixed size: as many bytes as the request has, or fewer.
     pub(crate) args: &'a [u8],
     /// Room for the answer. Its first `sent` bytes are the rest of the request.
@@ -57,6 +59,11 @@ pub(crate) enum Answer {
 }
 
 impl Exchange<'_> {
+    /// What the request is counted as.
+    pub(crate) fn kind(&self) -> RequestKind {
+        self.opcode.map_or(RequestKind::Other, Opcode::kind)
+    }
+
     /// The inode the request is about.
     pub(crate) fn node(&self) -> NodeId {
         NodeId::from_raw(self.header.nodeid)

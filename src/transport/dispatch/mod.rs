@@ -35,7 +35,7 @@ pub(crate) fn dispatch(
     exchange: &mut Exchange<'_>,
     patience: Patience,
 ) -> Result<Answer> {
-    let opcode = Opcode::from_raw(exchange.header.opcode).ok_or(Errno::NOSYS)?;
+    let opcode = exchange.opcode.ok_or(Errno::NOSYS)?;
     let mut call = Call {
         shared,
         exchange,

@@ -2,7 +2,6 @@
 
 use super::{Shared, dispatch};
 use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
-use crate::transport::wire;
 use crate::tree::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 impl Shared {
     /// Lets the filesystem answer. A handler that panics answers EIO.
     fn call(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
-        let (kind, node) = (wire::kind(exchange.header.opcode), exchange.node());
+        let (kind, node) = (exchange.kind(), exchange.node());
         let called = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(feature = "seams")]
             self.seams.before_call(kind, node);
@@ -50,7 +49,7 @@ impl Serve for Shared {
     /// [`Answer::Later`] comes only where there is no [`Patience`]; the request is as it came, and not
     /// counted.
     fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
-        let kind = wire::kind(exchange.header.opcode);
+        let kind = exchange.kind();
         #[cfg(feature = "seams")]
         let node = exchange.node();
         #[cfg(feature = "seams")]

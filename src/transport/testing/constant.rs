@@ -3,22 +3,19 @@
 
 use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::session::{self, MountError};
-use crate::transport::wire::AttrOut;
+use crate::transport::wire::{AttrOut, Opcode};
 use crate::transport::{Cache, Carriage, Options, Permissions};
 use crate::tree::{Attr, Entry, Errno, Kind, NodeId};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `FUSE_GETATTR`.
-const GETATTR: u32 = 3;
-
 struct Constant(Entry);
 
 impl Serve for Constant {
     fn handle(&self, exchange: &mut Exchange<'_>, _: Patience) -> Answer {
-        match exchange.header.opcode {
-            GETATTR => {
+        match exchange.opcode {
+            Some(Opcode::Getattr) => {
                 let reply = AttrOut::new(&self.0, Duration::ZERO);
                 exchange.send(&reply).unwrap_or_else(Answer::Error)
             }

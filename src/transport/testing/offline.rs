@@ -141,6 +141,7 @@ impl Offline {
         let before = self.buffer.clone();
         let mut exchange = Exchange {
             header: asked.header,
+            opcode: wire::Opcode::from_raw(asked.header.opcode),
             args: &args,
             buffer: &mut self.buffer,
             sent: asked.rest.len(),
@@ -357,7 +358,7 @@ fn ask_one(offline: &mut Offline, input: &mut Bytes<'_>, unique: u64) {
     let known = offline.known();
     let known = |index: u8| known[usize::from(index) % known.len()];
     let dialect = offline.shared.agreed.dialect;
-    let mut args = vec![0; dialect.fixed_len(opcode)];
+    let mut args = vec![0; dialect.fixed_len(wire::Opcode::from_raw(opcode))];
     let sent = input.take(args.len());
     args[..sent.len()].copy_from_slice(sent);
     if Bytes::flag(bits, 0) {

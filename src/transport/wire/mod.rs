@@ -18,5 +18,5 @@ pub use kind::RequestKind;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use listing::Dirent;
 pub(crate) use listing::{Listed, Listing};
-pub(crate) use opcode::{ARGS_ROOM, NOTIFY_REPLY, Opcode, kind};
+pub(crate) use opcode::{ARGS_ROOM, NOTIFY_REPLY, Opcode};
 pub(crate) use reply::*;

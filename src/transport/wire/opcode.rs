@@ -99,11 +99,6 @@ opcodes! {
     CopyFileRange64 = 53, CopyFileRange, CopyFileRangeIn;
 }
 
-/// What a request is counted as.
-pub(crate) fn kind(opcode: u32) -> Kind {
-    Opcode::from_raw(opcode).map_or(Kind::Other, Opcode::kind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

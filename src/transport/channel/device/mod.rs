@@ -16,8 +16,7 @@ use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::channel::lost::{self, EndConnection};
 use crate::transport::channel::writeback::Writebacks;
 use crate::transport::channel::{Channel, Received};
-use crate::transport::wire::Agreed;
-use crate::transport::wire::{ARGS_ROOM, Dialect, InHeader};
+use crate::transport::wire::{ARGS_ROOM, Agreed, Dialect, InHeader, Opcode};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
 use eagerness::Eagerness;
@@ -256,10 +255,12 @@ impl Letter {
 
     /// The parts of the request.
     fn open(&mut self, header: InHeader) -> Exchange<'_> {
-        let fixed_end = HEADER + self.dialect.fixed_len(header.opcode);
+        let opcode = Opcode::from_raw(header.opcode);
+        let fixed_end = HEADER + self.dialect.fixed_len(opcode);
         let (head, buffer) = self.bytes.split_at_mut(fixed_end);
         Exchange {
             header,
+            opcode,
             args: &head[HEADER..fixed_end.min(self.length)],
             buffer,
             sent: self.length.saturating_sub(fixed_end),

@@ -13,7 +13,7 @@
 //! any other; pages that were never used cost nothing.
 
 use crate::transport::channel::exchange::{Answer, Exchange};
-use crate::transport::wire::{InHeader, OutHeader};
+use crate::transport::wire::{InHeader, Opcode, OutHeader};
 use memmap2::MmapMut;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -73,6 +73,7 @@ impl Buffer {
         let (first, _) = InHeader::read_from_prefix(&header.in_out).expect("128 bytes hold it");
         Exchange {
             header: first,
+            opcode: Opcode::from_raw(first.opcode),
             args: &header.op_in,
             sent: payload.len().min(header.payload_size as usize),
             buffer: payload,

@@ -11,6 +11,7 @@ fn a_request_is_counted_when_it_is_answered_and_failures_are_told_apart() {
         let node = if opcode == Read { slow } else { ROOT };
         let mut exchange = crate::transport::channel::exchange::Exchange {
             header: asked((opcode, node, b"", b"")).header,
+            opcode: Some(opcode),
             args,
             buffer: &mut [0; 4096],
             sent: 0,

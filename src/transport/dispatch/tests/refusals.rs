@@ -5,9 +5,9 @@ use super::*;
 #[test]
 fn what_is_cut_short_is_refused() {
     let o = &mut Offline::new(Cache::None);
-    for &(opcode, raw) in Opcode::ALL {
-        for missing in 1..=Dialect::default().fixed_len(raw) {
-            let args = vec![0; Dialect::default().fixed_len(raw) - missing];
+    for &(opcode, _) in Opcode::ALL {
+        for missing in 1..=Dialect::default().fixed_len(Some(opcode)) {
+            let args = vec![0; Dialect::default().fixed_len(Some(opcode)) - missing];
             let answer = o.ask(&asked((opcode, ROOT, &args, b"")));
             let looks = !matches!(
                 opcode,
@@ -47,7 +47,7 @@ fn names_that_are_none_are_refused() {
             );
         }
         for opcode in [Mknod, Mkdir, Link] {
-            let args = vec![0; Dialect::default().fixed_len(raw(opcode))];
+            let args = vec![0; Dialect::default().fixed_len(Some(opcode))];
             assert_eq!(ask(o, (opcode, ROOT, &args, name)), Err(Errno::INVAL));
         }
     }
@@ -69,7 +69,7 @@ fn names_that_are_none_are_refused() {
 fn what_is_not_served_is_said_once() {
     let o = &mut Offline::new(Cache::Forever);
     for opcode in [Getlk, Setlk, Setlkw, Interrupt, Bmap, Poll, Flush, Fsync] {
-        let args = vec![0; Dialect::default().fixed_len(raw(opcode))];
+        let args = vec![0; Dialect::default().fixed_len(Some(opcode))];
         assert_eq!(
             ask(o, (opcode, ROOT, &args, b"")),
             Err(Errno::NOSYS),
@@ -116,7 +116,7 @@ proptest! {
         rest in proptest::collection::vec(prop_oneof![Just(0u8), Just(b'a'), any::<u8>()], 0..40),
         acl: bool,
     ) {
-        let fixed = Dialect { setxattr_ext: acl }.fixed_len(opcode);
+        let fixed = Dialect { setxattr_ext: acl }.fixed_len(Opcode::from_raw(opcode));
         let args = [args, vec![0; fixed]].concat()[..fixed].to_vec();
         let answers = [Layout::Device, Layout::Ring].map(|layout| {
             let mut offline = Offline::with(Cache::None, Permissions::Kernel, acl);

@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("borg", "borgbackup"),
     ("cc", "gcc"),
     ("chattr", "e2fsprogs"),
+    ("cmake", "cmake"),
     ("cmp", "diffutils"),
     ("dbench", "dbench"),
     ("diff", "diffutils"),

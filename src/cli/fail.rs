@@ -29,6 +29,11 @@ impl Failure {
         Failure::usage("")
     }
 
+    /// Another process has said what went wrong.
+    pub fn said(status: u8) -> Failure {
+        Failure::with_status(status, "")
+    }
+
     pub fn with_status(status: u8, reason: impl Display) -> Failure {
         Failure {
             status,

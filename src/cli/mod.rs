@@ -1,7 +1,6 @@
 //! The command line: one file for each verb. Parsing, wiring and printing; no logic.
 
 mod bench;
-mod command;
 mod completions;
 mod entry;
 mod fail;

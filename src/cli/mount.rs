@@ -298,7 +298,7 @@ fn serve_in_background() -> Outcome {
     drop(their_output);
     match BufReader::new(output).lines().next() {
         Some(Ok(line)) if line == READY => Ok(ExitCode::SUCCESS),
-        _ => spawn::failed(server),
+        _ => Err(spawn::failed(server)),
     }
 }
 

@@ -1,18 +1,15 @@
 //! Starting other processes with what they are to have of this one, and nothing else.
 
-use super::{Outcome, entry};
+use super::fail::Failure;
 use anyhow::anyhow;
-use nix::spawn::{
-    PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn, posix_spawnp,
-};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, WaitOptions, waitpid};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::process::ExitCode;
+use std::os::unix::ffi::OsStringExt;
 
 /// This program, whatever became of its name.
 const THIS: &str = "/proc/self/exe";
@@ -43,46 +40,16 @@ pub fn server(
     pid(posix_spawn(THIS, &files, &how, &arguments, &environment)?)
 }
 
-/// Runs `program` in the working directory with our descriptors, with `mask` as the signals it has blocked, and with those ignored that
-/// were ignored when this process began. `more` is added to the environment.
-pub fn command(
-    program: &OsStr,
-    arguments: &[OsString],
-    more: &[(&str, &OsStr)],
-    mask: &SigSet,
-) -> io::Result<Pid> {
-    let mut how = PosixSpawnAttr::init()?;
-    how.set_flags(
-        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
-    )?;
-    how.set_sigmask(mask)?;
-    // The one that the runtime of this program ignores.
-    let ours = Some(Signal::SIGPIPE).filter(|signal| !entry::ignored(*signal));
-    how.set_sigdefault(&ours.into_iter().collect())?;
-    let files = PosixSpawnFileActions::init()?;
-    let inherited = std::env::vars_os().filter(|(name, _)| more.iter().all(|(new, _)| name != new));
-    let added = more.iter().map(|(name, value)| (name.into(), value.into()));
-    let environment = strings(inherited.chain(added).map(variable))?;
-    let all = [program.to_owned()]
-        .into_iter()
-        .chain(arguments.iter().cloned());
-    let name = CString::new(program.as_bytes())?;
-    pid(posix_spawnp(
-        &name,
-        &files,
-        &how,
-        &strings(all)?,
-        &environment,
-    )?)
-}
-
 /// How a serving process ended that has not begun to serve. It has said itself why, unless it was killed.
-pub fn failed(server: Pid) -> Outcome {
-    let ended = retry_on_intr(|| waitpid(Some(server), WaitOptions::empty()))?;
+pub fn failed(server: Pid) -> Failure {
+    let ended = match retry_on_intr(|| waitpid(Some(server), WaitOptions::empty())) {
+        Ok(ended) => ended,
+        Err(errno) => return errno.into(),
+    };
     let code = ended.and_then(|(_, status)| status.exit_status());
     match code.and_then(|code| u8::try_from(code).ok()) {
-        Some(code) if code != 0 => Ok(ExitCode::from(code)),
-        _ => Err(anyhow!("the serving process ended before the mount was ready").into()),
+        Some(code) if code != 0 => Failure::said(code),
+        _ => anyhow!("the serving process ended before the mount was ready").into(),
     }
 }
 

@@ -35,6 +35,11 @@ pub fn of(mount: &MountEntry) -> String {
     words
 }
 
+/// Whether a process that may be seen uses the filesystem with this device number.
+pub fn are_there(device: (u32, u32)) -> bool {
+    !processes(device).is_empty()
+}
+
 /// The processes that use the filesystem with this device number, with their names.
 fn processes(device: (u32, u32)) -> Vec<(u32, String)> {
     let (tell, told) = mpsc::channel();

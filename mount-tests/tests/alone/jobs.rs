@@ -11,15 +11,30 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// `norefs run` as a line of a shell.
 fn run() -> String {
+    run_with("")
+}
+
+fn run_with(options: &str) -> String {
     let program = norefs().get_program().to_str().unwrap().to_owned();
     let transport = transport::arguments(transport::asked()).join(" ");
-    format!("{program} run --no-report {transport} --")
+    format!("{program} run --no-report {transport} {options} --")
+}
+
+/// `norefs run` with a tree of its own, and with a copy that is shown in the place of its source.
+fn each_run(scratch: &Scratch) -> [String; 2] {
+    let from = format!("--from {}", scratch.dir("source").display());
+    [run(), run_with(&from)]
 }
 
 /// What a shell says to a script in which `$RUN` is `norefs run`.
 fn shell(script: &str) -> Output {
+    shell_with(&run(), script)
+}
+
+/// The same where it is `run`.
+fn shell_with(run: &str, script: &str) -> Output {
     let mut command = Command::new("bash");
-    command.args(["-c", script]).env("RUN", run());
+    command.args(["-c", script]).env("RUN", run);
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -80,28 +95,32 @@ fn started(scratch: &Scratch, script: &str) -> (Child, PathBuf, Pid) {
 
 #[test]
 fn a_terminal_stops_the_command_and_not_the_filesystem() {
-    let scratch = Scratch::new();
-    let mut terminal = Terminal::new(&scratch);
-    terminal.types(&format!(
-        "{} sh -c 'pwd > {}/at; exec sleep 1000'\n",
-        run(),
-        scratch.display()
-    ));
-    let at = PathBuf::from(written(&scratch.join("at")));
-    for again in ["fg", "bg"] {
-        terminal.stops();
-        assert!(answers(&at), "before {again}");
-        terminal.types(&format!("{again}\n"));
+    let source = Scratch::new();
+    for run in each_run(&source) {
+        let scratch = Scratch::new();
+        let mut terminal = Terminal::new(&scratch);
+        terminal.types(&format!(
+            "{run} sh -c 'echo $$ > {0}/pid; pwd > {0}/at; exec sleep 1000'\n",
+            scratch.display()
+        ));
+        let at = PathBuf::from(written(&scratch.join("at")));
+        let command = written(&scratch.join("pid"));
+        let seen = PathBuf::from(format!("/proc/{command}/cwd"));
+        for again in ["fg", "bg"] {
+            terminal.stops();
+            assert!(answers(&seen), "before {again}");
+            terminal.types(&format!("{again}\n"));
+            terminal.shows("sleep");
+        }
+        terminal.types("jobs\n");
+        terminal.shows("Running");
+        terminal.types("fg\n");
         terminal.shows("sleep");
+        terminal.interrupts();
+        terminal.types("echo status $?\n");
+        terminal.shows("status 130");
+        assert!(!is_mounted(&at) && at.exists() == at.starts_with(&*source));
     }
-    terminal.types("jobs\n");
-    terminal.shows("Running");
-    terminal.types("fg\n");
-    terminal.shows("sleep");
-    terminal.interrupts();
-    terminal.types("echo status $?\n");
-    terminal.shows("status 130");
-    assert!(!is_mounted(&at) && !at.exists());
 }
 
 #[test]
@@ -129,6 +148,8 @@ fn a_shell_in_a_run_has_jobs_of_its_own() {
 
 #[test]
 fn signals_that_were_ignored_or_blocked_stay_so() {
+    let scratch = Scratch::new();
+    let runs = each_run(&scratch);
     let grep = "grep -E '^Sig(Ign|Blk)' /proc/self/status";
     for how in [
         "--default-signal=PIPE",
@@ -137,8 +158,10 @@ fn signals_that_were_ignored_or_blocked_stay_so() {
         "--block-signal=CHLD,CONT,TSTP",
     ] {
         let without = said(&shell(&format!("env {how} {grep}")));
-        let with = said(&shell(&format!("env {how} $RUN {grep}")));
-        assert_eq!(with, without, "{how}");
+        for run in &runs {
+            let with = said(&shell_with(run, &format!("env {how} $RUN {grep}")));
+            assert_eq!(with, without, "{how}, {run}");
+        }
     }
 }
 
@@ -161,12 +184,15 @@ fn the_command_has_the_caller_s_descriptors_and_none_of_norefs() {
     let script =
         "ls -l /proc/self/fd | sed -n 's/.* \\([0-9]* -> \\)/\\1/p' | grep -v -e /proc/ -e pipe:";
     std::fs::write(&list, script).unwrap();
+    let runs = each_run(&scratch);
     for extra in ["", "9>/dev/zero 5</dev/null"] {
         let listed = |before: &str| {
             let script = format!("exec {extra}; {before} sh {}", list.display());
             said(&shell(&script))
         };
-        assert_eq!(listed("$RUN"), listed(""), "{extra}");
+        for run in &runs {
+            assert_eq!(listed(run), listed(""), "{extra}, {run}");
+        }
     }
 }
 
@@ -236,15 +262,19 @@ fn the_first_process_of_a_pid_namespace_looks_after_orphans_and_signals() {
     // An orphan that has ended and that nobody looks after stays as a zombie.
     let orphans =
         "(sleep 0.1 & sleep 0.1 &) ; sleep 1; cat /proc/[0-9]*/stat | grep -c ') Z' ; true";
-    let output = shell(&format!(
-        "unshare --fork --pid --mount-proc $RUN sh -c \"{orphans}\""
-    ));
-    assert_eq!(said(&output), "0\n");
     let forwarded = "trap 'exit 9' TERM; kill -TERM 1; while :; do sleep 0.01; done";
-    let output = shell(&format!(
-        "unshare --fork --pid --mount-proc $RUN bash -c \"{forwarded}\""
-    ));
-    assert_eq!(output.status.code(), Some(9), "{output:?}");
+    for run in each_run(&Scratch::new()) {
+        let output = shell_with(
+            &run,
+            &format!("unshare --fork --pid --mount-proc $RUN sh -c \"{orphans}\""),
+        );
+        assert_eq!(said(&output), "0\n");
+        let output = shell_with(
+            &run,
+            &format!("unshare --fork --pid --mount-proc $RUN bash -c \"{forwarded}\""),
+        );
+        assert_eq!(output.status.code(), Some(9), "{output:?}");
+    }
 }
 
 #[test]

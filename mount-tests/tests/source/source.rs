@@ -445,7 +445,7 @@ fn run_loads_a_source_too() {
     );
     let mut command = norefs();
     command
-        .args(["run", "--from"])
+        .args(["run", "--at", "private", "--from"])
         .arg(&*source)
         .args(["--", "sh", "-c", &script]);
     let output = command.output().unwrap();

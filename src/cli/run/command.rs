@@ -4,18 +4,22 @@
 //! reaches both. What is sent to the watching process alone is passed on. When the command stops it stops too, so that a shell
 //! sees a stopped job; when it goes on so does the command. Serving is for another process, which no terminal stops.
 
-use super::fail::{Failure, say};
-use super::{entry, spawn};
+use super::child::{self, NotStarted, Program};
+use super::namespace::advice;
+use super::view::View;
+use crate::cli::entry;
+use crate::cli::fail::{Failure, say};
+use anyhow::anyhow;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, wait,
 };
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -39,23 +43,39 @@ const OF_TERMINAL: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGQUIT, NixS
 /// `SI_KERNEL`: nobody sent it.
 const BY_KERNEL: i32 = 0x80;
 
-/// Runs `command` in `mountpoint`, which `server` serves, and returns the status it ended with as a shell tells it. Signals stay
-/// blocked: what is left to be done is to clean up.
-pub fn run(command: &[OsString], mountpoint: &Path, server: Pid) -> Result<u8, Failure> {
+/// Starts `command` in `view`. If nothing is to be run that is the user's shell.
+pub fn start(command: &[OsString], view: &View, signals: &Signals) -> Result<Pid, NotStarted> {
     let shell = [shell()];
-    let (program, arguments) = match command.split_first() {
-        Some((program, arguments)) => (program, arguments),
+    let (name, arguments) = match command.split_first() {
+        Some((name, arguments)) => (name, arguments),
         None => (&shell[0], [].as_slice()),
     };
-    let (signals, before) = catch().map_err(anyhow::Error::from)?;
-    start(program, arguments, mountpoint, &before).and_then(|command| {
-        let watched = Watched {
-            command,
-            server,
-            signals,
-        };
-        Ok(watched.wait()?)
-    })
+    let mut more = vec![("NOREFS_MOUNT", view.mount.as_os_str())];
+    if !view.stays {
+        more.push(("PWD", view.start.as_os_str()));
+    }
+    let program = Program::new(name, arguments, &more).map_err(NotStarted::Program)?;
+    child::start(&program, view, &signals.before)
+}
+
+/// How `norefs run` fails whose command is not started.
+pub fn not_started(command: &[OsString], reason: NotStarted) -> Failure {
+    match reason {
+        NotStarted::Program(error) => {
+            let status = match error.kind() {
+                io::ErrorKind::NotFound => NOT_FOUND,
+                _ => NOT_EXECUTABLE,
+            };
+            let name = command.first().cloned().unwrap_or_else(shell);
+            Failure::with_status(status, format!("{}: {error}", name.display()))
+        }
+        NotStarted::Process(error) => error.into(),
+        NotStarted::NoView(reason) => anyhow!(reason).into(),
+        NotStarted::Refused(error) => {
+            let why = advice(Errno::from_io_error(&error).unwrap_or(Errno::PERM));
+            anyhow!("no namespace is to be had here ({error}); {why}").into()
+        }
+    }
 }
 
 fn shell() -> OsString {
@@ -64,8 +84,14 @@ fn shell() -> OsString {
         .unwrap_or_else(|| "/bin/sh".into())
 }
 
-/// Catches what is for the command, and news of children. Also gives the signals that were blocked before.
-fn catch() -> io::Result<(SignalFd, SigSet)> {
+/// The signals that are for the command, and those that were blocked before.
+pub struct Signals {
+    caught: SignalFd,
+    before: SigSet,
+}
+
+/// Catches what is for the command, and news of children. It stays blocked: what is left to be done then is to clean up.
+pub fn catch() -> io::Result<Signals> {
     // Ignored, children would leave no status.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::<AtomicBool>::default())?;
     let before = SigSet::thread_get_mask()?;
@@ -75,48 +101,31 @@ fn catch() -> io::Result<(SignalFd, SigSet)> {
         .filter(|signal| !entry::ignored(*signal) && !before.contains(*signal));
     let ours: SigSet = ours.chain([NixSignal::SIGCHLD]).collect();
     ours.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    Ok((SignalFd::with_flags(&ours, SfdFlags::SFD_CLOEXEC)?, before))
+    let caught = SignalFd::with_flags(&ours, SfdFlags::SFD_CLOEXEC)?;
+    Ok(Signals { caught, before })
 }
 
-fn start(
-    program: &OsStr,
-    arguments: &[OsString],
-    mountpoint: &Path,
-    mask: &SigSet,
-) -> Result<Pid, Failure> {
-    std::env::set_current_dir(mountpoint).map_err(anyhow::Error::from)?;
-    let more = [
-        ("NOREFS_MOUNT", mountpoint.as_os_str()),
-        ("PWD", mountpoint.as_os_str()),
-    ];
-    let started = spawn::command(program, arguments, &more, mask);
-    std::env::set_current_dir("/").map_err(anyhow::Error::from)?;
-    started.map_err(|error| cannot_start(program, &error))
-}
-
-fn cannot_start(program: &OsStr, error: &io::Error) -> Failure {
-    let status = match error.kind() {
-        io::ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_EXECUTABLE,
-    };
-    Failure::with_status(status, format!("{}: {error}", program.display()))
-}
-
-/// A command that runs, and the process that serves its mount.
-struct Watched {
-    command: Pid,
-    server: Pid,
-    signals: SignalFd,
+/// A command that runs, and the processes that serve its copies.
+pub struct Watched {
+    pub command: Pid,
+    pub servers: Vec<Pid>,
+    pub signals: Signals,
 }
 
 impl Watched {
-    fn wait(&self) -> io::Result<u8> {
+    /// Returns the status that the command ended with as a shell tells it.
+    pub fn wait(&self) -> io::Result<u8> {
         loop {
             // Before anything is waited for: it may have ended already.
             if let Some(status) = self.children()? {
                 return Ok(status);
             }
-            let Some(sent) = self.signals.read_signal().or_else(unless_interrupted)? else {
+            let Some(sent) = self
+                .signals
+                .caught
+                .read_signal()
+                .or_else(unless_interrupted)?
+            else {
                 continue;
             };
             let signal = i32::try_from(sent.ssi_signo).unwrap_or_default();
@@ -140,7 +149,7 @@ impl Watched {
                     Some(signal) => self.stop(signal)?,
                     None => return Ok(Some(exit_code(status))),
                 },
-                Ok(Some((pid, status))) if pid == self.server && !status.stopped() => {
+                Ok(Some((pid, status))) if self.servers.contains(&pid) && !status.stopped() => {
                     say(
                         "the process that served the mount has ended: the command has lost its files",
                     );
@@ -189,7 +198,7 @@ fn unless_interrupted<T>(errno: nix::errno::Errno) -> io::Result<Option<T>> {
 }
 
 /// What a shell tells of a process that ended with `status`.
-pub fn exit_code(status: WaitStatus) -> u8 {
+fn exit_code(status: WaitStatus) -> u8 {
     let by_signal = || status.terminating_signal().map(|signal| BY_SIGNAL + signal);
     let code = status.exit_status().or_else(by_signal);
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

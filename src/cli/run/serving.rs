@@ -1,125 +1,35 @@
-//! `norefs run`
+//! The process that serves a copy for a run, in a session of its own: no terminal stops or ends it. Its standard input says when
+//! to end.
 
-use super::fail::{Failure, say};
-use super::mount_options::MountOptions;
-use super::private::{self, Private};
-use super::serve::ServeArgs;
-use super::tree::{self, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, command, mount, report, serve, spawn, warm};
+use super::{Args, END, ENDED};
+use crate::cli::fail::{Failure, say};
+use crate::cli::mount_options::MountOptions;
+use crate::cli::private::{self, Private};
+use crate::cli::tree::{self, checked_source};
+use crate::cli::{NO_THREAD, Outcome, mount, report, serve, users, warm};
 use anyhow::Context;
-use norefs::control::{self, ServerProcess};
+use norefs::control;
 use norefs::transport::{self, MountHandle};
 use norefs::warm::Warmer;
 use parking_lot::Mutex;
-use rustix::process::{Pid, WaitOptions, getpid, waitpid};
+use rustix::process::getpid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long the serving process may need to end.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Ends the path that the serving process tells.
-const END: u8 = 0;
-/// What the serving process is told when the command has run and ended.
-const ENDED: &[u8] = b"ended";
-
-/// Run a command in a tree that lives as long as the command
-#[derive(clap::Args)]
-pub struct Args {
-    /// The directory to load (an empty tree without one)
-    #[arg(long, value_name = "DIR")]
-    from: Option<PathBuf>,
-    /// Mount options, separated by commas: those of `norefs mount`
-    #[arg(short = 'o', value_name = "LIST")]
-    options: Vec<String>,
-    /// Print all counters at the end, not one line
-    #[arg(long)]
-    report: bool,
-    /// Print nothing at the end
-    #[arg(long, conflicts_with = "report")]
-    no_report: bool,
-    /// What to run (default: $SHELL)
-    #[arg(last = true)]
-    command: Vec<OsString>,
-    /// Serve until standard input ends, and say on stdout where the mount is
-    #[arg(long, hide = true)]
-    serve: bool,
-    #[command(flatten)]
-    load: LoadArgs,
-    #[command(flatten)]
-    serving: ServeArgs,
-}
-
-pub fn run(args: Args) -> Outcome {
-    if args.serve {
-        return serve(args);
-    }
-    let (their_input, input) = io::pipe()?;
-    let (output, their_output) = io::pipe()?;
-    let mut arguments: Vec<_> = std::env::args_os().collect();
-    // Behind the verb.
-    arguments.insert(2, "--serve".into());
-    let server = spawn::server(&arguments, their_input.as_fd(), their_output.as_fd())
-        .context("cannot start the serving process")?;
-    drop((their_input, their_output));
-    let Some(mountpoint) = told(output)? else {
-        let failed = spawn::failed(server);
-        // Where it found no process to unmount with, there is one now.
-        private::sweep();
-        return failed;
-    };
-    let ended = command::run(&args.command, &mountpoint, server);
-    finish(input, server, ended.is_ok())?;
-    Ok(ExitCode::from(ended?))
-}
-
-/// Where the mount is, once it is served.
-fn told(output: PipeReader) -> io::Result<Option<PathBuf>> {
-    let mut path = Vec::new();
-    BufReader::new(output).read_until(END, &mut path)?;
-    let whole = path.pop() == Some(END);
-    Ok(whole.then(|| OsString::from_vec(path).into()))
-}
-
-/// Lets the serving process unmount and report, and waits until it has, for a while. Signals wait meanwhile.
-fn finish(mut input: PipeWriter, server: Pid, well: bool) -> io::Result<()> {
-    let process = ServerProcess::open(server);
-    if well {
-        // Fails if it has ended already.
-        input.write_all(ENDED).unwrap_or_default();
-    }
-    drop(input);
-    if let Ok(process) = process
-        && !process.ends_within(PATIENCE)?
-    {
-        say(format_args!(
-            "process {} that serves the mount does not end",
-            process.pid()
-        ));
-        return Ok(());
-    }
-    match waitpid(Some(server), WaitOptions::empty()) {
-        Ok(Some((_, status))) if !status.signaled() => {}
-        // It was killed, and has left everything.
-        _ => private::sweep(),
-    }
-    Ok(())
-}
-
-/// The process that serves, in a session of its own: no terminal stops or ends it. Its standard input says when to end.
-fn serve(args: Args) -> Outcome {
+/// Serves the copy with this number, of those that the run has.
+pub fn serve(args: Args, number: usize) -> Outcome {
     rustix::process::setsid().unwrap_or_else(|_| getpid());
     let until = Until::watch().context(NO_THREAD)?;
-    let source = args.from.as_deref().map(checked_source).transpose()?;
+    let source = args.sources().nth(number);
+    let source = source.map(checked_source).transpose()?;
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
@@ -146,7 +56,13 @@ fn serve(args: Args) -> Outcome {
     if !args.no_report && well {
         let requests = handle.requests();
         let reading = handle.fs().reading();
-        say(report::of_run(loaded, reading, requests.total(), elapsed));
+        let line = report::of_run(loaded, reading, requests.total(), elapsed);
+        match source {
+            Some(source) if !args.also.is_empty() => {
+                say(format_args!("{}: {line}", source.display()))
+            }
+            _ => say(line),
+        }
         if args.report {
             let fs = handle.fs();
             let text = report::text(&control::by_kind(&requests), &fs.outcomes(), &fs.lookups());
@@ -226,10 +142,12 @@ fn check(asked: &MountOptions, source: Option<&Path>) -> Result<(), Failure> {
     mount::check_options(asked, source)
 }
 
-/// Unmounts; what the command left running loses the mount.
+/// Unmounts; what the command left running loses the mount. A namespace that was made meanwhile, such as that of another run, may
+/// still have it, where nobody uses it.
 fn end(handle: &MountHandle) {
     let ended = match handle.unmount() {
         Ok(()) if handle.ends_soon() => handle.wait(),
+        Ok(()) if !users::are_there(handle.device()) => Ok(()),
         gone => {
             tracing::warn!(
                 "the mount is still in use, maybe in another mount namespace; it ends under its users"

@@ -1,0 +1,137 @@
+//! `norefs run`
+//!
+//! Up to four kinds of processes take part. The one that was called watches the command, and does nothing else while that runs
+//! ([`command`]). For each directory that is copied another one serves ([`serving`]), in a directory that only this user can enter
+//! and outside of what the command sees. The command begins as a copy of the watching process that makes itself a mount
+//! namespace, in which the copies stand where their sources are ([`view`]); so everybody else goes on seeing the sources.
+
+mod child;
+mod command;
+mod copy;
+mod git;
+mod namespace;
+mod plan;
+mod serving;
+mod view;
+
+use super::Outcome;
+use super::fail::{Failure, say};
+use super::serve::ServeArgs;
+use super::tree::LoadArgs;
+use child::NotStarted;
+use command::Watched;
+use copy::Copied;
+use plan::Plan;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use view::View;
+
+/// Ends the path that a serving process tells.
+const END: u8 = 0;
+/// What a serving process is told when the command has run and ended.
+const ENDED: &[u8] = b"ended";
+
+/// Run a command in a tree that lives as long as the command
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory to load, which the command sees in place of the original (an empty tree without one)
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Where the command sees the tree, if not at DIR: a directory, or the word private for one of its own
+    #[arg(long, value_name = "PATH")]
+    at: Option<PathBuf>,
+    /// A further directory that the command gets a copy of, in its place (repeatable)
+    #[arg(long, value_name = "DIR", requires = "from")]
+    also: Vec<PathBuf>,
+    /// The command may change nothing but its copies, and temporary files
+    #[arg(long)]
+    protect: bool,
+    /// What it may change with --protect all the same (repeatable)
+    #[arg(long, value_name = "PATH", requires = "protect")]
+    allow: Vec<PathBuf>,
+    /// Mount options, separated by commas: those of `norefs mount`
+    #[arg(short = 'o', value_name = "LIST")]
+    options: Vec<String>,
+    /// Print all counters at the end, not one line
+    #[arg(long)]
+    report: bool,
+    /// Print nothing at the end
+    #[arg(long, conflicts_with = "report")]
+    no_report: bool,
+    /// What to run (default: $SHELL)
+    #[arg(last = true)]
+    command: Vec<OsString>,
+    /// Serve the copy with this number until standard input ends, and say on stdout where the mount is
+    #[arg(long, value_name = "N", hide = true)]
+    serve: Option<usize>,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    serving: ServeArgs,
+}
+
+impl Args {
+    /// The directories that are copied. Without any there is one empty tree.
+    fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.from.iter().chain(&self.also).map(PathBuf::as_path)
+    }
+}
+
+pub fn run(args: Args) -> Outcome {
+    if let Some(number) = args.serve {
+        return serving::serve(args, number);
+    }
+    let plan = Plan::of(&args)?;
+    let begun = copy::begin(&plan.sources)?;
+    let outside = plan.outside();
+    let copies = copy::complete(begun)?;
+    if let Some(line) = plan.warning(&outside) {
+        say(line);
+    }
+    let status = watch(&args, &plan, &copies);
+    let settled = match &status {
+        Ok(_) => settle(&copies),
+        Err(_) => Ok(()),
+    };
+    for copy in copies {
+        copy.finish(status.is_ok())?;
+    }
+    settled?;
+    Ok(ExitCode::from(status?))
+}
+
+/// Runs the command to its end.
+fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<u8, Failure> {
+    let signals = command::catch().map_err(anyhow::Error::from)?;
+    let start = |view: &View| command::start(&args.command, view, &signals);
+    let private = || View::private(&copies[0].mount_point);
+    let started = match plan.view(copies)? {
+        None => start(&private()),
+        Some(view) => match start(&view) {
+            Err(NotStarted::Refused(why)) if plan.may_be_private() => {
+                say(plan.instead(&why, &copies[0].mount_point));
+                start(&private())
+            }
+            started => started,
+        },
+    };
+    let watched = Watched {
+        command: started.map_err(|reason| command::not_started(&args.command, reason))?,
+        servers: copies.iter().map(Copied::server).collect(),
+        signals,
+    };
+    Ok(watched.wait()?)
+}
+
+/// What is done with what the command has written, once it has ended and before the copies are unmounted. Here all that it takes
+/// is at hand for each copy: the root of its mount, if that is to be seen still, the mount that its control socket is found by, and
+/// the directory that was copied, opened before the command began. Today nothing is kept.
+fn settle(copies: &[Copied]) -> Result<(), Failure> {
+    for copy in copies {
+        let root = copy.root();
+        let source = copy.source.map(|source| (&source.path, &source.directory));
+        tracing::debug!(?root, mount = ?copy.mount, ?source, "the command has ended");
+    }
+    Ok(())
+}

@@ -41,6 +41,11 @@ impl Failure {
         }
     }
 
+    /// The same with the exit status `status`.
+    pub fn with(self, status: u8) -> Failure {
+        Failure { status, ..self }
+    }
+
     /// The same with the exit status of mount(8).
     pub fn of_helper(self) -> Failure {
         let status = match self.status {

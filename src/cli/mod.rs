@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod diff;
 mod entry;
 mod fail;
 mod helper;
@@ -67,6 +68,7 @@ enum Verb {
     Ls(ls::Args),
     Stats(stats::Args),
     Set(set::Args),
+    Diff(diff::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -94,6 +96,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Ls(args) => ls::run(args),
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
+                Verb::Diff(args) => diff::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Warm(args) => warm::run(args),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Paths compare component by component, by their bytes. What was moved out of a directory that was removed, or changed places
 /// with something else, has to be put aside before the first step: see [`What::Moved`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
     /// Where the tree came from.
     pub source: Source,
@@ -74,11 +74,12 @@ pub struct Change {
     /// The content may be another. Always so of a new regular file, link or device.
     #[serde(default)]
     pub content: bool,
-    /// Which attributes are others; of [`What::Added`], and where the inode was replaced by another, those to be set.
+    /// Which attributes are others; of [`What::Added`] all that there are. Where the inode was replaced by another nothing is known of
+    /// extended attributes that the old one had.
     #[serde(default)]
     pub metadata: Metadata,
-    /// Another name, as it is now, of the inode that [`What::Added`] leads to: a hard link. It is told of before if it is
-    /// new itself.
+    /// Another name, as it is now, of the inode that the name leads to: a hard link was made. If the inode was made in the
+    /// mount, that is the first of its names, and has come before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<PathBytes>,
     /// The name leads to another inode than in the source, one that was made in the mount. A directory so replaced has nothing of
@@ -117,24 +118,15 @@ pub struct Metadata {
     pub mode: bool,
     /// Owner or group.
     pub owner: bool,
-    /// Time of the last change of content. Not told of content that differs, where it always does.
+    /// Time of the last change of content.
     pub mtime: bool,
-    /// Extended attributes were set or removed; they need not be others.
+    /// Extended attributes were set or removed; they need not be others. Of an inode that was made: it has some.
     pub xattrs: bool,
-    /// The same of access control lists.
+    /// The same of access control lists. One that only follows the mode does not count.
     pub acl: bool,
 }
 
 impl Metadata {
-    /// Everything.
-    pub const ALL: Metadata = Metadata {
-        mode: true,
-        owner: true,
-        mtime: true,
-        xattrs: true,
-        acl: true,
-    };
-
     /// Whether there is anything.
     pub fn any(&self) -> bool {
         *self != Metadata::default()

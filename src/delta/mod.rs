@@ -1,7 +1,16 @@
 //! What differs between a tree and the source it was loaded from.
+//!
+//! Nothing is kept of what did not change. The tree knows of each name and each inode whether the load brought it, and the
+//! [record](crate::fs::Gone) of the filesystem knows which names of the source are gone and what its inodes were before they
+//! changed. So what differs is found in one pass over all names that are there, which looks at a few bytes of each, and without a look
+//! at the source.
 
 mod change;
+mod facts;
 mod find;
+mod pair;
+#[cfg(test)]
+mod tests;
 
 pub use change::{Base, Change, Delta, Metadata, Now, PathBytes, Seen, Source, What};
 pub use find::{Unknown, of};

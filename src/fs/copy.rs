@@ -46,6 +46,7 @@ impl Fs {
         let max = self.writable_limits()?.1;
         self.refuse_fixed(to)?;
         let (from, to) = (self.regular(from)?, self.regular(to)?);
+        self.room_for_change(&to)?;
         let (source, mut target) = lock(
             (from.id(), &self.node(&from).content),
             (to.id(), &self.node(&to).content),
@@ -66,6 +67,7 @@ impl Fs {
             blocks: memory.blocks(),
             copied: was_elsewhere,
             takes_privileges: caller.uid != 0,
+            writes: true,
         };
         change.commit(&to, caller, |&copied| span.to + copied)
     }

@@ -44,7 +44,9 @@ impl Fs {
         if !flags.is_empty() {
             self.flagged.store(true, Relaxed);
         }
-        self.get(id)?.update(|attr| {
+        let inode = self.get(id)?;
+        self.room_for_change(&inode)?;
+        inode.update(|attr| {
             attr.flags = flags;
             attr.ctime = Time::now();
             Ok(())

@@ -189,6 +189,7 @@ impl Fs {
         if data.is_empty() {
             return Err(Errno::FBIG.into());
         }
+        self.room_for_change(&inode)?;
         let node = self.node(&inode);
         let copied = !node.content.read().is_in_memory();
         let mut content = self.owned(node, max)?;
@@ -199,6 +200,7 @@ impl Fs {
             blocks: memory.blocks(),
             copied,
             takes_privileges: kill_suidgid,
+            writes: true,
         };
         change.commit(&inode, caller, |&written| offset + u64::from(written))
     }
@@ -237,6 +239,7 @@ impl Fs {
         }
         let end = offset.checked_add(length).filter(|&end| end <= SIZE_MAX);
         let range = offset..end.ok_or(Errno::FBIG)?;
+        self.room_for_change(&inode)?;
         let node = self.node(&inode);
         let copied = !node.content.read().is_in_memory();
         let mut content = self.owned(node, max)?;
@@ -246,6 +249,7 @@ impl Fs {
             blocks: memory.blocks(),
             copied,
             takes_privileges: caller.uid != 0,
+            writes: mode & (PUNCH_HOLE | ZERO_RANGE) & !KEEP_SIZE != 0,
         };
         let keeps_size = mode & KEEP_SIZE != 0;
         let done = change.commit(&inode, caller, |()| if keeps_size { 0 } else { range.end })?;
@@ -297,6 +301,8 @@ pub(super) struct ContentChange<T> {
     pub(super) copied: bool,
     /// If it was made, it clears set-user-id, set-group-id and capabilities.
     pub(super) takes_privileges: bool,
+    /// Bytes within the file may be others.
+    pub(super) writes: bool,
 }
 
 impl<T> ContentChange<T> {
@@ -321,6 +327,7 @@ impl<T> ContentChange<T> {
                 return Ok(*attr != before);
             };
             attr.size = attr.size.max(end(done));
+            attr.touched.content |= self.writes || attr.size != before.size;
             attr.mtime = Time::now();
             attr.ctime = attr.mtime;
             if let Some(loss) = &loss {

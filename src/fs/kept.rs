@@ -131,6 +131,18 @@ impl Xattrs {
         self.list_len() == 0
     }
 
+    /// Whether there are any but lists.
+    pub(super) fn has_attributes(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Whether there is a list.
+    pub(super) fn has_lists(&self) -> bool {
+        Which::ALL
+            .into_iter()
+            .any(|which| self.acls.get(which).is_some())
+    }
+
     /// The names as they are listed: those of lists first.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let kept = |which: Which| self.acls.get(which).map(|_| which.name());
@@ -149,11 +161,11 @@ impl Xattrs {
     }
 
     /// Takes file capabilities away. A value without bytes stays: the kernel would leave it too (`cap_inode_need_killpriv`).
-    pub(super) fn lose_capabilities(&mut self) {
+    /// Says whether there were any.
+    pub(super) fn lose_capabilities(&mut self) -> bool {
         let capable = |value: &[u8]| !value.is_empty();
-        if self.get(Xattrs::CAPABILITY).is_some_and(capable) {
-            let _ = self.remove(Xattrs::CAPABILITY);
-        }
+        let has = self.get(Xattrs::CAPABILITY).is_some_and(capable);
+        has && self.remove(Xattrs::CAPABILITY).is_ok()
     }
 
     pub(super) fn set(&mut self, name: &[u8], value: &[u8], flags: i32, max: u64) -> Result<()> {

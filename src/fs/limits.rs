@@ -139,7 +139,8 @@ impl Fs {
 
     /// What is in use by anything but the bytes that [`Config::max_bytes`] bounds.
     fn other_memory(&self) -> u64 {
-        self.tree.memory().saturating_add(self.ledger.owners())
+        let beside = self.ledger.owners() + self.changes.bytes();
+        self.tree.memory().saturating_add(beside)
     }
 
     /// The most bytes of content and attributes there may be now: inodes and names may have taken what they were to have.

@@ -43,12 +43,15 @@ impl Fs {
         self.refuse_fixed(id)?;
         let inode = self.get(id)?;
         which.check_kind(inode.kind())?;
+        self.room_for_change(&inode)?;
         let mut xattrs = self.node(&inode).xattrs.write();
         let xattrs = xattrs.get_or_insert_with(|| Box::new(Xattrs::new(&self.ledger)));
         let (mode, more) = (acl.mode(), !acl.is_mode());
         let kept = (which == Which::Default || more).then_some(acl);
+        let listed = kept.is_some() || xattrs.acls().get(which).is_some();
         xattrs.put_acl(which, kept, max)?;
         inode.update(|attr| {
+            attr.touched.acl |= listed;
             if which == Which::Access {
                 attr.perm = attr.perm & !ACCESS_BITS | mode;
                 attr.acl = more;
@@ -105,14 +108,18 @@ impl Fs {
         if kind == Kind::Symlink {
             return Err(Errno::OPNOTSUPP);
         }
+        self.room_for_change(&inode)?;
         let gid = inode.attr().gid;
         // Nobody tells that of a removal, which takes it as a change of the list does (`posix_acl_update_mode`).
         let keeps_sgid = which == Which::Default || caller.uid == 0 || is_member(caller, gid);
         let mut xattrs = inode.ext().made().map(|node| node.xattrs.write());
+        let mut listed = false;
         if let Some(xattrs) = xattrs.as_mut().and_then(|xattrs| xattrs.as_deref_mut()) {
+            listed = xattrs.acls().get(which).is_some();
             xattrs.put_acl(which, None, max)?;
         }
         inode.update(|attr| {
+            attr.touched.acl |= listed;
             if which == Which::Access {
                 attr.acl = false;
             }

@@ -151,12 +151,11 @@ impl Filling<'_> {
             return Err(Errno::NOSPC);
         }
         let blocks = memory.blocks();
-        inode.update(|attr| {
+        inode.describe(|attr| {
             attr.size = bytes.len() as u64;
             attr.blocks = blocks;
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     /// One more name of an inode already loaded, whose shown nlink stays.
@@ -183,11 +182,13 @@ impl Filling<'_> {
 }
 
 impl Fs {
-    /// Says what the seeds of the files that are loaded next mean.
+    /// Says what the seeds of the files that are loaded next mean. From now on it is remembered what becomes of what is loaded
+    /// ([`Fs::changes`]).
     ///
     /// # Errors
     /// EBUSY if that was said before.
     pub fn set_origin(&self, origin: Arc<dyn Origin>) -> Result<()> {
+        self.tree.set_record(self.changes.clone());
         self.origin.set(origin).map_err(|_| Errno::BUSY)
     }
 
@@ -284,7 +285,7 @@ impl Fs {
         let max = self.most_bytes(&self.config.load());
         let mut attr = attr;
         let xattrs = self.load_xattrs(xattrs, &mut attr, max);
-        let mut done = root.update(|root| {
+        let mut done = root.describe(|root| {
             *root = Attr {
                 kind: root.kind,
                 rdev: root.rdev,

@@ -54,6 +54,7 @@ mod node;
 mod permission;
 mod privilege;
 mod readdir;
+mod record;
 mod request;
 mod setattr;
 mod stat;
@@ -71,6 +72,7 @@ pub use limits::{Config, INODE_BYTES, InUse, StatFs};
 pub use load::{Filling, Loaded, Origin, OriginRoot, Reading};
 pub use node::Node;
 pub use permission::Permissions;
+pub use record::{Before, Gone};
 pub use request::{Caller, Changed, Committed, Failed, ListEntry, SetAttr, SetTime, deliver};
 
 use crate::host::is_memory_left;
@@ -79,6 +81,7 @@ use arc_swap::ArcSwap;
 use ledger::Ledger;
 use limits::Removals;
 use parking_lot::Mutex;
+use record::Changes;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
@@ -107,6 +110,8 @@ pub struct Fs {
     last_inodes: Mutex<()>,
     /// What the seeds of loaded files mean.
     origin: OnceLock<Arc<dyn Origin>>,
+    /// What was loaded and is another now.
+    changes: Arc<Changes>,
 }
 
 impl Fs {
@@ -134,6 +139,7 @@ impl Fs {
             flagged: AtomicBool::new(false),
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
+            changes: Arc::default(),
         })
     }
 

@@ -31,6 +31,8 @@ fn keeps_sgid(attr: &Attr, caller: &Caller, privileged: bool) -> bool {
 /// The loss of an inode's privileges. Its capabilities are gone when this is made.
 pub(super) struct Loss {
     keeps_sgid: bool,
+    /// There were capabilities.
+    capable: bool,
 }
 
 impl Loss {
@@ -44,17 +46,22 @@ impl Loss {
         if inode.kind() == Kind::Directory {
             return None;
         }
+        let mut capable = false;
         if let Some(node) = inode.ext().made()
             && let Some(xattrs) = node.xattrs.write().as_deref_mut()
         {
-            xattrs.lose_capabilities();
+            capable = xattrs.lose_capabilities();
         }
         let keeps_sgid = keeps_sgid(&inode.attr(), caller, privileged);
-        Some(Loss { keeps_sgid })
+        Some(Loss {
+            keeps_sgid,
+            capable,
+        })
     }
 
     pub(super) fn apply(&self, attr: &mut Attr) {
         attr.perm &= !SUID;
+        attr.touched.xattrs |= self.capable;
         if attr.perm & GROUP_EXEC != 0 || !self.keeps_sgid {
             attr.perm &= !SGID;
         }

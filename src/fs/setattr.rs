@@ -46,6 +46,7 @@ impl Fs {
         self.writable()?;
         let inode = self.get(id)?;
         let change = &self.permitted(caller, &inode, change)?;
+        self.room_for_change(&inode)?;
         if is_of_a_stranger(caller, &inode, change) {
             return Ok(inode.entry());
         }
@@ -81,6 +82,7 @@ impl Fs {
             false => content.truncate(size, before.blocks),
         };
         apply(caller, inode, change, |attr| {
+            attr.touched.content |= size != attr.size;
             attr.size = size;
             attr.blocks = blocks;
         })

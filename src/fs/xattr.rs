@@ -50,6 +50,7 @@ impl Fs {
             return Err(Errno::TOOBIG);
         }
         let inode = self.get(id)?;
+        self.room_for_change(&inode)?;
         let mut xattrs = self.node(&inode).xattrs.write();
         self.note_label(name);
         xattrs
@@ -112,6 +113,18 @@ impl Fs {
         Ok(names)
     }
 
+    /// Whether `id` has extended attributes, and access control lists.
+    pub fn has_xattrs(&self, id: NodeId) -> (bool, bool) {
+        let has = self.get(id).map(|inode| {
+            let kept = inode.ext().made().map(|node| node.xattrs.read());
+            let kept = kept.as_ref().and_then(|kept| kept.as_deref());
+            kept.map_or((false, false), |kept| {
+                (kept.has_attributes(), kept.has_lists())
+            })
+        });
+        has.unwrap_or_default()
+    }
+
     /// Removes an extended attribute. Of an access control list only the mode remains, with the mask as the group's
     /// bits. File capabilities may stay until what takes them is permitted.
     ///
@@ -128,6 +141,7 @@ impl Fs {
             return Ok(Committed::new((), []));
         }
         let inode = self.get(id)?;
+        self.room_for_change(&inode)?;
         let Some(node) = inode.ext().made() else {
             return Err(Errno::NODATA);
         };
@@ -142,6 +156,7 @@ impl Fs {
 fn touch(inode: &InodeRef<'_, Node>) -> Result<()> {
     inode.update(|attr| {
         attr.ctime = Time::now();
+        attr.touched.xattrs = true;
         Ok(())
     })?;
     Ok(())

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cli;
+mod diff;
 mod ls;
 mod options;
 mod size_options;

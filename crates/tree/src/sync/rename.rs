@@ -67,10 +67,10 @@ const LIVE: u32 = 1 << 31;
 
 impl Live {
     /// Makes an unpublished name live with `value` (below 2^31). Published by the release store of
-    /// the table cell that leads to it.
+    /// the table cell that leads to it; Release for who comes by its slot, and sees all that was written before.
     pub fn begin(&self, value: u32) {
         debug_assert!(value < LIVE);
-        self.0.store(LIVE | value, Ordering::Relaxed);
+        self.0.store(LIVE | value, Ordering::Release);
     }
 
     /// Whether the name is live. Acquire: a caller that sees it dead sees what its killer did before.

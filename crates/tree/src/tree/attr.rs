@@ -135,6 +135,19 @@ pub struct Attr {
     /// Who is served may hold bytes of holes in the content, and have changed them without a word so far: `blocks` may be
     /// less than it would be.
     pub unsettled: bool,
+    /// What of an inode that was loaded became another since. Of others nothing is kept here.
+    pub touched: Touched,
+}
+
+/// What attributes do not show of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The content was written to.
+    pub content: bool,
+    /// Extended attributes were set or removed.
+    pub xattrs: bool,
+    /// Access control lists were set or removed.
+    pub acl: bool,
 }
 
 impl Default for Attr {
@@ -155,6 +168,7 @@ impl Default for Attr {
             ctime: Time::default(),
             btime: Time::default(),
             unsettled: false,
+            touched: Touched::default(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //!  2     nlink          aux (slot in the slab of the kind)
 //!  3     stamp of 0 and 1: grows whenever either changes
 //!  4     size in bytes; of a device: its number
-//!  5     blocks, and in the highest bit: unsettled
+//!  5     blocks, and in the highest bits: unsettled; loaded, changed since, and what of it
 //!  6     mtime, seconds
 //!  7     atime, seconds
 //!  8     ctime, seconds
@@ -19,7 +19,7 @@
 //! The stamp lets a walk rely on a directory's permissions although its times change with every file
 //! made in it: evidence is the stamp, not the version of the whole block.
 
-use super::attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time};
+use super::attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time, Touched};
 use crate::sync::SeqBlock;
 
 pub(crate) const WORDS: usize = 12;
@@ -38,6 +38,21 @@ const _: () = assert!(FLAGS & (ACL | 0xffff) == 0 && FLAGS >> FLAGS_SHIFT == KEP
 
 /// In word 5, above every number of blocks a file can have: that number is not settled.
 const UNSETTLED: u64 = 1 << 63;
+/// Also there: a load brought the inode.
+const LOADED: u64 = 1 << 62;
+/// And it changed since.
+const CHANGED: u64 = 1 << 61;
+/// [`Touched`], of what was loaded.
+const CONTENT: u64 = 1 << 60;
+const XATTRS: u64 = 1 << 59;
+const LISTS: u64 = 1 << 58;
+const TOUCHED: u64 = CONTENT | XATTRS | LISTS;
+const BLOCKS: u64 = LISTS - 1;
+/// Which word that is.
+const MARKS: usize = 5;
+
+/// A file of the largest size has fewer.
+const _: () = assert!(BLOCKS > u64::MAX / 512);
 
 pub(crate) type Block = SeqBlock<WORDS>;
 
@@ -143,7 +158,9 @@ pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
             true => attr.rdev.into(),
             false => attr.size,
         },
-        attr.blocks | if attr.unsettled { UNSETTLED } else { 0 },
+        attr.blocks & BLOCKS
+            | if attr.unsettled { UNSETTLED } else { 0 }
+            | marks(&attr.touched, previous[MARKS]),
         attr.mtime.sec as u64,
         attr.atime.sec as u64,
         attr.ctime.sec as u64,
@@ -151,6 +168,45 @@ pub(crate) fn encode(attr: &Attr, previous: &[u64; WORDS]) -> [u64; WORDS] {
         pair(attr.mtime.nsec, attr.atime.nsec),
         pair(attr.ctime.nsec, attr.btime.nsec),
     ]
+}
+
+/// What was loaded stays that; nothing else has been touched.
+fn marks(touched: &Touched, previous: u64) -> u64 {
+    if previous & LOADED == 0 {
+        return 0;
+    }
+    let mark = |set: bool, mark: u64| if set { mark } else { 0 };
+    previous & (LOADED | CHANGED)
+        | mark(touched.content, CONTENT)
+        | mark(touched.xattrs, XATTRS)
+        | mark(touched.acl, LISTS)
+}
+
+/// `words` of an inode that a load brought, and that nobody changed.
+pub(crate) fn as_loaded(mut words: [u64; WORDS]) -> [u64; WORDS] {
+    words[MARKS] = words[MARKS] & !(CHANGED | TOUCHED) | LOADED;
+    words
+}
+
+/// `words` of an inode that was changed.
+pub(crate) fn as_changed(mut words: [u64; WORDS]) -> [u64; WORDS] {
+    words[MARKS] |= CHANGED;
+    words
+}
+
+/// Whether a load brought the inode.
+pub(crate) fn is_loaded(words: &[u64; WORDS]) -> bool {
+    words[MARKS] & LOADED != 0
+}
+
+/// Whether a load brought it and it is still as it was then.
+pub(crate) fn is_as_loaded(words: &[u64; WORDS]) -> bool {
+    words[MARKS] & (LOADED | CHANGED) == LOADED
+}
+
+/// Whether a load brought the inode of `block` and it was changed since. While nobody changes anything.
+pub(crate) fn is_changed(block: &Block) -> bool {
+    block.word(MARKS) & CHANGED != 0
 }
 
 /// The words of an empty slot between two lives, the next of which has `generation`.
@@ -186,13 +242,18 @@ pub(crate) fn decode(words: &[u64; WORDS]) -> Attr {
         uid: high(words[1]),
         gid: low(words[1]),
         size: if device { 0 } else { words[4] },
-        blocks: words[5] & !UNSETTLED,
+        blocks: words[MARKS] & BLOCKS,
         rdev: if device { words[4] as u32 } else { 0 },
         mtime: time(words[6], high(words[10])),
         atime: time(words[7], low(words[10])),
         ctime: time(words[8], high(words[11])),
         btime: time(words[9], low(words[11])),
-        unsettled: words[5] & UNSETTLED != 0,
+        unsettled: words[MARKS] & UNSETTLED != 0,
+        touched: Touched {
+            content: words[MARKS] & CONTENT != 0,
+            xattrs: words[MARKS] & XATTRS != 0,
+            acl: words[MARKS] & LISTS != 0,
+        },
     }
 }
 

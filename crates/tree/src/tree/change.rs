@@ -104,15 +104,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
 
     /// An inode with that many links and a reference, under no name yet.
     pub(super) fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
-        self.begin_with(new, links, None)
+        self.begin_with(new, links, None, false)
     }
 
-    /// The same. Only a regular file without extension keeps `seed`.
+    /// The same, and whether a load brings it. Only a regular file without extension keeps `seed`.
     pub(super) fn begin_with<'t>(
         &'t self,
         new: NewInode<'_, E>,
         links: u32,
         seed: Option<Seed>,
+        loaded: bool,
     ) -> Result<InodeRef<'t, E>> {
         let store = &self.store;
         let mut attr = new.attr;
@@ -132,7 +133,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             _ => seed.map_or(0, |seed| seed.number),
         };
         let slot = store
-            .begin_inode(&attr, aux, links, new.ino)
+            .begin_inode(&attr, aux, links, new.ino, loaded)
             .inspect_err(|_| match attr.kind {
                 Kind::Directory => store.directories.free(aux),
                 Kind::Symlink => store.links.free(aux),
@@ -222,7 +223,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// Counts a further name, in `links` and in what is shown as one step: another name may go meanwhile.
     pub(super) fn add_link(&self, inode: &InodeRef<'_, E>, now: Option<Time>) -> Result<()> {
         let record = inode.inode();
-        let added = record.edit(|attr| {
+        let added = self.store.edit(inode.slot, |attr| {
             if self.store.life(inode.slot).nlookup.is_dead() {
                 return Err(Errno::NOENT);
             }

@@ -19,10 +19,13 @@ pub(crate) struct Dentry {
     parent: AtomicU32,
     /// The slot of the inode the name leads to; the free link of an empty slot.
     inode: AtomicU32,
-    /// Where the name stands in the directory's listing.
+    /// Where the name stands in the directory's listing, 0 before it is published; and [`LOADED`].
     cookie: AtomicU32,
     name: StoredName,
 }
+
+/// A load brought the name. No cookie is that large.
+const LOADED: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<Dentry>() == 48);
 
@@ -51,6 +54,7 @@ impl Dentry {
         self.name.set(name, pieces)?;
         self.parent.store(parent, Ordering::Relaxed);
         self.inode.store(inode, Ordering::Relaxed);
+        self.cookie.store(0, Ordering::Relaxed);
         self.live.begin(name.len());
         Ok(())
     }
@@ -67,11 +71,34 @@ impl Dentry {
 
     /// Where the name stands in the listing. Under the directory's lock.
     pub(crate) fn cookie(&self) -> u32 {
-        self.cookie.load(Ordering::Relaxed)
+        self.cookie.load(Ordering::Relaxed) & !LOADED
+    }
+
+    /// Gives the name, which is published next, its place. Release: see [`Dentry::published`].
+    pub(crate) fn set_place(&self, cookie: u32, loaded: bool) {
+        let loaded = if loaded { LOADED } else { 0 };
+        self.cookie.store(cookie | loaded, Ordering::Release);
     }
 
     pub(crate) fn set_cookie(&self, cookie: u32) {
-        self.cookie.store(cookie, Ordering::Relaxed);
+        let loaded = self.cookie.load(Ordering::Relaxed) & LOADED;
+        self.cookie.store(cookie | loaded, Ordering::Relaxed);
+    }
+
+    /// Whether a load brought the name.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.cookie.load(Ordering::Relaxed) & LOADED != 0
+    }
+
+    /// Whether a load brought the name, if it is live and published: then all of it can be read under a pinned epoch. For
+    /// whoever comes by the slot and not by a table. A name that lives has no place of an earlier life any more: look in this
+    /// order.
+    pub(crate) fn published(&self) -> Option<bool> {
+        let word = self
+            .live
+            .is_live()
+            .then(|| self.cookie.load(Ordering::Acquire))?;
+        (word & !LOADED != 0).then_some(word & LOADED != 0)
     }
 
     /// Whether this is `name`, live or not.

@@ -186,7 +186,21 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// Those of `change`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
         let _change = self.tree.change();
-        self.inode().edit(change)
+        self.tree.store.edit(self.slot, change)
+    }
+
+    /// As [`InodeRef::update`], for a load: it describes what the inode is instead of changing it, and tells nobody.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn describe(&self, change: impl FnOnce(&mut Attr) -> Result<()>) -> Result<()> {
+        let _change = self.tree.change();
+        self.tree.store.describe(self.slot, change)
+    }
+
+    /// Whether a load brought the inode, and nobody changed it since.
+    pub fn is_as_loaded(&self) -> bool {
+        block::is_as_loaded(&self.inode().words())
     }
 
     /// Counts that the client is told of this inode once more; [`Tree::forget`] takes it back. To be

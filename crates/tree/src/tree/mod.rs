@@ -24,6 +24,7 @@ pub mod noref;
 mod numbers;
 mod outcomes;
 mod path;
+mod record;
 mod remove;
 mod rename;
 #[cfg(test)]
@@ -31,10 +32,11 @@ mod sealed;
 #[cfg(any(test, feature = "seams"))]
 pub mod seam;
 mod store;
+mod survey;
 mod walk;
 mod writer;
 
-pub use attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time};
+pub use attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time, Touched};
 pub use change::NewInode;
 pub use cred::{Credential, Mask};
 pub use ext::{Ext, Seed};
@@ -44,8 +46,10 @@ pub use listing::DirEntry;
 pub use name::NAME_MAX;
 pub use outcomes::{Outcome, Outcomes};
 pub use path::{LinkTarget, PATH_MAX, PathArgs};
+pub use record::Record;
 pub use rename::{RenameMode, Renamed};
 pub use rustix::io::Errno;
+pub use survey::{Survey, SurveyedInode, SurveyedName};
 pub use writer::DIRENT_SIZE;
 
 use block::Head;
@@ -175,7 +179,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let directory = store.directories.take().map_err(|_| Errno::NOSPC)?;
         store.directories.at(directory).begin(Up::Root);
-        let slot = store.begin_inode(&attr, directory, 1, None)?;
+        let slot = store.begin_inode(&attr, directory, 1, None, false)?;
         assert_eq!(u64::from(slot), NodeId::ROOT.raw());
         Ok(Tree {
             store,
@@ -211,6 +215,11 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if let Some(numbers) = self.store.numbers.get() {
             numbers.set_own(range);
         }
+    }
+
+    /// Has `record` told of what was loaded and goes or changes. To be called before anything is; false if there is one.
+    pub fn set_record(&self, record: Arc<dyn Record>) -> bool {
+        self.store.record.set(record).is_ok()
     }
 
     /// How many inodes live, the root included.

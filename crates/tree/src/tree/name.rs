@@ -107,6 +107,10 @@ impl<'a> Name<'a> {
         Ok(Name::checked(bytes, hasher))
     }
 
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(crate) fn hash(&self) -> u32 {
         self.hash
     }

@@ -84,6 +84,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
         for dentry in &dentries {
             let dentry = self.store.dentry(*dentry);
             dentry.live.kill();
+            if dentry.is_loaded() {
+                let name = dentry.name(&self.store.pieces);
+                self.store.tell_gone(removed.slot, &name, dentry.inode());
+            }
             if let Some(child) = InodeRef::take(self, dentry.inode())
                 && let Ok(directory) = self.directory(&child)
             {
@@ -159,7 +163,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
 
     /// Counts that `child` has one name less. The reference held ends it if need be.
     pub(super) fn lose_name(&self, child: &InodeRef<'_, E>, now: Time) {
-        child.inode().touch(|attr| {
+        self.store.touch(child.slot, |attr| {
             let left = self.uncount_link(child);
             attr.nlink = match left {
                 0 => 0,

@@ -11,7 +11,7 @@ use super::block::Head;
 use super::directory::Up;
 use super::name::Name;
 use super::writer::{Place, Writer};
-use super::{Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
+use super::{Attr, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, hand_over};
 use arrayvec::ArrayVec;
 use crossbeam_epoch::Guard;
@@ -393,7 +393,8 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
                 to.touch(now, i64::from(target.is_none()), directories - gone);
             }
         }
-        self.moved.inode.inode().touch(|attr| attr.ctime = now);
+        let store = &self.tree.store;
+        store.touch(self.moved.inode.slot, |attr| attr.ctime = now);
     }
 
     /// Lets the two sides change names.
@@ -423,7 +424,8 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             }
         }
         for side in [one, other] {
-            side.inode.inode().touch(|attr| attr.ctime = self.now);
+            let touch = |attr: &mut Attr| attr.ctime = self.now;
+            tree.store.touch(side.inode.slot, touch);
         }
         tree.retire([Some(one), Some(other)]);
         Ok(Renamed {

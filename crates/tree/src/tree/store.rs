@@ -5,6 +5,7 @@ use super::dentry::Dentry;
 use super::directory::Directory;
 use super::name::Piece;
 use super::numbers::Numbers;
+use super::record::{Record, differs};
 use super::{Attr, Kind, NodeId, Result};
 use crate::sync::{Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict};
 use crossbeam_epoch::Guard;
@@ -79,25 +80,30 @@ impl<E> Inode<E> {
         self.block.read_locked()
     }
 
-    /// Changes the attributes as one step, but for the kind, which stays. The inode is alive.
-    pub(crate) fn edit<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
+    /// Gives the words that `change` makes of those there are, as one step. The inode is alive.
+    fn edit<T>(
+        &self,
+        change: impl FnOnce(&[u64; WORDS]) -> Result<([u64; WORDS], T)>,
+    ) -> Result<T> {
         let _lock = self.lock.lock();
-        let words = self.block.read_locked();
-        let mut attr = block::decode(&words);
-        let kind = attr.kind;
-        let value = change(&mut attr)?;
-        attr.kind = kind;
-        self.block.write(&block::encode(&attr, &words));
-        Ok((value, attr))
+        let (words, value) = change(&self.block.read_locked())?;
+        self.block.write(&words);
+        Ok(value)
     }
+}
 
-    /// The same for a change that cannot fail.
-    pub(crate) fn touch(&self, change: impl FnOnce(&mut Attr)) {
-        let _: Result<_> = self.edit(|attr| {
-            change(attr);
-            Ok(())
-        });
-    }
+/// The words with other attributes, but for the kind, which stays.
+fn changed<T>(
+    words: &[u64; WORDS],
+    change: impl FnOnce(&mut Attr) -> Result<T>,
+) -> Result<([u64; WORDS], Attr, T)> {
+    let mut attr = block::decode(words);
+    let kind = attr.kind;
+    let value = change(&mut attr)?;
+    attr.kind = kind;
+    let words = block::encode(&attr, words);
+    attr.touched = block::decode(&words).touched;
+    Ok((words, attr, value))
 }
 
 impl Segmented for Lifetime {
@@ -139,13 +145,14 @@ const fn kind_bytes(kind: Option<Kind>) -> usize {
 const LARGE_TABLE: usize = 64 << 10;
 
 /// The slabs of one tree.
-#[derive(Debug)]
 pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) inodes: Slab<Inode<E>>,
     /// The counts of each inode, under the inode's number.
     pub(crate) lives: CachePadded<Segments<Lifetime>>,
     /// What inodes show as their numbers, unless that is the node id.
     pub(crate) numbers: OnceLock<Numbers>,
+    /// Is told of what was loaded and goes or changes.
+    pub(crate) record: OnceLock<Arc<dyn Record>>,
     pub(crate) dentries: Slab<Dentry>,
     pub(crate) pieces: Slab<Piece>,
     pub(crate) directories: Slab<Directory>,
@@ -165,6 +172,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
             inodes: Slab::default(),
             lives: CachePadded::default(),
             numbers: OnceLock::new(),
+            record: OnceLock::new(),
             dentries: Slab::default(),
             pieces: Slab::default(),
             directories: Slab::default(),
@@ -196,6 +204,64 @@ impl<E: Send + Sync + 'static> Store<E> {
     #[inline(always)]
     pub(crate) fn ino(&self, id: NodeId) -> u64 {
         shown(&self.numbers, id)
+    }
+
+    /// Changes the attributes of the living inode `slot` as one step, but for the kind, which stays.
+    pub(crate) fn edit<T>(
+        &self,
+        slot: u32,
+        change: impl FnOnce(&mut Attr) -> Result<T>,
+    ) -> Result<(T, Attr)> {
+        self.inode(slot).edit(|words| {
+            let (mut new, attr, value) = changed(words, change)?;
+            if block::is_as_loaded(words) && differs(&block::decode(words), &attr) {
+                self.tell_changed(slot, words);
+                new = block::as_changed(new);
+            }
+            Ok((new, (value, attr)))
+        })
+    }
+
+    /// The same for a change that cannot fail.
+    pub(crate) fn touch(&self, slot: u32, change: impl FnOnce(&mut Attr)) {
+        let _: Result<_> = self.edit(slot, |attr| {
+            change(attr);
+            Ok(())
+        });
+    }
+
+    /// Says that a load brought the living inode `slot`, with the attributes that `change` gives it.
+    pub(crate) fn describe(
+        &self,
+        slot: u32,
+        change: impl FnOnce(&mut Attr) -> Result<()>,
+    ) -> Result<()> {
+        self.inode(slot).edit(|words| {
+            let (new, _, ()) = changed(words, change)?;
+            Ok((block::as_loaded(new), ()))
+        })
+    }
+
+    /// Tells that the dead name `name` in the directory `directory` led to `inode`, both of which live still.
+    #[cold]
+    pub(super) fn tell_gone(&self, directory: u32, name: &[u8], inode: u32) {
+        if let Some(record) = self.record.get() {
+            record.gone(self.id(directory), name, self.id(inode));
+        }
+    }
+
+    /// Tells that the inode `slot` changes, whose words are still `words`.
+    #[cold]
+    pub(super) fn tell_changed(&self, slot: u32, words: &[u64; WORDS]) {
+        if let Some(record) = self.record.get() {
+            let id = NodeId::new(slot, Head::of(words).generation());
+            record.changed(id, self.ino(id), &block::decode(words));
+        }
+    }
+
+    /// The id of what lives in `slot`.
+    pub(super) fn id(&self, slot: u32) -> NodeId {
+        NodeId::new(slot, Head::of(&self.inode(slot).words()).generation())
     }
 
     /// Bytes that inodes and names take.
@@ -232,6 +298,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         aux: u32,
         links: u32,
         ino: Option<NonZeroU64>,
+        loaded: bool,
     ) -> Result<u32> {
         let slot = self.inodes.take().map_err(|_| Errno::NOSPC)?;
         let numbers = self.numbers.get();
@@ -245,7 +312,10 @@ impl<E: Send + Sync + 'static> Store<E> {
         let referenced = life.refs.get();
         debug_assert!(referenced);
         inode.links.store(links, Ordering::Relaxed);
-        let words = block::with_aux(inode.block.read_locked(), aux);
+        let mut words = block::with_aux(inode.block.read_locked(), aux);
+        if loaded {
+            words = block::as_loaded(words);
+        }
         inode.block.write(&block::encode(attr, &words));
         self.living.fetch_add(1, Ordering::Relaxed);
         self.count(0, INODE_BYTES + kind_bytes(Some(attr.kind)));

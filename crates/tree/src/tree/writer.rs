@@ -126,7 +126,8 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
                 cookie
             }
         };
-        store.dentry(dentry).set_cookie(cookie);
+        let loaded = matches!(place, Place::Loaded);
+        store.dentry(dentry).set_place(cookie, loaded);
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;
         let reused = table.insert(name.hash(), dentry, &guard);
@@ -139,7 +140,11 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let table = &self.tree.store.inode(self.slot).table;
         let removed = table.remove(name.hash(), dentry, &guard);
         debug_assert!(removed);
-        let cookie = self.tree.store.dentry(dentry).cookie();
+        let store = &self.tree.store;
+        let (cookie, inode) = (store.dentry(dentry).cookie(), store.dentry(dentry).inode());
+        if store.dentry(dentry).is_loaded() {
+            store.tell_gone(self.slot, name.as_bytes(), inode);
+        }
         let listing = self.names.bytes();
         self.names.remove(dentry, cookie);
         self.tree.store.count(listing, self.names.bytes());
@@ -148,7 +153,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
     /// Moves the directory's own attributes after a change of its names: `entries` more names,
     /// `directories` of them directories.
     pub(super) fn touch(&self, now: Time, entries: i64, directories: i32) {
-        self.tree.store.inode(self.slot).touch(|attr| {
+        self.tree.store.touch(self.slot, |attr| {
             attr.mtime = now;
             attr.ctime = now;
             attr.nlink = attr.nlink.saturating_add_signed(directories);

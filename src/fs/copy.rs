@@ -233,9 +233,9 @@ mod tests {
         };
         stale(bed.fs.setattr(&ROOT, from, &grown));
         bed.write(to, 0, b"covered");
-        let used = bed.fs.ledger.used();
+        let used = bed.fs.quota.used();
         assert_eq!(copy(&bed, (from, 0), (to, 2), 1 << 30), Ok(MOST));
-        assert_eq!(bed.fs.ledger.used(), used);
+        assert_eq!(bed.fs.quota.used(), used);
         assert_eq!(bed.attr(to).size, MOST + 2);
         assert_eq!(bed.read(to, 0, 7), b"co\0\0\0\0\0");
     }
@@ -252,7 +252,7 @@ mod tests {
         assert!((60_000..80_000).contains(&copied), "{copied}");
         assert_eq!(bed.attr(to).size, copied);
         assert_eq!(bed.read(to, 0, 80_000), letters(copied as usize));
-        bed.write(third, 0, &vec![1; 150_000 - bed.fs.ledger.used() as usize]);
+        bed.write(third, 0, &vec![1; 150_000 - bed.fs.quota.used() as usize]);
         let fourth = bed.file("fourth");
         let before = bed.age(fourth);
         assert_eq!(copy(&bed, (from, 0), (fourth, 0), 9), Err(Errno::NOSPC));

@@ -170,7 +170,7 @@ impl Fs {
         let mut attr = describe(born(caller, &parent, now));
         let ext = match target {
             Some(target) if target.len() > TARGET_FREE => {
-                Some(Node::charged(&self.ledger, target.len() as u64, max_bytes)?)
+                Some(Node::charged(&self.quota, target.len() as u64, max_bytes)?)
             }
             _ => self.inherit(caller, &parent, &mut attr, max_bytes)?,
         };
@@ -396,10 +396,10 @@ mod tests {
         assert_eq!(bed.attr(dir), before);
         bed.write(file.id, 0, b"scratch");
         assert_eq!(bed.read(file.id, 0, 9), b"scratch");
-        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (3, 7));
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.quota.used()), (3, 7));
         bed.fs.forget(file.id, 1);
         assert_eq!(bed.fs.getattr(file.id), Err(Errno::STALE));
-        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (2, 0));
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.quota.used()), (2, 0));
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
         stale(bed.fs.unlink(&USER, bed.root(), b"c"));
         bed.fs.forget(file, 2);
         assert_eq!(link(b"d").err(), Some(Errno::STALE));
-        assert_eq!((bed.fs.tree().inodes(), bed.fs.ledger.used()), (1, 0));
+        assert_eq!((bed.fs.tree().inodes(), bed.fs.quota.used()), (1, 0));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 mod memory;
 
-use super::ledger::{Charge, Ledger};
+use super::quota::{Charge, Quota};
 use crate::fs::Result;
 use crate::tree::Errno;
 pub(super) use memory::Memory;
@@ -90,22 +90,22 @@ struct Source {
 }
 
 impl<const CHUNK: usize> Content<CHUNK> {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
-        Content::Memory(Memory::new(ledger))
+    pub(super) fn new(quota: &Arc<Quota>) -> Self {
+        Content::Memory(Memory::new(quota))
     }
 
     /// No content, but a charge of `bytes`; ENOSPC.
-    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Self> {
-        Ok(Content::Memory(Memory::charged(ledger, bytes, max)?))
+    pub(super) fn charged(quota: &Arc<Quota>, bytes: u64, max: u64) -> Result<Self> {
+        Ok(Content::Memory(Memory::charged(quota, bytes, max)?))
     }
 
     /// Content read from `source` until it is written: `size` bytes.
-    pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Self {
+    pub(super) fn backed(quota: &Arc<Quota>, source: Box<dyn Backing>, size: u64) -> Self {
         Content::Backed(Backed {
             source: Arc::new(Source {
                 backing: source,
                 copying: Mutex::new(()),
-                charge: Charge::new(ledger),
+                charge: Charge::new(quota),
             }),
             valid: size,
         })
@@ -167,7 +167,7 @@ impl<const CHUNK: usize> Content<CHUNK> {
                 blocks.min(size.div_ceil(512))
             }
             Content::Backed(backed) => {
-                *self = Content::new(backed.source.charge.ledger());
+                *self = Content::new(backed.source.charge.quota());
                 0
             }
         }
@@ -244,7 +244,7 @@ impl Backed {
     }
 
     pub(super) fn copy<const CHUNK: usize>(&self, max: u64) -> Result<Memory<CHUNK>> {
-        let mut copy = Memory::new(self.source.charge.ledger());
+        let mut copy = Memory::new(self.source.charge.quota());
         let mut buf = Vec::new();
         let mut at = 0;
         while let Some(data) = self.next_data(at)? {

@@ -1,7 +1,7 @@
 //! What is kept with one inode as its extended attributes, access control lists among them.
 
 use super::acl::Acl;
-use super::ledger::{Charge, Ledger};
+use super::quota::{Charge, Quota};
 use crate::fs::Result;
 use crate::tree::{Errno, Kind};
 use std::sync::Arc;
@@ -96,11 +96,11 @@ impl Xattrs {
     /// The file capabilities, which go with a change of owner or content.
     pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Xattrs {
+    pub(super) fn new(quota: &Arc<Quota>) -> Xattrs {
         Xattrs {
             entries: Vec::new(),
             acls: Acls::default(),
-            charge: Charge::new(ledger),
+            charge: Charge::new(quota),
         }
     }
 

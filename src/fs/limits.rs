@@ -1,11 +1,11 @@
-//! What a filesystem may hold: the live configuration, the ledger of bytes, `statfs`.
+//! What a filesystem may hold: the live configuration, the quota of bytes, `statfs`.
 //!
 //! Inodes and names take memory too, of which the tree keeps count. So that they cannot take all there is, everything
 //! together is bounded ([`Fs::allow_beside`]).
 //!
 //! File data is charged by the bytes allocated for it (the capacity of its chunks), extended
 //! attributes by their names and values and what it takes to keep them. Whoever allocates holds a
-//! [`Charge`](super::ledger::Charge); dropping it gives everything back, so freeing an inode needs no bookkeeping.
+//! [`Charge`](super::quota::Charge); dropping it gives everything back, so freeing an inode needs no bookkeeping.
 
 use super::{Fs, Node};
 use crate::fs::Result;
@@ -118,7 +118,7 @@ impl Fs {
     /// again, for at most 50 ms and one second, however much is removed meanwhile.
     pub fn room_may_come(&self, asked: Instant) -> bool {
         let waited = asked.elapsed();
-        waited < PARTING && self.removals.recent() || waited < FREEING && self.ledger.is_freeing()
+        waited < PARTING && self.removals.recent() || waited < FREEING && self.quota.is_freeing()
     }
 
     /// Lets inodes and names take `bytes` of memory beside [`Config::max_bytes`], and beyond that what content leaves of
@@ -134,12 +134,12 @@ impl Fs {
 
     /// Bytes of memory in use: content, attributes, inodes and names.
     pub fn memory(&self) -> u64 {
-        self.ledger.used().saturating_add(self.other_memory())
+        self.quota.used().saturating_add(self.other_memory())
     }
 
     /// What is in use by anything but the bytes that [`Config::max_bytes`] bounds.
     fn other_memory(&self) -> u64 {
-        let beside = self.ledger.owners() + self.changes.bytes();
+        let beside = self.quota.owners() + self.changes.bytes();
         self.tree.memory().saturating_add(beside)
     }
 
@@ -167,7 +167,7 @@ impl Fs {
         let config = self.config.load();
         let block = u64::from(BLOCK_SIZE);
         let left = self.memory_left(&config);
-        let (bytes, bytes_free) = total_and_free(config.max_bytes, self.ledger.used(), left);
+        let (bytes, bytes_free) = total_and_free(config.max_bytes, self.quota.used(), left);
         let files_left = left / USUAL_BYTES;
         let (files, files_free) =
             total_and_free(config.max_inodes, self.inodes_charged(), files_left);
@@ -183,7 +183,7 @@ impl Fs {
 
     /// Bytes of file data and extended attributes held in memory, as `max_bytes` counts them.
     pub fn bytes(&self) -> u64 {
-        self.ledger.used()
+        self.quota.used()
     }
 
     /// Replaces the configuration, unless it lowers a limit below what is in use.
@@ -192,7 +192,7 @@ impl Fs {
     /// What is in use; nothing changed then.
     pub fn reconfigure(&self, config: Config) -> std::result::Result<(), InUse> {
         let now = self.config.load();
-        let (bytes, inodes) = (self.ledger.used(), self.inodes_charged());
+        let (bytes, inodes) = (self.quota.used(), self.inodes_charged());
         if config.max_bytes < now.max_bytes.min(bytes) {
             return Err(InUse::Bytes(bytes));
         }
@@ -227,7 +227,7 @@ impl Fs {
         max_inodes: u64,
         needed: impl FnOnce() -> bool,
     ) -> Result<Option<MutexGuard<'_, ()>>> {
-        if !self.has_memory(1) || !self.ledger.may_grow(INODE_BYTES) {
+        if !self.has_memory(1) || !self.quota.may_grow(INODE_BYTES) {
             return Err(Errno::NOSPC);
         }
         let guard = self.room_for(1, max_inodes);
@@ -381,7 +381,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!((bed.fs.ledger.used(), bed.fs.tree().inodes()), (0, 1));
+        assert_eq!((bed.fs.quota.used(), bed.fs.tree().inodes()), (0, 1));
         assert_eq!(bed.attr(bed.root()).nlink, 2);
     }
 

@@ -5,8 +5,8 @@
 
 use super::acl::Acl;
 use super::kept::{Which, Xattrs};
-use super::ledger::Ledger;
 use super::privilege::{SGID, is_member, supplementary_groups};
+use super::quota::Quota;
 use super::{Caller, Committed, Fs, Node};
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId, Time};
@@ -45,7 +45,7 @@ impl Fs {
         which.check_kind(inode.kind())?;
         self.room_for_change(&inode)?;
         let mut xattrs = self.node(&inode).xattrs.write();
-        let xattrs = xattrs.get_or_insert_with(|| Box::new(Xattrs::new(&self.ledger)));
+        let xattrs = xattrs.get_or_insert_with(|| Box::new(Xattrs::new(&self.quota)));
         let (mode, more) = (acl.mode(), !acl.is_mode());
         let kept = (which == Which::Default || more).then_some(acl);
         let listed = kept.is_some() || xattrs.acls().get(which).is_some();
@@ -157,7 +157,7 @@ impl Fs {
                 Some(default).filter(|_| attr.kind == Kind::Directory),
             ),
         ];
-        Node::with_acls(&self.ledger, acls, max)
+        Node::with_acls(&self.quota, acls, max)
     }
 
     fn default_acl(&self, dir: &InodeRef<'_, Node>) -> Result<Option<Acl>> {
@@ -191,11 +191,11 @@ impl Fs {
 impl Node {
     /// For an inode that begins with lists, none if it begins with none; ENOSPC.
     fn with_acls(
-        ledger: &Arc<Ledger>,
+        quota: &Arc<Quota>,
         acls: [(Which, Option<Acl>); 2],
         max: u64,
     ) -> Result<Option<Node>> {
-        let mut xattrs = Xattrs::new(ledger);
+        let mut xattrs = Xattrs::new(quota);
         for (which, acl) in acls {
             if acl.is_some() {
                 xattrs.put_acl(which, acl, max)?;
@@ -204,7 +204,7 @@ impl Node {
         if xattrs.is_empty() {
             return Ok(None);
         }
-        let mut node = Node::new(ledger);
+        let mut node = Node::new(quota);
         *node.xattrs.get_mut() = Some(Box::new(xattrs));
         Ok(Some(node))
     }

@@ -115,14 +115,14 @@ impl Filling<'_> {
         let mut ext = new
             .backing
             .filter(|_| content)
-            .map(|source| Node::backed(&self.fs.ledger, source, size));
+            .map(|source| Node::backed(&self.fs.quota, source, size));
         if !new.xattrs.is_empty() {
             let xattrs =
                 self.fs
                     .load_xattrs(new.xattrs, &mut new.attr, self.fs.most_bytes(&self.config))?;
             let node = || match seed.take() {
                 Some(seed) => self.fs.grown(seed, size),
-                None => Node::new(&self.fs.ledger),
+                None => Node::new(&self.fs.quota),
             };
             if !xattrs.is_empty() {
                 *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
@@ -229,8 +229,8 @@ impl Fs {
     /// The node of a file of `size` bytes that was loaded with `seed`.
     pub(super) fn grown(&self, seed: Seed, size: u64) -> Node {
         match self.origin.get() {
-            Some(origin) => Node::backed(&self.ledger, origin.clone().backing(seed), size),
-            None => Node::new(&self.ledger),
+            Some(origin) => Node::backed(&self.quota, origin.clone().backing(seed), size),
+            None => Node::new(&self.quota),
         }
     }
 
@@ -267,7 +267,7 @@ impl Fs {
 
     /// Those of `pairs` that are kept, for an inode with `attr`, whose mode becomes what its list says.
     fn load_xattrs(&self, pairs: Vec<Xattr>, attr: &mut Attr, max: u64) -> Result<Xattrs> {
-        let mut xattrs = Xattrs::new(&self.ledger);
+        let mut xattrs = Xattrs::new(&self.quota);
         for (name, value) in pairs {
             match self.acl_of_name(&name) {
                 Some(which) => self.load_acl(&mut xattrs, which, &value, attr, max)?,
@@ -401,7 +401,7 @@ mod tests {
             }
         );
         assert_eq!(bed.read(file, 0, 100), b"made up");
-        assert!(bed.fs.ledger.used() >= 7);
+        assert!(bed.fs.quota.used() >= 7);
     }
 
     #[test]
@@ -409,10 +409,10 @@ mod tests {
         let bed = Bed::new();
         let file = backed(&bed, b"f", b"from elsewhere");
         assert_eq!(bed.read(file, 5, 100), b"elsewhere");
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
         bed.write(file, 0, b"FROM");
         assert_eq!(bed.read(file, 0, 100), b"FROM elsewhere");
-        assert_eq!(bed.fs.ledger.used(), 14);
+        assert_eq!(bed.fs.quota.used(), 14);
         assert_eq!(bed.attr(file).blocks, 8);
     }
 
@@ -481,7 +481,7 @@ mod tests {
             Some(Errno::STALE)
         );
         assert_eq!(bed.attr(file), attr);
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
     }
 
     /// Knows one content, and how often it was asked for.

@@ -45,7 +45,6 @@ mod flags;
 mod holes;
 mod io;
 mod kept;
-mod ledger;
 mod limits;
 mod lists;
 mod load;
@@ -53,6 +52,7 @@ mod lookup;
 mod node;
 mod permission;
 mod privilege;
+mod quota;
 mod readdir;
 mod record;
 mod request;
@@ -78,9 +78,9 @@ pub use request::{Caller, Changed, Committed, Failed, ListEntry, SetAttr, SetTim
 use crate::host::is_memory_left;
 use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Tree};
 use arc_swap::ArcSwap;
-use ledger::Ledger;
 use limits::Removals;
 use parking_lot::Mutex;
+use quota::Quota;
 use record::Changes;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -98,7 +98,7 @@ pub struct Fs {
     permissions: Permissions,
     /// Inodes may have access control lists.
     acls: bool,
-    ledger: Arc<Ledger>,
+    quota: Arc<Quota>,
     /// See [`Fs::allow_beside`].
     beside: AtomicU64,
     removals: Removals,
@@ -132,7 +132,7 @@ impl Fs {
             config: ArcSwap::from_pointee(config),
             permissions: Permissions::default(),
             acls: false,
-            ledger: Arc::default(),
+            quota: Arc::default(),
             beside: AtomicU64::new(u64::MAX),
             removals: Removals::new(),
             labelled: AtomicBool::new(false),
@@ -212,7 +212,7 @@ impl Fs {
     fn node<'a>(&self, inode: &'a InodeRef<'_, Node>) -> &'a Node {
         inode.ext_or_insert_with(|seed| match seed {
             Some(seed) => self.grown(seed, inode.attr().size),
-            None => Node::new(&self.ledger),
+            None => Node::new(&self.quota),
         })
     }
 

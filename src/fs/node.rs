@@ -2,7 +2,7 @@
 
 use super::data::{Backing, Content};
 use super::kept::Xattrs;
-use super::ledger::Ledger;
+use super::quota::Quota;
 use crate::fs::Result;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Node {
+    pub(super) fn new(quota: &Arc<Quota>) -> Node {
         Node {
-            content: RwLock::new(Content::new(ledger)),
+            content: RwLock::new(Content::new(quota)),
             xattrs: RwLock::new(None),
         }
     }
 
     /// For an inode without content that holds `bytes` elsewhere, until it ends; ENOSPC.
-    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Node> {
+    pub(super) fn charged(quota: &Arc<Quota>, bytes: u64, max: u64) -> Result<Node> {
         Ok(Node {
-            content: RwLock::new(Content::charged(ledger, bytes, max)?),
+            content: RwLock::new(Content::charged(quota, bytes, max)?),
             xattrs: RwLock::new(None),
         })
     }
 
-    pub(super) fn backed(ledger: &Arc<Ledger>, source: Box<dyn Backing>, size: u64) -> Node {
+    pub(super) fn backed(quota: &Arc<Quota>, source: Box<dyn Backing>, size: u64) -> Node {
         Node {
-            content: RwLock::new(Content::backed(ledger, source, size)),
+            content: RwLock::new(Content::backed(quota, source, size)),
             xattrs: RwLock::new(None),
         }
     }

@@ -187,7 +187,7 @@ impl Fs {
     /// Room to remember what `inode` was, if it changes now for the first time; ENOSPC. What takes a name away asks for none: it
     /// gives back more.
     pub(super) fn room_for_change(&self, inode: &InodeRef<'_, super::Node>) -> Result<()> {
-        match inode.is_as_loaded() && !self.ledger.may_grow(ENTRY_BYTES) {
+        match inode.is_as_loaded() && !self.quota.may_grow(ENTRY_BYTES) {
             true => Err(Errno::NOSPC),
             false => Ok(()),
         }
@@ -344,7 +344,7 @@ mod tests {
         files[1..].iter().for_each(|id| chmod(&bed, *id).unwrap());
         let changed = bed.fs.memory() - before;
         assert!((999 * 72..999 * 200).contains(&changed), "{changed}");
-        bed.fs.ledger.growths_left.store(0, SeqCst);
+        bed.fs.quota.growths_left.store(0, SeqCst);
         assert_eq!(chmod(&bed, files[0]), Err(Errno::NOSPC));
         assert_eq!(chmod(&bed, files[1]), Ok(()), "that is kept already");
         stale(bed.fs.unlink(&ROOT, bed.root(), b"0"));

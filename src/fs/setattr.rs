@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(bed.read(file, 8, 4), [1, 1, 0, 0]);
         assert_eq!(size(1 << 63), Err(Errno::FBIG));
         assert_eq!(size(0).unwrap().blocks, 0);
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
         let dir = bed.dir("d");
         let change = SetAttr {
             size: Some(1),

@@ -54,7 +54,7 @@ impl Fs {
         let mut xattrs = self.node(&inode).xattrs.write();
         self.note_label(name);
         xattrs
-            .get_or_insert_with(|| Box::new(Xattrs::new(&self.ledger)))
+            .get_or_insert_with(|| Box::new(Xattrs::new(&self.quota)))
             .set(name, value, flags, max)?;
         touch(&inode)?;
         Ok(Committed::new((), [id]))
@@ -258,13 +258,13 @@ mod tests {
         assert_eq!(set(&bed, file, b"user.a", b"2", 4), Err(Errno::INVAL));
         assert_eq!(bed.fs.getxattr(&USER, file, b"user.a").unwrap(), b"2");
         assert_eq!(set(&bed, file, b"user.a", b"much longer", 0), Ok(()));
-        let used = bed.fs.ledger.used();
+        let used = bed.fs.quota.used();
         assert_eq!(
             used as usize,
             OVERHEAD + "user.a".len() + "much longer".len()
         );
         stale(bed.fs.removexattr(&USER, file, b"user.a"));
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
     }
 
     #[test]
@@ -292,6 +292,6 @@ mod tests {
         for file in ["f", "g"] {
             bed.remove(file);
         }
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
     }
 }

@@ -127,7 +127,7 @@ impl Shared {
         self.state.lock().starting -= 1;
         while let Some(work) = self.next() {
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                tracing::error!("work that was put aside panicked");
+                tracing::error!("work of a pool panicked");
             }
         }
     }

@@ -3,7 +3,7 @@
 mod chunk;
 
 use crate::fs::Result;
-use crate::fs::ledger::{Charge, Ledger};
+use crate::fs::quota::{Charge, Quota};
 use crate::tree::Errno;
 use chunk::{Before, Chunk, Pages};
 use std::collections::BTreeMap;
@@ -77,20 +77,20 @@ fn pieces<const CHUNK: usize>(range: Range<u64>) -> impl Iterator<Item = Piece> 
 impl<const CHUNK: usize> Drop for Memory<CHUNK> {
     fn drop(&mut self) {
         let chunks = std::mem::replace(&mut self.chunks, Chunks::First(Vec::new()));
-        self.charge.ledger().discard(chunks, self.charge.bytes());
+        self.charge.quota().discard(chunks, self.charge.bytes());
     }
 }
 
 impl<const CHUNK: usize> Memory<CHUNK> {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
+    pub(super) fn new(quota: &Arc<Quota>) -> Self {
         Memory {
             chunks: Chunks::First(Vec::new()),
-            charge: Charge::new(ledger),
+            charge: Charge::new(quota),
         }
     }
 
-    pub(super) fn charged(ledger: &Arc<Ledger>, bytes: u64, max: u64) -> Result<Self> {
-        let mut memory = Memory::new(ledger);
+    pub(super) fn charged(quota: &Arc<Quota>, bytes: u64, max: u64) -> Result<Self> {
+        let mut memory = Memory::new(quota);
         memory.charge.take(bytes, max)?;
         Ok(memory)
     }
@@ -118,7 +118,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
 
     /// Writes `data` at `offset` and says how many bytes fitted.
     ///
-    /// ENOSPC if none did: the ledger is full or memory is.
+    /// ENOSPC if none did: the quota is full or memory is.
     pub(in crate::fs) fn write(&mut self, offset: u64, data: &[u8], max: u64) -> Result<usize> {
         let mut written = 0;
         for piece in pieces::<CHUNK>(offset..offset + data.len() as u64) {
@@ -157,7 +157,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
         for piece in pieces::<CHUNK>(range.clone()) {
             let taken = self.edit(piece.index, |chunk, charge| {
                 let capacity = chunk.bytes.capacity();
-                let there = charge.ledger().may_grow(piece.len() as u64)
+                let there = charge.quota().may_grow(piece.len() as u64)
                     && chunk.allocate(piece.range(), least::<CHUNK>(piece.index));
                 there.then(|| (chunk.bytes.capacity() - capacity) as u64)
             });
@@ -211,7 +211,7 @@ impl<const CHUNK: usize> Memory<CHUNK> {
             let gone = many.chunks.split_off(&size.div_ceil(CHUNK as u64));
             let freed: usize = gone.values().map(|chunk| chunk.bytes.capacity()).sum();
             let pages: u32 = gone.values().map(|chunk| chunk.pages.count_ones()).sum();
-            self.charge.ledger().discard(gone, freed as u64);
+            self.charge.quota().discard(gone, freed as u64);
             many.pages -= u64::from(pages);
             self.charge.give(freed as u64);
         }

@@ -7,10 +7,10 @@ const CHUNK: usize = 16;
 type Small = Content<CHUNK>;
 const UNLIMITED: u64 = u64::MAX;
 
-fn backed(source: impl Backing + 'static, size: u64) -> (Arc<Ledger>, Small) {
-    let ledger = Arc::default();
-    let content = Small::backed(&ledger, Box::new(source), size);
-    (ledger, content)
+fn backed(source: impl Backing + 'static, size: u64) -> (Arc<Quota>, Small) {
+    let quota = Arc::default();
+    let content = Small::backed(&quota, Box::new(source), size);
+    (quota, content)
 }
 
 fn bytes(content: &Small, offset: u64, len: usize) -> Vec<u8> {
@@ -26,20 +26,20 @@ proptest! {
         cuts in prop::collection::vec(0..150usize, 0..4),
         at in 0..150usize,
     ) {
-        let (ledger, mut content) = backed(Fixed(source.clone()), source.len() as u64);
+        let (quota, mut content) = backed(Fixed(source.clone()), source.len() as u64);
         let mut model = source;
         for cut in cuts {
             content.truncate(cut as u64, 0);
             model.resize(cut, 0);
         }
         prop_assert_eq!(&bytes(&content, 0, model.len()), &model);
-        prop_assert_eq!(ledger.used(), 0);
+        prop_assert_eq!(quota.used(), 0);
         content.own(UNLIMITED).unwrap().write(at as u64, b"new", UNLIMITED).unwrap();
         model.resize(model.len().max(at + 3), 0);
         model[at..at + 3].copy_from_slice(b"new");
         prop_assert_eq!(&bytes(&content, 0, model.len()), &model);
         drop(content);
-        prop_assert_eq!(ledger.used(), 0);
+        prop_assert_eq!(quota.used(), 0);
     }
 }
 
@@ -78,7 +78,7 @@ fn a_sparse_source_stays_sparse() {
         data: data.clone(),
         size,
     };
-    let (ledger, mut content) = backed(sparse, size);
+    let (quota, mut content) = backed(sparse, size);
     let check = |content: &Small| {
         assert_eq!(content.seek_hole(5, size), Ok(5));
         assert_eq!(content.seek_hole(data.end - 1, size), Ok(data.end));
@@ -88,7 +88,7 @@ fn a_sparse_source_stays_sparse() {
     check(&content);
     assert_eq!(content.seek_data(5, size), Ok(data.start));
     let memory = content.own(UNLIMITED).unwrap();
-    assert!(ledger.used() <= CHUNK as u64);
+    assert!(quota.used() <= CHUNK as u64);
     memory.punch(data.end..data.end + CHUNK as u64);
     check(&content);
 }
@@ -108,12 +108,12 @@ fn seeking_ends_at_the_size() {
 
 #[test]
 fn a_copy_that_fails_leaves_the_content_backed() {
-    let (ledger, mut content) = backed(Broken, 40);
+    let (quota, mut content) = backed(Broken, 40);
     assert_eq!(content.own(UNLIMITED).err(), Some(Errno::STALE));
-    assert_eq!(ledger.used(), 0);
-    let (ledger, mut content) = backed(Fixed(vec![1; 40]), 40);
+    assert_eq!(quota.used(), 0);
+    let (quota, mut content) = backed(Fixed(vec![1; 40]), 40);
     assert_eq!(content.own(39).err(), Some(Errno::NOSPC));
-    assert_eq!(ledger.used(), 0);
+    assert_eq!(quota.used(), 0);
     assert_eq!(bytes(&content, 38, 4), [1, 1, 0, 0]);
     assert_eq!(content.own(40).map(|memory| memory.blocks()), Ok(1));
 }
@@ -129,8 +129,8 @@ fn a_source_that_ends_early_has_changed() {
 fn zeros_of_a_source_become_holes() {
     let mut source = vec![0; 10 * CHUNK];
     source[5 * CHUNK] = 1;
-    let (ledger, mut content) = backed(Fixed(source.clone()), source.len() as u64);
+    let (quota, mut content) = backed(Fixed(source.clone()), source.len() as u64);
     content.own(UNLIMITED).unwrap();
-    assert_eq!(ledger.used(), CHUNK as u64 / 16);
+    assert_eq!(quota.used(), CHUNK as u64 / 16);
     assert_eq!(bytes(&content, 0, source.len()), source);
 }

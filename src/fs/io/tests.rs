@@ -34,7 +34,7 @@ fn a_small_file_costs_its_own_bytes() {
     let bed = Bed::new();
     let file = bed.file("f");
     bed.write(file, 0, &[1; 100]);
-    assert_eq!(bed.fs.ledger.used(), 100);
+    assert_eq!(bed.fs.quota.used(), 100);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_full_filesystem_takes_what_fits_and_gives_it_back() {
     bed.remove("f");
     bed.write(g, 400, &[2; 600]);
     bed.remove("g");
-    assert_eq!(bed.fs.ledger.used(), 0);
+    assert_eq!(bed.fs.quota.used(), 0);
 }
 
 #[test]
@@ -186,12 +186,12 @@ fn fallocate_punches_and_zeroes() {
     let bed = Bed::new();
     let file = bed.file("f");
     bed.write(file, 0, &[1; 200_000]);
-    let full = bed.fs.ledger.used();
+    let full = bed.fs.quota.used();
     let before = bed.age(file);
     stale(bed.fs.fallocate(&ROOT, file, 10, 150_000, PUNCH_HOLE));
     let attr = bed.attr(file);
     assert!(attr.mtime > before.mtime && attr.size == 200_000);
-    assert!(bed.fs.ledger.used() < full - 100_000);
+    assert!(bed.fs.quota.used() < full - 100_000);
     assert_eq!(attr.blocks, (49 - 35) * 8);
     assert_eq!(bed.read(file, 8, 4), [1, 1, 0, 0]);
     assert_eq!(bed.read(file, 150_008, 4), [0, 0, 1, 1]);

@@ -111,7 +111,7 @@ fn a_list_that_is_the_mode_is_not_kept() {
         set(&bed, file, ACCESS, &plain(0o751)).unwrap();
         assert_eq!((bed.attr(file).perm, bed.attr(file).acl), (0o751, false));
         assert_eq!(get(&bed, file, ACCESS), Err(Errno::NODATA));
-        assert_eq!(bed.fs.ledger.used(), 0);
+        assert_eq!(bed.fs.quota.used(), 0);
     }
     let dir = bed.dir("d");
     set(&bed, dir, DEFAULT, &plain(0o700)).unwrap();
@@ -248,14 +248,14 @@ fn lists_are_charged_and_given_back() {
     let dir = bed.dir("d");
     set(&bed, dir, DEFAULT, &list(7, 7, 7)).unwrap();
     set(&bed, dir, ACCESS, &list(7, 7, 7)).unwrap();
-    assert_eq!(bed.fs.ledger.used(), 2 * cost);
+    assert_eq!(bed.fs.quota.used(), 2 * cost);
     let made = |name: &[u8]| {
         bed.fs
             .mkdir(&USER, dir, name, 0o777)
             .map(|made| made.deliver(drop))
     };
     let sub = made(b"a").unwrap().id;
-    assert_eq!(bed.fs.ledger.used(), 4 * cost);
+    assert_eq!(bed.fs.quota.used(), 4 * cost);
     assert_eq!(made(b"b").err(), Some(Errno::NOSPC));
     assert!(bed.fs.lookup(&USER, dir, b"b").unwrap().is_none());
     assert_eq!(
@@ -268,13 +268,13 @@ fn lists_are_charged_and_given_back() {
     );
     stale(bed.fs.removexattr(&ROOT, sub, DEFAULT));
     set(&bed, sub, ACCESS, &plain(0o700)).unwrap();
-    assert_eq!(bed.fs.ledger.used(), 2 * cost);
+    assert_eq!(bed.fs.quota.used(), 2 * cost);
     stale(bed.fs.rmdir(&ROOT, dir, b"a"));
     bed.fs.forget(sub, 1);
     for name in [ACCESS, DEFAULT] {
         stale(bed.fs.removexattr(&ROOT, dir, name));
     }
-    assert_eq!(bed.fs.ledger.used(), 0);
+    assert_eq!(bed.fs.quota.used(), 0);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! How requests come from the kernel and replies go back: through rings ([`ring`]) or by reading the device ([`device`]).
 //!
-//! Both hand each request to whoever answers it as an [`exchange`]. What has to wait is answered by threads of [`aside`],
+//! Both hand each request to whoever answers it as an [`exchange`]. What has to wait is answered by threads of [`blocking`],
 //! or of [`writeback`] if the kernel has to write back first.
 
-pub(crate) mod aside;
+pub(crate) mod blocking;
 mod connection;
 pub(crate) mod cpus;
 pub(crate) mod device;

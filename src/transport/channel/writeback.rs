@@ -5,7 +5,7 @@
 //! of a channel may wait like this, and never in threads that a READ or WRITE may need.
 
 use crate::host::is_memory_left_for_a_thread;
-use crate::transport::channel::aside;
+use crate::transport::channel::blocking;
 use crate::transport::channel::cpus::stay_on;
 use crate::transport::channel::exchange::Patience;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// No more than this many wait at once; half of what a ring may have under way.
-const MOST: usize = aside::MOST / 2;
+const MOST: usize = blocking::MOST / 2;
 
 /// Starts a thread for each request that has to wait, which few do.
 #[derive(Clone, Default)]

@@ -72,17 +72,17 @@ impl Serve for Shared {
         if matches!(answer, Answer::Later | Answer::AfterWriteback) {
             return answer;
         }
-        self.tally.arrived(kind);
+        self.metrics.arrived(kind);
         #[cfg(feature = "seams")]
         self.seams.after_call(kind, node);
         #[cfg(feature = "seams")]
         self.seams.before_reply(kind, node);
         // ENOSYS is no failure: it tells the kernel to do without, once and for all.
         if matches!(answer, Answer::Error(errno) if errno != Errno::NOSYS) {
-            self.tally.failed(kind);
+            self.metrics.failed(kind);
         }
         let nanos = arrived.elapsed().as_nanos();
-        self.tally
+        self.metrics
             .took(kind, u64::try_from(nanos).unwrap_or(u64::MAX));
         answer
     }

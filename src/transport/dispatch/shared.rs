@@ -3,7 +3,7 @@
 use crate::fs::{self, Changed, Committed, Fs, Result};
 use crate::transport::notify::Invalidator;
 use crate::transport::passthrough::Passthrough;
-use crate::transport::requests::Tally;
+use crate::transport::requests::RequestMetrics;
 use crate::transport::wire::{Agreed, EntryOut};
 use crate::transport::{Cache, Options, Permissions};
 use crate::tree::{Attr, Entry, NodeId};
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     /// Tells file handles of this mount from those of others.
     generation: u32,
     pub(crate) agreed: Agreed,
-    pub(crate) tally: Tally,
+    pub(crate) metrics: RequestMetrics,
     pub(crate) invalidator: Invalidator,
     /// How many writes failed, or took less than all.
     failed_writes: AtomicU64,
@@ -48,7 +48,7 @@ impl Shared {
             btime: options.btime,
             generation: fastrand::u32(1..),
             agreed,
-            tally: Tally::default(),
+            metrics: RequestMetrics::default(),
             invalidator: Invalidator::default(),
             failed_writes: AtomicU64::new(0),
             passthrough: agreed.passthrough.then(Passthrough::default),

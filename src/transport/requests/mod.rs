@@ -19,13 +19,13 @@ fn no_latencies() -> [Latency; KINDS] {
 
 /// The counters of one mount. Each thread counts in words of its own.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct RequestMetrics {
     arrived: Counters<KINDS>,
     failed: Counters<KINDS>,
     latencies: ThreadLocal<CachePadded<Mutex<[Latency; KINDS]>>>,
 }
 
-impl Tally {
+impl RequestMetrics {
     /// Counts a request that has arrived.
     pub(crate) fn arrived(&self, kind: RequestKind) {
         self.arrived.add(kind as usize, 1);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn counters_sum_over_threads() {
-        let counters = Tally::default();
+        let counters = RequestMetrics::default();
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn two_mounts_on_one_thread_are_counted_apart() {
-        let (a, b) = (Tally::default(), Tally::default());
+        let (a, b) = (RequestMetrics::default(), RequestMetrics::default());
         a.arrived(RequestKind::Lookup);
         b.arrived(RequestKind::Lookup);
         a.arrived(RequestKind::Lookup);

@@ -294,7 +294,7 @@ impl MountHandle {
 
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
-        self.shared.tally.sum()
+        self.shared.metrics.sum()
     }
 
     /// How many times the kernel was told that attributes are stale.
@@ -434,7 +434,7 @@ impl MountCounters {
 
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
-        self.0.tally.sum()
+        self.0.metrics.sum()
     }
 
     /// Whether the kernel reads files of the source by itself. Such a filesystem must stay read-only.

@@ -161,7 +161,7 @@ impl Offline {
                     _ => asked.rest.len(),
                 };
                 let same = self.buffer[..came] == before[..came];
-                assert!(same, "a request that is put aside is as it came");
+                assert!(same, "a request that has to wait is as it came");
             }
         }
         self.count(asked.header.opcode, answer);

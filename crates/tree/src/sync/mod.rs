@@ -12,7 +12,7 @@
 //! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
-//! | [`Stationed`] | a value set once, read under the epoch or by its owner |
+//! | [`OnceCell`] | a value set once, read under the epoch or by its owner |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
 
 #![cfg_attr(
@@ -23,13 +23,13 @@
 #[cfg(not(loom))]
 mod counters;
 mod lifetime;
+#[cfg(not(loom))]
+mod once;
 mod primitive;
 mod refword;
 mod rename;
 mod seqblock;
 mod slab;
-#[cfg(not(loom))]
-mod stationed;
 mod table;
 #[cfg(all(test, loom))]
 mod tests;
@@ -37,11 +37,11 @@ mod tests;
 #[cfg(not(loom))]
 pub use counters::Counters;
 pub use lifetime::{Lifetime, Verdict};
+#[cfg(not(loom))]
+pub use once::{Holding, OnceCell};
 pub use rename::{Live, RenameSeq, RenameStamp, hand_over};
 pub use seqblock::{SeqBlock, Version};
 #[cfg(all(test, not(loom)))]
 pub use slab::NoSlot;
 pub use slab::{Segmented, Segments, Slab, Slot};
-#[cfg(not(loom))]
-pub use stationed::{Holding, Stationed};
 pub use table::{Retired, Table};

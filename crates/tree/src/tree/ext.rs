@@ -1,6 +1,6 @@
 //! What the user of the tree keeps with an inode, and what it is made from.
 
-use crate::sync::Stationed;
+use crate::sync::OnceCell;
 
 /// What an extension can be made from when somebody needs it: a number and 61 bits, which cost no memory of
 /// their own. Only regular files have one.
@@ -13,7 +13,7 @@ pub struct Seed {
 
 impl Seed {
     /// How many of the bits are kept.
-    pub const BITS: u32 = Stationed::<()>::SEED_BITS;
+    pub const BITS: u32 = OnceCell::<()>::SEED_BITS;
 
     /// A seed of `number` and the low 61 bits of `bits`.
     pub const fn new(number: u32, bits: u64) -> Seed {

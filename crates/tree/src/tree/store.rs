@@ -7,7 +7,7 @@ use super::name::Piece;
 use super::numbers::Numbers;
 use super::record::{Record, differs};
 use super::{Attr, Kind, NodeId, Result};
-use crate::sync::{Lifetime, Retired, Segmented, Segments, Slab, Slot, Stationed, Table, Verdict};
+use crate::sync::{Lifetime, OnceCell, Retired, Segmented, Segments, Slab, Slot, Table, Verdict};
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ pub(crate) struct Inode<E> {
     /// The attributes. Written under `lock`.
     pub(crate) block: Block,
     /// What the layer above keeps with this inode.
-    pub(crate) ext: Stationed<E>,
+    pub(crate) ext: OnceCell<E>,
     /// How many dentries lead here; written under `lock`. The free link of an empty slot.
     pub(crate) links: AtomicU32,
     /// The inode lock: a leaf, nothing is locked under it.
@@ -41,7 +41,7 @@ impl<E> Default for Inode<E> {
         Inode {
             table: Table::default(),
             block: Block::default(),
-            ext: Stationed::default(),
+            ext: OnceCell::default(),
             links: AtomicU32::new(0),
             lock: Mutex::new(()),
         }
@@ -113,7 +113,7 @@ impl Segmented for Lifetime {
 /// A symbolic link's target.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    pub(crate) target: Stationed<Box<[u8]>>,
+    pub(crate) target: OnceCell<Box<[u8]>>,
     next: AtomicU32,
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of one chunk: its pages that are no holes, one after the other.
 
-use crate::fs::ledger::Charge;
+use crate::fs::quota::Charge;
 use std::ops::Range;
 
 /// A sixteenth of a chunk is a page.

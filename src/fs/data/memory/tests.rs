@@ -19,17 +19,17 @@ impl<const CHUNK: usize> Memory<CHUNK> {
     }
 }
 
-impl Ledger {
+impl Quota {
     fn fail_growth_after(&self, times: u64) {
         self.growths_left
             .store(times, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
-fn empty() -> (Arc<Ledger>, Small) {
-    let ledger = Arc::default();
-    let memory = Small::new(&ledger);
-    (ledger, memory)
+fn empty() -> (Arc<Quota>, Small) {
+    let quota = Arc::default();
+    let memory = Small::new(&quota);
+    (quota, memory)
 }
 
 #[derive(Clone, Debug)]
@@ -142,15 +142,15 @@ impl<const CHUNK: usize> Model<CHUNK> {
 }
 
 fn behaves<const CHUNK: usize>(steps: &[Step]) {
-    let ledger = Arc::default();
-    let mut memory = Memory::<CHUNK>::new(&ledger);
+    let quota = Arc::default();
+    let mut memory = Memory::<CHUNK>::new(&quota);
     let mut model = Model::new();
     for step in steps {
         model.apply(&mut memory, step);
         model.check(&memory);
     }
     memory.truncate(0);
-    assert_eq!(ledger.used(), 0);
+    assert_eq!(quota.used(), 0);
 }
 
 proptest! {
@@ -169,26 +169,26 @@ proptest! {
         len in 1..200u64,
         fails_at in 0..16u64,
     ) {
-        let ledger = Arc::default();
-        let mut memory = Memory::<64>::new(&ledger);
+        let quota = Arc::default();
+        let mut memory = Memory::<64>::new(&quota);
         let mut model = Model::new();
         for step in &steps {
             model.apply(&mut memory, step);
         }
-        let used = ledger.used();
+        let used = quota.used();
         // Either the limit is too low, or memory runs out when some of it is there.
         let max = match fails_at {
             0 => used,
             _ => UNLIMITED,
         };
-        ledger.fail_growth_after(fails_at);
+        quota.fail_growth_after(fails_at);
         let allocated = memory.allocate(at..at + len, max);
-        ledger.fail_growth_after(u64::MAX);
+        quota.fail_growth_after(u64::MAX);
         if allocated.is_ok() {
             model.pages.extend(Model::<64>::touched(at as usize, len as usize));
         } else {
             prop_assert_eq!(allocated, Err(Errno::NOSPC));
-            prop_assert!(ledger.used() <= used);
+            prop_assert!(quota.used() <= used);
         }
         model.check(&memory);
     }
@@ -198,14 +198,14 @@ proptest! {
         max in 0..120u64,
         writes in prop::collection::vec((0..100u64, prop::collection::vec(1u8.., 1..50)), 1..20),
     ) {
-        let (ledger, mut memory) = empty();
+        let (quota, mut memory) = empty();
         let mut model = vec![0; 200];
         for (at, data) in &writes {
             match memory.write(*at, data, max) {
                 Ok(n) => model[*at as usize..*at as usize + n].copy_from_slice(&data[..n]),
                 Err(errno) => prop_assert_eq!(errno, Errno::NOSPC),
             }
-            prop_assert!(ledger.used() <= max);
+            prop_assert!(quota.used() <= max);
             prop_assert_eq!(memory.charge.bytes(), memory.allocated());
             prop_assert_eq!(&memory.bytes(0, 200), &model);
         }
@@ -214,11 +214,11 @@ proptest! {
 
 #[test]
 fn holes_cost_nothing() {
-    let (ledger, mut memory) = empty();
+    let (quota, mut memory) = empty();
     memory.truncate(1 << 62);
     assert_eq!(memory.blocks(), 0);
     memory.write(1 << 40, b"x", UNLIMITED).unwrap();
-    assert_eq!(ledger.used(), 1);
+    assert_eq!(quota.used(), 1);
     assert_eq!(memory.next_data(0), Some(1 << 40));
     assert_eq!(memory.next_hole(1 << 40), (1 << 40) + 1);
     assert_eq!(memory.next_data((1 << 40) + 1), None);
@@ -226,11 +226,11 @@ fn holes_cost_nothing() {
 
 #[test]
 fn appending_allocates_by_doubling_up_to_a_chunk() {
-    let (ledger, mut memory) = empty();
+    let (quota, mut memory) = empty();
     let mut sizes = Vec::new();
     for at in 0..17 {
         memory.write(at, b"x", UNLIMITED).unwrap();
-        sizes.push(ledger.used());
+        sizes.push(quota.used());
     }
     assert_eq!(sizes[..5], [1, 2, 4, 4, 8]);
     assert_eq!(sizes[8..], [16, 16, 16, 16, 16, 16, 16, 16, 17]);
@@ -247,33 +247,33 @@ fn the_first_chunk_moves_without_a_copy() {
 
 #[test]
 fn what_does_not_fit_is_not_allocated() {
-    let (ledger, mut memory) = empty();
+    let (quota, mut memory) = empty();
     memory.write(20, &[1; 4], 100).unwrap();
     assert_eq!(memory.allocate(0..200, 100), Err(Errno::NOSPC));
-    assert_eq!(ledger.used(), 4);
+    assert_eq!(quota.used(), 4);
     assert_eq!(memory.allocate(0..100, 100), Ok(()));
-    assert_eq!(ledger.used(), 100);
+    assert_eq!(quota.used(), 100);
 }
 
 #[test]
 fn bytes_strewn_over_a_file_are_charged_a_page_each() {
     const PAGES: u64 = 100;
-    let ledger = Arc::default();
-    let mut memory = Memory::<{ 64 << 10 }>::new(&ledger);
+    let quota = Arc::default();
+    let mut memory = Memory::<{ 64 << 10 }>::new(&quota);
     for page in 0..PAGES {
         assert_eq!(memory.write(page << 16, b"x", UNLIMITED), Ok(1));
     }
-    assert_eq!(ledger.used(), (PAGES - 1) * 4096 + 1);
+    assert_eq!(quota.used(), (PAGES - 1) * 4096 + 1);
     for page in 0..PAGES {
         memory
             .write((page << 16) + 1, &[7; 60_000], UNLIMITED)
             .unwrap();
         memory.punch((page << 16) + 1..(page + 1) << 16);
     }
-    assert_eq!(ledger.used(), (PAGES - 1) * 4096 + 1);
+    assert_eq!(quota.used(), (PAGES - 1) * 4096 + 1);
     memory
         .allocate(PAGES << 16..(PAGES << 16) + 1, UNLIMITED)
         .unwrap();
-    assert_eq!(ledger.used(), PAGES * 4096 + 1);
-    assert_eq!(memory.allocated(), ledger.used());
+    assert_eq!(quota.used(), PAGES * 4096 + 1);
+    assert_eq!(memory.allocated(), quota.used());
 }

@@ -2,16 +2,16 @@
 //! next.
 //!
 //! While requests follow each other closely a reader does not sleep between them: it looks again and
-//! again, each time letting its CPU have whoever else wants it ([`Eagerness`]). Its caller is on that
+//! again, each time letting its CPU have whoever else wants it ([`AdaptivePolling`]). Its caller is on that
 //! CPU more often than not, and then nothing has to be woken at all.
 //!
 //! What would keep such a thread waiting (content that has to be fetched from the source first) moves to a
-//! thread aside ([`Aside`]), and the reader goes on.
+//! thread of the [`BlockingPool`], and the reader goes on.
 
-mod eagerness;
+mod polling;
 
 use crate::host::is_memory_left_for_a_thread;
-use crate::transport::channel::aside::Aside;
+use crate::transport::channel::blocking::BlockingPool;
 use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
 use crate::transport::channel::lost::{self, EndConnection};
 use crate::transport::channel::writeback::Writebacks;
@@ -19,14 +19,14 @@ use crate::transport::channel::{Channel, Received};
 use crate::transport::wire::{ARGS_ROOM, Agreed, Dialect, InHeader, Opcode};
 use crate::tree::Errno;
 use crossbeam_utils::sync::WaitGroup;
-use eagerness::Eagerness;
 use parking_lot::Mutex;
+use polling::AdaptivePolling;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use zerocopy::{FromBytes, FromZeros};
 
-/// Buffers kept for readers that hand theirs to a thread aside.
+/// Buffers kept for readers that hand theirs to the blocking pool.
 const SPARE: usize = 4;
 const HEADER: usize = size_of::<InHeader>();
 
@@ -54,11 +54,11 @@ pub(crate) fn start(
         alone: false,
         agreed,
         spare: Arc::default(),
-        threads: Aside::default(),
+        blocking: BlockingPool::default(),
         writebacks: Writebacks::default(),
-        aside: WaitGroup::new(),
+        pending: WaitGroup::new(),
     };
-    let aside = reader.aside.clone();
+    let pending = reader.pending.clone();
     let more: Vec<Reader> = (1..readers).map(|_| reader.another()).collect();
     // Beside a ring there are others, and little to be eager for.
     reader.alone = Arc::strong_count(&reader.channel) == 1;
@@ -78,16 +78,16 @@ pub(crate) fn start(
     Ok(Readers {
         first,
         more,
-        aside,
+        pending,
         _channel: channel,
     })
 }
 
-/// Threads that read, and what was put aside.
+/// Threads that read, and what the blocking pool has.
 pub(crate) struct Readers {
     first: JoinHandle<io::Result<()>>,
     more: Vec<JoinHandle<io::Result<()>>>,
-    aside: WaitGroup,
+    pending: WaitGroup,
     /// Notifications go through it as long as anybody reads, whoever that is.
     _channel: Arc<Channel>,
 }
@@ -100,7 +100,7 @@ impl Readers {
             .chain(self.more)
             .map(|reader| reader.join().unwrap_or_else(panicked))
             .collect();
-        self.aside.wait();
+        self.pending.wait();
         ended.into_iter().collect()
     }
 }
@@ -113,10 +113,10 @@ struct Reader {
     alone: bool,
     agreed: Agreed,
     spare: Arc<Mutex<Vec<Letter>>>,
-    threads: Aside,
+    blocking: BlockingPool,
     writebacks: Writebacks,
-    /// Shared with everything that is put aside.
-    aside: WaitGroup,
+    /// Shared with everything that the blocking pool has.
+    pending: WaitGroup,
 }
 
 impl Reader {
@@ -133,9 +133,9 @@ impl Reader {
             alone,
             agreed: self.agreed,
             spare: self.spare.clone(),
-            threads: self.threads.clone(),
+            blocking: self.blocking.clone(),
             writebacks: self.writebacks.clone(),
-            aside: self.aside.clone(),
+            pending: self.pending.clone(),
         }
     }
 
@@ -149,9 +149,9 @@ impl Reader {
     }
 
     fn run(self, mut letter: Letter) -> io::Result<()> {
-        let mut eagerness = Eagerness::default();
+        let mut polling = AdaptivePolling::default();
         loop {
-            match eagerness.receive(&self.channel, self.alone, &mut letter.bytes)? {
+            match polling.receive(&self.channel, self.alone, &mut letter.bytes)? {
                 Received::Request(length) => letter.length = length,
                 Received::Nothing => continue,
                 Received::End => return Ok(()),
@@ -176,17 +176,17 @@ impl Reader {
     /// Has a request answered by a thread that may be kept.
     fn put_aside(&self, mut letter: Letter, waits: Waits) {
         let (serve, channel) = (self.serve.clone(), self.channel.clone());
-        let (spare, aside) = (self.spare.clone(), self.aside.clone());
+        let (spare, pending) = (self.spare.clone(), self.pending.clone());
         let work = move |patience| {
             letter.answer(&*serve, &channel, patience);
             let mut spare = spare.lock();
             if spare.len() < SPARE {
                 spare.push(letter);
             }
-            drop((serve, channel, aside));
+            drop((serve, channel, pending));
         };
         match waits {
-            Waits::ForContent => self.threads.run(move || work(Patience::Any)),
+            Waits::ForContent => self.blocking.run(move || work(Patience::Any)),
             Waits::ForWriteback => self.writebacks.run(work),
         }
     }

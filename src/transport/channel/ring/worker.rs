@@ -8,7 +8,7 @@
 use super::buffer::Buffer;
 use super::command;
 use crate::transport::channel::Channel;
-use crate::transport::channel::aside::{self, Aside};
+use crate::transport::channel::blocking::{self, BlockingPool};
 use crate::transport::channel::cpus::{self, Assignment};
 use crate::transport::channel::exchange::{Answer, Patience, Serve};
 use crate::transport::channel::writeback::Writebacks;
@@ -31,8 +31,8 @@ const NOBODY: u64 = u64::MAX - 1;
 /// A queue of which no more entries than this are left by side threads gets a further one.
 const FEW: usize = 2;
 
-/// No worker makes further entries beyond this many: more requests are not answered aside at once.
-const MANY: usize = aside::MOST;
+/// No worker makes further entries beyond this many: more requests are not answered by the blocking pool at once.
+const MANY: usize = blocking::MOST;
 
 /// Where side threads hand entries back, and what wakes their worker.
 pub(super) struct Side {
@@ -87,7 +87,7 @@ pub(super) struct Worker {
     payload: usize,
     cpus: Vec<usize>,
     side: Arc<Side>,
-    aside: Aside,
+    blocking: BlockingPool,
     writebacks: Writebacks,
 }
 
@@ -95,7 +95,7 @@ impl Worker {
     /// Makes the ring, for the calling thread alone, and the memory of `depth` entries for each
     /// queue, each with room for `payload` bytes; and pins the thread.
     pub(super) fn new(assignment: Assignment, depth: usize, payload: usize) -> io::Result<Worker> {
-        // Those are for the threads aside as well, which must not stay on this one's CPU.
+        // Those are for the blocking pool as well, which must not stay on this one's CPU.
         let everywhere = cpus::usable();
         cpus::stay_on(&assignment.cpus);
         let queues = assignment.queues.into_iter();
@@ -116,7 +116,7 @@ impl Worker {
             cpus: assignment.cpus,
             side: Arc::new(Side::new()?),
             writebacks: Writebacks::on(everywhere.clone()),
-            aside: Aside::on(everywhere),
+            blocking: BlockingPool::on(everywhere),
         })
     }
 
@@ -140,7 +140,7 @@ impl Worker {
             living: 0,
             early: Vec::new(),
             side: self.side,
-            aside: self.aside,
+            blocking: self.blocking,
             writebacks: self.writebacks,
         };
         let added = registered.ring.submitter().register_files(&files);
@@ -167,7 +167,7 @@ pub(super) struct Registered {
     /// What completed while entries were registered.
     early: Vec<cqueue::Entry>,
     side: Arc<Side>,
-    aside: Aside,
+    blocking: BlockingPool,
     writebacks: Writebacks,
 }
 
@@ -297,7 +297,7 @@ impl Registered {
         match serve.handle(&mut exchange, Patience::None) {
             waits @ (Answer::Later | Answer::AfterWriteback) => {
                 self.replenish(self.entries[number].queue, node);
-                self.answer_aside(serve, number, ManuallyDrop::into_inner(buffer), waits);
+                self.answer_blocking(serve, number, ManuallyDrop::into_inner(buffer), waits);
                 Ok(())
             }
             answer => {
@@ -333,7 +333,7 @@ impl Registered {
     }
 
     /// Lets a side thread answer what takes long, so that nothing else waits for it.
-    fn answer_aside(
+    fn answer_blocking(
         &mut self,
         serve: &Arc<dyn Serve>,
         number: usize,
@@ -350,7 +350,7 @@ impl Registered {
         };
         match waits {
             Answer::AfterWriteback => self.writebacks.run(work),
-            _ => self.aside.run(move || work(Patience::Any)),
+            _ => self.blocking.run(move || work(Patience::Any)),
         }
     }
 

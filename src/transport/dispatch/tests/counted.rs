@@ -34,9 +34,9 @@ fn a_request_is_counted_when_it_is_answered_and_failures_are_told_apart() {
     let read = reading(0, 4);
     let later = handle(Read, bytes(&read), Patience::None);
     assert_eq!(later, Answer::Later);
-    assert_eq!(shared.tally.sum().count(RequestKind::Read), 0);
+    assert_eq!(shared.metrics.sum().count(RequestKind::Read), 0);
     assert_eq!(handle(Read, bytes(&read), Patience::Any), Answer::Bytes(4));
-    let sum = shared.tally.sum();
+    let sum = shared.metrics.sum();
     let errors = |kind| sum.iter().find(|stats| stats.kind == kind).unwrap().errors;
     assert_eq!((sum.total(), sum.count(RequestKind::Forget)), (4, 1));
     assert_eq!(errors(RequestKind::Flush), 0);

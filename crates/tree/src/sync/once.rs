@@ -26,7 +26,7 @@ const _: () = assert!(align_of::<Aligned<()>>() == 1 << TAG_BITS);
 
 /// The place.
 #[derive(Debug)]
-pub struct Stationed<T> {
+pub struct OnceCell<T> {
     value: Atomic<Aligned<T>>,
 }
 
@@ -41,15 +41,15 @@ pub enum Holding<V> {
     Value(V),
 }
 
-impl<T> Default for Stationed<T> {
+impl<T> Default for OnceCell<T> {
     fn default() -> Self {
-        Stationed {
+        OnceCell {
             value: Atomic::null(),
         }
     }
 }
 
-impl<T> Stationed<T> {
+impl<T> OnceCell<T> {
     /// How many bits of a seed are kept.
     pub const SEED_BITS: u32 = u64::BITS - TAG_BITS;
 
@@ -60,7 +60,7 @@ impl<T> Stationed<T> {
         if word.tag() == SEED {
             return None;
         }
-        // SAFETY: a value is taken out (`Stationed::take`) when nobody reads it under an epoch any more, so it
+        // SAFETY: a value is taken out (`OnceCell::take`) when nobody reads it under an epoch any more, so it
         // lives as long as this pin.
         unsafe { word.as_ref() }.map(|aligned| &aligned.0)
     }
@@ -68,7 +68,7 @@ impl<T> Stationed<T> {
     /// What is there, for whoever keeps it from being taken out.
     ///
     /// # Safety
-    /// [`Stationed::take`] is not called while the result is used.
+    /// [`OnceCell::take`] is not called while the result is used.
     pub unsafe fn get_owned(&self) -> Holding<&T> {
         // SAFETY: the value is not taken out meanwhile (the caller's promise), so no epoch is needed.
         let word = unsafe {
@@ -129,7 +129,7 @@ impl<T> Stationed<T> {
     }
 }
 
-impl<T> Drop for Stationed<T> {
+impl<T> Drop for OnceCell<T> {
     fn drop(&mut self) {
         // SAFETY: the place is owned here, so nobody reads it.
         drop(unsafe { self.take() });
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_the_first_value_stays() {
-        let place = Stationed::default();
+        let place = OnceCell::default();
         assert!(place.set("first"));
         assert!(!place.set("second"));
         let guard = crossbeam_epoch::pin();
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_seed_stays_until_the_value_is_set() {
-        const LARGEST: u64 = (1 << Stationed::<()>::SEED_BITS) - 1;
+        const LARGEST: u64 = (1 << OnceCell::<()>::SEED_BITS) - 1;
         for seed in [0, 1, LARGEST] {
-            let place = Stationed::default();
+            let place = OnceCell::default();
             place.sow(seed);
             // SAFETY: nothing is taken out while the results are used, here and below.
             assert_eq!(unsafe { place.get_owned() }, Holding::Seed(seed));
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_nothing_to_drop() {
-        let place = Stationed::<String>::default();
+        let place = OnceCell::<String>::default();
         place.sow(7);
         // SAFETY: no other thread knows `place`.
         assert_eq!(unsafe { place.take() }, None);

@@ -28,7 +28,7 @@ const MUCH: u64 = 32 << 20;
 
 /// Bytes in use by one filesystem.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Quota {
     used: AtomicU64,
     /// How many owners have a [`Charge`].
     owners: AtomicU64,
@@ -42,9 +42,9 @@ pub(super) struct Ledger {
     pub(super) growths_left: AtomicU64,
 }
 
-impl Default for Ledger {
-    fn default() -> Ledger {
-        Ledger {
+impl Default for Quota {
+    fn default() -> Quota {
+        Quota {
             used: AtomicU64::new(0),
             owners: AtomicU64::new(0),
             stride: AtomicU64::new(0),
@@ -56,7 +56,7 @@ impl Default for Ledger {
     }
 }
 
-impl Ledger {
+impl Quota {
     pub(super) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
@@ -122,15 +122,15 @@ impl Ledger {
 /// The bytes one owner holds; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Charge {
-    ledger: Arc<Ledger>,
+    quota: Arc<Quota>,
     bytes: u64,
 }
 
 impl Charge {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Charge {
-        ledger.owners.fetch_add(1, Relaxed);
+    pub(super) fn new(quota: &Arc<Quota>) -> Charge {
+        quota.owners.fetch_add(1, Relaxed);
         Charge {
-            ledger: Arc::clone(ledger),
+            quota: Arc::clone(quota),
             bytes: 0,
         }
     }
@@ -139,16 +139,16 @@ impl Charge {
         self.bytes
     }
 
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(super) fn quota(&self) -> &Arc<Quota> {
+        &self.quota
     }
 
     /// Takes `bytes`, or nothing and ENOSPC if they do not fit below `max` or memory is short.
     pub(super) fn take(&mut self, bytes: u64, max: u64) -> Result<()> {
-        if !self.ledger.may_grow(bytes) {
+        if !self.quota.may_grow(bytes) {
             return Err(Errno::NOSPC);
         }
-        self.ledger
+        self.quota
             .used
             .fetch_update(Relaxed, Relaxed, |used| {
                 used.checked_add(bytes).filter(|&sum| sum <= max)
@@ -160,12 +160,12 @@ impl Charge {
 
     /// Takes as many of `bytes` as fit below `max` and says how many; none if memory is short.
     pub(super) fn take_up_to(&mut self, bytes: u64, max: u64) -> u64 {
-        if !self.ledger.may_grow(bytes) {
+        if !self.quota.may_grow(bytes) {
             return 0;
         }
         let grant = |used: u64| bytes.min(max.saturating_sub(used));
         let before = self
-            .ledger
+            .quota
             .used
             .fetch_update(Relaxed, Relaxed, |used| Some(used + grant(used)));
         let granted = grant(before.unwrap_or(max));
@@ -176,14 +176,14 @@ impl Charge {
     pub(super) fn give(&mut self, bytes: u64) {
         debug_assert!(bytes <= self.bytes);
         self.bytes -= bytes;
-        self.ledger.free(bytes);
+        self.quota.free(bytes);
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         self.give(self.bytes);
-        self.ledger.owners.fetch_sub(1, Relaxed);
+        self.quota.owners.fetch_sub(1, Relaxed);
     }
 }
 
@@ -204,37 +204,37 @@ mod tests {
 
     #[test]
     fn much_is_freed_by_another_thread_and_little_at_once() {
-        let ledger = Ledger::default();
+        let quota = Quota::default();
         let (tell, told) = mpsc::channel();
-        ledger.discard(Dropped(tell.clone()), LARGE - 1);
+        quota.discard(Dropped(tell.clone()), LARGE - 1);
         assert_eq!(told.try_recv(), Ok(thread::current().id()));
-        ledger.discard(Dropped(tell), LARGE);
+        quota.discard(Dropped(tell), LARGE);
         let by = told.recv_timeout(Duration::from_secs(30)).unwrap();
         assert_ne!(by, thread::current().id());
     }
 
     #[test]
     fn a_charge_is_given_back_when_dropped() {
-        let ledger = Arc::new(Ledger::default());
-        let mut one = Charge::new(&ledger);
-        let mut two = Charge::new(&ledger);
+        let quota = Arc::new(Quota::default());
+        let mut one = Charge::new(&quota);
+        let mut two = Charge::new(&quota);
         one.take(60, 100).unwrap();
         assert_eq!(two.take(41, 100), Err(Errno::NOSPC));
         assert_eq!(two.take_up_to(41, 100), 40);
         assert_eq!(two.take_up_to(1, 100), 0);
-        assert_eq!(ledger.used(), 100);
+        assert_eq!(quota.used(), 100);
         one.give(10);
-        assert_eq!(ledger.used(), 90);
+        assert_eq!(quota.used(), 90);
         drop(one);
-        assert_eq!(ledger.used(), 40);
+        assert_eq!(quota.used(), 40);
         drop(two);
-        assert_eq!(ledger.used(), 0);
+        assert_eq!(quota.used(), 0);
     }
 
     #[test]
     fn a_limit_lowered_below_what_is_used_grants_nothing() {
-        let ledger = Arc::new(Ledger::default());
-        let mut charge = Charge::new(&ledger);
+        let quota = Arc::new(Quota::default());
+        let mut charge = Charge::new(&quota);
         charge.take(100, 100).unwrap();
         assert_eq!(charge.take_up_to(1, 50), 0);
         assert_eq!(charge.take(u64::MAX, u64::MAX), Err(Errno::NOSPC));

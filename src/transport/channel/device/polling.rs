@@ -23,7 +23,7 @@ const DISCOURAGED: u32 = 64;
 
 /// What a reader remembers.
 #[derive(Default)]
-pub(super) struct Eagerness {
+pub(super) struct AdaptivePolling {
     last: Option<Instant>,
     /// The last two requests came closely.
     close: bool,
@@ -33,7 +33,7 @@ pub(super) struct Eagerness {
     looking: bool,
 }
 
-impl Eagerness {
+impl AdaptivePolling {
     /// Reads the next request, if one comes: waiting, or for a little while without. `alone`: nobody
     /// else reads from the channel, so it may be made not to wait.
     pub(super) fn receive(
@@ -42,7 +42,7 @@ impl Eagerness {
         alone: bool,
         buffer: &mut [u8],
     ) -> io::Result<Received> {
-        let look = alone && self.hopes();
+        let look = alone && self.should_poll();
         if look != self.looking {
             channel.set_waiting(!look)?;
             self.looking = look;
@@ -56,7 +56,7 @@ impl Eagerness {
         Ok(received)
     }
 
-    fn hopes(&self) -> bool {
+    fn should_poll(&self) -> bool {
         let soon = |last: Instant| last.elapsed() < CLOSE;
         self.close && self.discouraged == 0 && self.last.is_some_and(soon)
     }

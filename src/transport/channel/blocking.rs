@@ -12,19 +12,19 @@ const QUEUED: usize = 1024;
 /// Does what would keep a serving thread waiting. A request waits for a thread only while [`MOST`] of them are kept by
 /// others.
 #[derive(Clone)]
-pub(crate) struct Aside(Pool);
+pub(crate) struct BlockingPool(Pool);
 
-impl Default for Aside {
-    fn default() -> Aside {
-        Aside::on(Vec::new())
+impl Default for BlockingPool {
+    fn default() -> BlockingPool {
+        BlockingPool::on(Vec::new())
     }
 }
 
-impl Aside {
+impl BlockingPool {
     /// Threads that run on `cpus`, wherever those who bring work stay; where they do if empty.
-    pub(crate) fn on(cpus: Vec<usize>) -> Aside {
-        Aside(Pool::new(PoolShape {
-            name: "norefs-aside",
+    pub(crate) fn on(cpus: Vec<usize>) -> BlockingPool {
+        BlockingPool(Pool::new(PoolShape {
+            name: "norefs-blocking",
             threads: MOST,
             queued: QUEUED,
             begin: Box::new(move || stay_on(&cpus)),
@@ -48,11 +48,11 @@ mod tests {
     #[test]
     fn threads_leave_the_cpu_of_who_starts_them() {
         let everywhere = cpus::usable();
-        let aside = Aside::on(everywhere.clone());
+        let pool = BlockingPool::on(everywhere.clone());
         let (done, finished) = mpsc::channel();
         let starter = std::thread::spawn(move || {
             stay_on(&cpus::usable()[..1]);
-            aside.run(move || done.send(cpus::usable()).unwrap());
+            pool.run(move || done.send(cpus::usable()).unwrap());
         });
         assert_eq!(finished.recv().unwrap(), everywhere);
         starter.join().unwrap();
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn without_a_thread_work_is_done_by_who_brings_it() {
-        let aside = Aside(Pool::new(PoolShape {
+        let pool = BlockingPool(Pool::new(PoolShape {
             name: "none",
             threads: 0,
             queued: QUEUED,
@@ -68,7 +68,7 @@ mod tests {
         }));
         let here = std::thread::current().id();
         let (done, finished) = mpsc::channel();
-        aside.run(move || done.send(std::thread::current().id()).unwrap());
+        pool.run(move || done.send(std::thread::current().id()).unwrap());
         assert_eq!(finished.try_recv(), Ok(here));
     }
 }

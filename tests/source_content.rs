@@ -51,7 +51,7 @@ fn read_once(dir: &Path) -> (PathBuf, Vec<u8>, Fs, NodeId) {
     let id = child(&fs, NodeId::ROOT, b"file").unwrap().id;
     let tried = try_read(&fs, id, 0, SIZE as u32).unwrap();
     assert!(tried.is_none_or(|all| all == bytes), "all or nothing");
-    assert!(!fs.is_at_hand(id));
+    assert!(!fs.would_not_block(id));
     assert_eq!(content(&fs, id).as_ref(), Ok(&bytes));
     (path, bytes, fs, id)
 }

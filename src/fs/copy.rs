@@ -28,7 +28,7 @@ impl Fs {
     /// says how many: fewer at the end of the file, on a filling filesystem, and beyond 16 MiB. Zeros take no new room.
     /// Clears set-user-id, set-group-id and capabilities unless the caller is uid 0: the request does not say.
     ///
-    /// May wait if either file is not [at hand](Fs::is_at_hand): bytes of a source are read, and the first write copies
+    /// May wait if either file [would block](Fs::would_not_block): bytes of a source are read, and the first write copies
     /// all of them.
     ///
     /// # Errors
@@ -287,7 +287,7 @@ mod tests {
         let (from, to) = (bed.backed(Fixed(letters(70_000)), 70_000), bed.file("to"));
         assert_eq!(copy(&bed, (from, 1), (to, 0), 70_000), Ok(69_999));
         assert_eq!(bed.read(to, 0, 70_000), letters(70_000)[1..]);
-        assert!(!bed.fs.is_at_hand(from), "it stayed there");
+        assert!(!bed.fs.would_not_block(from), "it stayed there");
         assert_eq!(copy(&bed, (to, 0), (from, 69_999), 9), Ok(9));
         let ends = [&letters(70_000)[..69_999], &letters(70_000)[1..10]].concat();
         assert_eq!(bed.read(from, 0, 80_000), ends);

@@ -115,7 +115,7 @@ impl Fs {
     /// nobody changes them. So they need not for an unknown inode, which they refuse.
     ///
     /// Somebody who reads bytes in memory is done with them in no time and counts for nothing.
-    pub fn is_at_hand(&self, id: NodeId) -> bool {
+    pub fn would_not_block(&self, id: NodeId) -> bool {
         let Ok(inode) = self.get(id) else {
             return true;
         };

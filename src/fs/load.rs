@@ -519,7 +519,7 @@ mod tests {
         bed.fs.rename(&ROOT, from, to, 0).unwrap().deliver(drop);
         assert_eq!(bed.fs.listxattr(&ROOT, file).unwrap(), b"");
         assert_eq!(bed.fs.getxattr(&ROOT, file, b"user.a"), Err(Errno::NODATA));
-        assert!(!bed.fs.is_at_hand(file), "a write would copy it");
+        assert!(!bed.fs.would_not_block(file), "a write would copy it");
         assert_eq!(origin.0.load(Relaxed), 0, "nobody wanted the content");
         assert_eq!(bed.read(file, 3, 9), b"345");
         assert_eq!(bed.read(file, 0, 9), b"12-345");

@@ -21,7 +21,6 @@
 
 mod acl;
 mod ahead;
-mod at_hand;
 mod attributes;
 mod backing;
 mod contents;
@@ -31,6 +30,7 @@ mod links;
 mod meter;
 mod moved;
 mod names;
+mod nowait;
 mod numbers;
 mod open_files;
 mod opening;

@@ -273,18 +273,18 @@ fn nobody_waits_for_whoever_changes_the_content() {
     let bed = Bed::new();
     let file = bed.file("f");
     assert_eq!(tried(&bed, file, 0, 9), Some(vec![]));
-    assert!(bed.fs.is_at_hand(file), "without content");
+    assert!(bed.fs.would_not_block(file), "without content");
     bed.write(file, 0, b"bytes");
     let inode = bed.fs.get(file).unwrap();
     let content = &inode.ext().made().unwrap().content;
 
     let changing = content.write();
     assert_eq!(tried(&bed, file, 0, 9), None);
-    assert!(!bed.fs.is_at_hand(file));
+    assert!(!bed.fs.would_not_block(file));
     drop(changing);
     let reading = content.read();
     assert_eq!(tried(&bed, file, 1, 9).as_deref(), Some(&b"ytes"[..]));
-    assert!(bed.fs.is_at_hand(file));
+    assert!(bed.fs.would_not_block(file));
     drop(reading);
 
     let grown = SetAttr {
@@ -318,7 +318,7 @@ fn a_source_is_asked_for_what_it_has_in_memory_only() {
     let bed = Bed::new();
     let ready = bed.backed(Ready(Fixed(b"source".to_vec())), 6);
     assert_eq!(tried(&bed, ready, 2, 9).as_deref(), Some(&b"urce"[..]));
-    assert!(!bed.fs.is_at_hand(ready), "a write would copy it");
+    assert!(!bed.fs.would_not_block(ready), "a write would copy it");
 
     let bed = Bed::new();
     let slow = bed.backed(Fixed(b"source".to_vec()), 6);
@@ -326,17 +326,17 @@ fn a_source_is_asked_for_what_it_has_in_memory_only() {
     assert_eq!(tried(&bed, slow, 6, 9), Some(vec![]), "nothing to wait for");
     stale(bed.fs.setattr(&ROOT, slow, &grown));
     assert_eq!(tried(&bed, slow, 6, 9), Some(vec![0; 3]), "nor in a hole");
-    assert!(!bed.fs.is_at_hand(slow));
+    assert!(!bed.fs.would_not_block(slow));
     bed.write(slow, 0, b"S");
     assert_eq!(tried(&bed, slow, 0, 6).as_deref(), Some(&b"Source"[..]));
-    assert!(bed.fs.is_at_hand(slow));
+    assert!(bed.fs.would_not_block(slow));
 }
 
 #[test]
 fn what_is_refused_need_not_wait() {
     let bed = Bed::new();
     let (gone, dir) = (NodeId::from_raw(0xdead_beef), bed.dir("d"));
-    assert!(bed.fs.is_at_hand(gone) && bed.fs.is_at_hand(dir));
+    assert!(bed.fs.would_not_block(gone) && bed.fs.would_not_block(dir));
     assert_eq!(bed.fs.try_read(gone, 0, &mut [0]), Err(Errno::STALE));
     assert_eq!(bed.fs.try_read(dir, 0, &mut [0]), Err(Errno::ISDIR));
 }

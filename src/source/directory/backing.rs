@@ -127,7 +127,7 @@ impl Backing for SourceFile {
 
     /// What is in the page cache of a file that is opened and looked at without waiting.
     fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
-        let Some(file) = self.contents.file_at_hand(self.place, self.identity) else {
+        let Some(file) = self.contents.file_nowait(self.place, self.identity) else {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
@@ -146,7 +146,7 @@ impl Backing for SourceFile {
             self.check(&file, ResolveFlags::empty())?;
             return Ok(Some(file.fd));
         }
-        let file = self.contents.file_at_hand(self.place, self.identity);
+        let file = self.contents.file_nowait(self.place, self.identity);
         let file = file.ok_or(Errno::AGAIN)?;
         match self.is_same(&file)? {
             true => Ok(Some(file.fd)),

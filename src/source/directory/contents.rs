@@ -22,7 +22,7 @@ pub(super) struct Contents {
     pub(super) looks: Looks,
     pub(super) ahead: Arc<ReadAhead>,
     /// Open files that answer at once: a serving thread may look at them, and close them.
-    pub(super) at_hand: OpenFiles,
+    pub(super) nowait: OpenFiles,
     /// Other open files, of which no serving thread may get hold.
     files: OpenFiles,
     reported: Mutex<HashSet<Place>>,
@@ -37,7 +37,7 @@ impl Contents {
             ahead: Arc::new(ReadAhead::new(root.clone())),
             root,
             looks: Looks::new(),
-            at_hand: OpenFiles::new(),
+            nowait: OpenFiles::new(),
             files: OpenFiles::new(),
             reported: Mutex::default(),
             meter: Meter::default(),
@@ -48,7 +48,7 @@ impl Contents {
     /// Where a file on `device` is kept open.
     fn kept(&self, device: Device) -> &OpenFiles {
         match self.root.answers_at_once_on(device) {
-            true => &self.at_hand,
+            true => &self.nowait,
             false => &self.files,
         }
     }
@@ -64,7 +64,7 @@ impl Contents {
         recorded: Identity,
         how: ResolveFlags,
     ) -> Result<OpenFile> {
-        let open = self.at_hand.get(place).or_else(|| self.files.get(place));
+        let open = self.nowait.get(place).or_else(|| self.files.get(place));
         if let Some(file) = open {
             return Ok(file);
         }
@@ -162,7 +162,7 @@ impl Contents {
     /// Logs, once, that the file at `place` is not the recorded one any more, and gives the error
     /// for its reader.
     pub(super) fn stale(&self, place: Place) -> Errno {
-        self.at_hand.drop(place);
+        self.nowait.drop(place);
         self.files.drop(place);
         if self.reported.lock().insert(place) {
             let path = self.root.path(place);

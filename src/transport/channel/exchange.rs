@@ -24,21 +24,21 @@ pub(crate) struct Exchange<'a> {
     pub(crate) sent: usize,
 }
 
-/// How long the thread that asks for an answer may be kept.
+/// Whether the thread that asks for an answer may be kept waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Not at all: others wait for this thread.
-    None,
+pub(crate) enum MayBlock {
+    /// No: others wait for this thread.
+    No,
     /// As long as it takes.
-    Any,
-    /// Not at all, nor has anybody else any: what would take some is answered by what is safe to say.
-    Spent,
+    Yes,
+    /// No, nor may anybody else: what would block is answered by what is safe to say.
+    Nobody,
 }
 
 /// Answers requests: the filesystem of a mount, or something simpler to measure a channel with.
 pub(crate) trait Serve: Send + Sync {
-    /// Answers, or says [`Answer::Later`] if that takes more patience than there is.
-    fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer;
+    /// Answers, or says [`Answer::Later`] if that would block where it may not.
+    fn handle(&self, exchange: &mut Exchange<'_>, may_block: MayBlock) -> Answer;
 }
 
 /// What is to be sent back.
@@ -50,7 +50,7 @@ pub(crate) enum Answer {
     Error(Errno),
     /// This many bytes of the buffer.
     Bytes(usize),
-    /// Nothing yet: it would take waiting, for which there was no patience. The request is as it
+    /// Nothing yet: it would block, where that is not allowed. The request is as it
     /// came; the room behind it may not be.
     Later,
     /// The same, and what it waits for is the kernel, which writes back meanwhile: not in a thread that writes or reads may

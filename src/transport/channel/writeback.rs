@@ -7,7 +7,7 @@
 use crate::host::is_memory_left_for_a_thread;
 use crate::transport::channel::blocking;
 use crate::transport::channel::cpus::stay_on;
-use crate::transport::channel::exchange::Patience;
+use crate::transport::channel::exchange::MayBlock;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,12 +42,12 @@ impl Writebacks {
     }
 
     /// Has `work` done in a thread of its own, with all the time it takes. Where no thread is to be had it is done by this
-    /// one, without any patience.
-    pub(crate) fn run(&self, work: impl FnOnce(Patience) + Send + 'static) {
+    /// one, which may not block.
+    pub(crate) fn run(&self, work: impl FnOnce(MayBlock) + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.busy.clone());
         if others >= MOST || !is_memory_left_for_a_thread() {
-            return work(Patience::Spent);
+            return work(MayBlock::Nobody);
         }
         // A thread that cannot be started must not take the work with it.
         let work = Arc::new(Mutex::new(Some(work)));
@@ -58,11 +58,11 @@ impl Writebacks {
                 let _place = place;
                 stay_on(&cpus);
                 let work = for_thread.lock().take();
-                work.into_iter().for_each(|work| work(Patience::Any));
+                work.into_iter().for_each(|work| work(MayBlock::Yes));
             });
         if started.is_err() {
             let work = work.lock().take();
-            work.into_iter().for_each(|work| work(Patience::Spent));
+            work.into_iter().for_each(|work| work(MayBlock::Nobody));
         }
     }
 }
@@ -82,9 +82,9 @@ mod tests {
         let here = std::thread::current().id();
         for _ in 0..=MOST {
             let (held, tell) = (held.clone(), tell.clone());
-            writebacks.run(move |patience| {
+            writebacks.run(move |may_block| {
                 let elsewhere = std::thread::current().id() != here;
-                tell.send((patience, elsewhere)).unwrap();
+                tell.send((may_block, elsewhere)).unwrap();
                 if elsewhere {
                     // Ends when the sender is gone.
                     held.lock().recv().unwrap_err();
@@ -96,8 +96,8 @@ mod tests {
             .map(|_| told.recv_timeout(wait).unwrap())
             .collect();
         told.sort_by_key(|(_, elsewhere)| *elsewhere);
-        assert_eq!(told[0], (Patience::Spent, false));
-        assert!(told[1..].iter().all(|one| *one == (Patience::Any, true)));
+        assert_eq!(told[0], (MayBlock::Nobody, false));
+        assert!(told[1..].iter().all(|one| *one == (MayBlock::Yes, true)));
         drop(release);
     }
 }

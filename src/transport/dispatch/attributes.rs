@@ -3,7 +3,7 @@
 use super::{Call, DONE};
 use crate::fs::Result;
 use crate::fs::{SetAttr, SetTime};
-use crate::transport::channel::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, MayBlock};
 use crate::transport::wire::{AccessIn, AttrOut, SetattrIn, StatfsOut, StatxOut, fattr};
 use crate::tree::{Entry, Errno, Time};
 
@@ -20,16 +20,16 @@ impl Call<'_, '_> {
         self.exchange.send(&AttrOut::new(&entry, ttl))
     }
 
-    /// The attributes, once the kernel has written back what would change `blocks`; `None` if that takes patience.
+    /// The attributes, once the kernel has written back what would change `blocks`; `None` if that would block where it may not.
     fn settled(&self) -> Result<Option<Entry>> {
         let (fs, node) = (self.fs(), self.node());
         let entry = fs.stat(node)?;
         if !fs.must_settle(&entry.attr) {
             return Ok(Some(entry));
         }
-        match self.patience {
-            Patience::None => Ok(None),
-            Patience::Any if self.shared.write_back(node, &fs.settle(node)?) => {
+        match self.may_block {
+            MayBlock::No => Ok(None),
+            MayBlock::Yes if self.shared.write_back(node, &fs.settle(node)?) => {
                 fs.stat(node).map(Some)
             }
             // Not known for sure, and no blocks at all would mean that all of it is zeros.
@@ -56,7 +56,7 @@ impl Call<'_, '_> {
     pub(super) fn setattr(&mut self) -> Result<Answer> {
         let change = change(&self.exchange.fixed()?)?;
         let (caller, node) = (self.caller(), self.node());
-        let cuts = self.patience == Patience::None && change.size.is_some();
+        let cuts = self.may_block == MayBlock::No && change.size.is_some();
         if cuts && !self.fs().may_be_cut(node) {
             return Ok(Answer::Later);
         }

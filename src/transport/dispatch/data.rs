@@ -2,7 +2,7 @@
 
 use super::{Call, DONE};
 use crate::fs::Result;
-use crate::transport::channel::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, MayBlock};
 use crate::transport::passthrough::Passthrough;
 use crate::transport::wire::{
     CopyFileRangeIn, CopyOut, FallocateIn, LseekIn, LseekOut, OPEN_KEEP_CACHE, OPEN_KILL_SUIDGID,
@@ -43,7 +43,7 @@ impl Call<'_, '_> {
         if flags.cast_signed() & libc::O_ACCMODE != libc::O_RDONLY {
             return Err(Errno::ROFS);
         }
-        let (node, wait) = (self.node(), self.patience == Patience::Any);
+        let (node, wait) = (self.node(), self.may_block == MayBlock::Yes);
         let file = match self.fs().source_file(node, wait) {
             Err(Errno::AGAIN) if !wait => return Ok(Answer::Later),
             // There may be more of it when the content is asked for.
@@ -71,8 +71,8 @@ impl Call<'_, '_> {
         let args: ReadIn = self.exchange.fixed()?;
         let (node, fs) = (self.node(), &self.shared.fs);
         let room = self.exchange.room(args.size)?;
-        let read = match self.patience {
-            Patience::Any => Some(fs.read(node, args.offset, room)?),
+        let read = match self.may_block {
+            MayBlock::Yes => Some(fs.read(node, args.offset, room)?),
             _ => fs.try_read(node, args.offset, room)?,
         };
         let Some(length) = read else {
@@ -120,7 +120,7 @@ impl Call<'_, '_> {
 
     /// Whether moving so many bytes would keep a thread that has no time.
     fn is_long(&self, bytes: u64) -> bool {
-        self.patience == Patience::None && bytes > LONG
+        self.may_block == MayBlock::No && bytes > LONG
     }
 
     /// Where there are holes, pages of them that were stored to through a map come first.
@@ -130,7 +130,7 @@ impl Call<'_, '_> {
         let (node, fs) = (self.node(), &self.shared.fs);
         let mut settled = 0..0;
         for _ in 0..WRITEBACKS {
-            if self.patience != Patience::Any && !fs.is_at_hand(node) {
+            if self.may_block != MayBlock::Yes && !fs.would_not_block(node) {
                 break;
             }
             let sought = fs.seek(node, offset, whence)?;
@@ -139,14 +139,14 @@ impl Call<'_, '_> {
                 let offset = sought.offset.ok_or(Errno::NXIO)?;
                 return self.exchange.send(&LseekOut { offset });
             }
-            if self.patience != Patience::Any
+            if self.may_block != MayBlock::Yes
                 || !self.shared.write_back(node, std::slice::from_ref(&unsure))
             {
                 break;
             }
             settled = unsure;
         }
-        if self.patience == Patience::None {
+        if self.may_block == MayBlock::No {
             return Ok(Answer::AfterWriteback);
         }
         let offset = fs.seek_as_data(node, offset, whence)?;

@@ -3,7 +3,7 @@
 
 use super::Call;
 use crate::fs::Result;
-use crate::transport::channel::exchange::{Answer, Patience};
+use crate::transport::channel::exchange::{Answer, MayBlock};
 use crate::transport::wire::{Fsxattr, IoctlIn, IoctlOut};
 use crate::tree::{Errno, InodeFlags};
 use rustix::ioctl::{Opcode, opcode};
@@ -63,9 +63,9 @@ impl Call<'_, '_> {
     fn set_flags(&mut self, flags: InodeFlags) -> Result<Answer> {
         let node = self.node();
         if self.fs().would_fix(node, flags)? {
-            match self.patience {
-                Patience::None => return Ok(Answer::AfterWriteback),
-                Patience::Any if self.shared.write_back(node, std::slice::from_ref(&ALL)) => {}
+            match self.may_block {
+                MayBlock::No => return Ok(Answer::AfterWriteback),
+                MayBlock::Yes if self.shared.write_back(node, std::slice::from_ref(&ALL)) => {}
                 _ => return Err(Errno::BUSY),
             }
         }

@@ -11,7 +11,7 @@ mod xattr;
 
 use crate::fs::Result;
 use crate::fs::{Caller, Committed, Fs};
-use crate::transport::channel::exchange::{Answer, Exchange, Patience};
+use crate::transport::channel::exchange::{Answer, Exchange, MayBlock};
 use crate::transport::wire::{BatchForgetIn, ForgetIn, ForgetOne, Opcode};
 use crate::tree::{Entry, Errno, NodeId};
 use zerocopy::FromBytes;
@@ -22,7 +22,7 @@ pub(crate) use shared::Shared;
 pub(crate) struct Call<'a, 'b> {
     shared: &'a Shared,
     exchange: &'a mut Exchange<'b>,
-    patience: Patience,
+    may_block: MayBlock,
 }
 
 /// Answers one request.
@@ -33,13 +33,13 @@ pub(crate) struct Call<'a, 'b> {
 pub(crate) fn dispatch(
     shared: &Shared,
     exchange: &mut Exchange<'_>,
-    patience: Patience,
+    may_block: MayBlock,
 ) -> Result<Answer> {
     let opcode = exchange.opcode.ok_or(Errno::NOSYS)?;
     let mut call = Call {
         shared,
         exchange,
-        patience,
+        may_block,
     };
     match opcode {
         Opcode::Lookup => call.lookup(),
@@ -114,9 +114,9 @@ impl Call<'_, '_> {
     }
 
     /// Whether the answer has to wait for a thread that may be kept: it needs content of `node` that
-    /// is not at hand.
+    /// is not there without blocking.
     fn must_wait(&self, node: NodeId) -> bool {
-        self.patience == Patience::None && !self.fs().is_at_hand(node)
+        self.may_block == MayBlock::No && !self.fs().would_not_block(node)
     }
 
     /// What an open tells the kernel of what it holds: `flags` if it holds anything.

@@ -1,7 +1,7 @@
 //! What every request has in common: counting, the call, the answer, and surviving a panic.
 
 use super::{Shared, dispatch};
-use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, Exchange, MayBlock, Serve};
 use crate::tree::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// Lets the filesystem answer. A handler that panics answers EIO.
-    fn call(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
+    fn call(&self, exchange: &mut Exchange<'_>, may_block: MayBlock) -> Answer {
         let (kind, node) = (exchange.kind(), exchange.node());
         let called = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(feature = "seams")]
             self.seams.before_call(kind, node);
-            dispatch(self, exchange, patience)
+            dispatch(self, exchange, may_block)
         }));
         debug_assert!(!crossbeam_epoch::is_pinned());
         match called {
@@ -46,28 +46,28 @@ impl Serve for Shared {
     /// attributes are stale: the answer may be sent. No epoch is pinned and no lock of the filesystem is
     /// held then. A handler that panics answers EIO.
     ///
-    /// [`Answer::Later`] comes only where there is no [`Patience`]; the request is as it came, and not
+    /// [`Answer::Later`] comes only for [`MayBlock::No`]; the request is as it came, and not
     /// counted.
-    fn handle(&self, exchange: &mut Exchange<'_>, patience: Patience) -> Answer {
+    fn handle(&self, exchange: &mut Exchange<'_>, may_block: MayBlock) -> Answer {
         let kind = exchange.kind();
         #[cfg(feature = "seams")]
         let node = exchange.node();
         #[cfg(feature = "seams")]
-        if patience == Patience::None && self.seams.wants(kind, node) {
+        if may_block == MayBlock::No && self.seams.wants(kind, node) {
             return Answer::Later;
         }
         let arrived = Instant::now();
-        let mut answer = self.call(exchange, patience);
+        let mut answer = self.call(exchange, may_block);
         while answer == NO_ROOM && self.fs.room_may_come(arrived) {
             // What is forgotten gives room back, and may have been overtaken by this request.
-            if patience == Patience::None {
+            if may_block == MayBlock::No {
                 return Answer::Later;
             }
-            if patience == Patience::Spent {
+            if may_block == MayBlock::Nobody {
                 break;
             }
             std::thread::sleep(BETWEEN_TRIES);
-            answer = self.call(exchange, patience);
+            answer = self.call(exchange, may_block);
         }
         if matches!(answer, Answer::Later | Answer::AfterWriteback) {
             return answer;

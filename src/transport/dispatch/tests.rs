@@ -11,7 +11,7 @@ mod refusals;
 mod waiting;
 
 use crate::fs::Config;
-use crate::transport::channel::exchange::{Answer, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, MayBlock, Serve};
 use crate::transport::passthrough::Passthrough;
 use crate::transport::testing::offline::{
     self, Asked, Layout, Offline, PAYLOAD, SLOW, SLOW_CONTENT,
@@ -43,7 +43,7 @@ fn asked<'a>((opcode, nodeid, args, rest): Asking<'a>) -> Asked<'a> {
         args,
         rest,
         layout: Layout::Device,
-        patience: Patience::Any,
+        may_block: MayBlock::Yes,
     }
 }
 

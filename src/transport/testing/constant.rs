@@ -1,7 +1,7 @@
 //! The cheapest server there can be: it answers a constant. What a channel costs is measured with
 //! it. Never part of a release build.
 
-use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, Exchange, MayBlock, Serve};
 use crate::transport::session::{self, MountError};
 use crate::transport::wire::{AttrOut, Opcode};
 use crate::transport::{Cache, Carriage, Options, Permissions};
@@ -13,7 +13,7 @@ use std::time::Duration;
 struct Constant(Entry);
 
 impl Serve for Constant {
-    fn handle(&self, exchange: &mut Exchange<'_>, _: Patience) -> Answer {
+    fn handle(&self, exchange: &mut Exchange<'_>, _: MayBlock) -> Answer {
         match exchange.opcode {
             Some(Opcode::Getattr) => {
                 let reply = AttrOut::new(&self.0, Duration::ZERO);

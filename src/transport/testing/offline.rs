@@ -2,7 +2,7 @@
 
 use crate::fs::Result;
 use crate::fs::{Acl, Backing, Caller, Config, Fs, Loaded};
-use crate::transport::channel::exchange::{Answer, Exchange, Patience};
+use crate::transport::channel::exchange::{Answer, Exchange, MayBlock};
 use crate::transport::dispatch::Shared;
 use crate::transport::dispatch::dispatch;
 use crate::transport::wire::Agreed;
@@ -58,7 +58,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) args: &'a [u8],
     pub(crate) rest: &'a [u8],
     pub(crate) layout: Layout,
-    pub(crate) patience: Patience,
+    pub(crate) may_block: MayBlock,
 }
 
 /// What is asked.
@@ -146,7 +146,7 @@ impl Offline {
             buffer: &mut self.buffer,
             sent: asked.rest.len(),
         };
-        let answer = dispatch(&self.shared, &mut exchange, asked.patience);
+        let answer = dispatch(&self.shared, &mut exchange, asked.may_block);
         let answer = answer.unwrap_or_else(Answer::Error);
         assert!(!crossbeam_epoch::is_pinned());
         match answer {
@@ -154,7 +154,7 @@ impl Offline {
             Answer::Error(errno) => assert!((1..4096).contains(&errno.raw_os_error())),
             Answer::Nothing => {}
             Answer::Later | Answer::AfterWriteback => {
-                assert_eq!(asked.patience, Patience::None);
+                assert_eq!(asked.may_block, MayBlock::No);
                 // A READ has nothing after its arguments: what it finds of the answer may stay there.
                 let came = match asked.header.opcode {
                     READ => 0,
@@ -418,6 +418,6 @@ fn ask_one(offline: &mut Offline, input: &mut Bytes<'_>, unique: u64) {
         args: &args,
         rest: &rest,
         layout: [Layout::Device, Layout::Ring][usize::from(Bytes::flag(bits, 6))],
-        patience: [Patience::Any, Patience::None][usize::from(Bytes::flag(bits, 7))],
+        may_block: [MayBlock::Yes, MayBlock::No][usize::from(Bytes::flag(bits, 7))],
     });
 }

@@ -12,7 +12,7 @@ mod polling;
 
 use crate::host::is_memory_left_for_a_thread;
 use crate::transport::channel::blocking::BlockingPool;
-use crate::transport::channel::exchange::{Answer, Exchange, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, Exchange, MayBlock, Serve};
 use crate::transport::channel::lost::{self, EndConnection};
 use crate::transport::channel::writeback::Writebacks;
 use crate::transport::channel::{Channel, Received};
@@ -156,7 +156,7 @@ impl Reader {
                 Received::Nothing => continue,
                 Received::End => return Ok(()),
             }
-            let waits = match letter.answer(&*self.serve, &self.channel, Patience::None) {
+            let waits = match letter.answer(&*self.serve, &self.channel, MayBlock::No) {
                 Kept::Answered => continue,
                 Kept::Waiting(waits) => waits,
             };
@@ -177,8 +177,8 @@ impl Reader {
     fn put_aside(&self, mut letter: Letter, waits: Waits) {
         let (serve, channel) = (self.serve.clone(), self.channel.clone());
         let (spare, pending) = (self.spare.clone(), self.pending.clone());
-        let work = move |patience| {
-            letter.answer(&*serve, &channel, patience);
+        let work = move |may_block| {
+            letter.answer(&*serve, &channel, may_block);
             let mut spare = spare.lock();
             if spare.len() < SPARE {
                 spare.push(letter);
@@ -186,7 +186,7 @@ impl Reader {
             drop((serve, channel, pending));
         };
         match waits {
-            Waits::ForContent => self.blocking.run(move || work(Patience::Any)),
+            Waits::ForContent => self.blocking.run(move || work(MayBlock::Yes)),
             Waits::ForWriteback => self.writebacks.run(work),
         }
     }
@@ -203,7 +203,7 @@ struct Letter {
 enum Kept {
     /// It was answered, if it can be.
     Answered,
-    /// It is as it came: there was no patience.
+    /// It is as it came: to answer it would have blocked.
     Waiting(Waits),
 }
 
@@ -232,7 +232,7 @@ impl Letter {
     }
 
     /// Answers the request on the channel it came from.
-    fn answer(&mut self, serve: &dyn Serve, channel: &Channel, patience: Patience) -> Kept {
+    fn answer(&mut self, serve: &dyn Serve, channel: &Channel, may_block: MayBlock) -> Kept {
         let Ok((header, _)) = InHeader::read_from_prefix(&self.bytes[..self.length]) else {
             tracing::warn!(self.length, "less than a request was read");
             return Kept::Answered;
@@ -243,7 +243,7 @@ impl Letter {
             return Kept::Answered;
         }
         let mut exchange = self.open(header);
-        match serve.handle(&mut exchange, patience) {
+        match serve.handle(&mut exchange, may_block) {
             Answer::Later => return Kept::Waiting(Waits::ForContent),
             Answer::AfterWriteback => return Kept::Waiting(Waits::ForWriteback),
             Answer::Nothing => {}

@@ -10,7 +10,7 @@ use super::command;
 use crate::transport::channel::Channel;
 use crate::transport::channel::blocking::{self, BlockingPool};
 use crate::transport::channel::cpus::{self, Assignment};
-use crate::transport::channel::exchange::{Answer, Patience, Serve};
+use crate::transport::channel::exchange::{Answer, MayBlock, Serve};
 use crate::transport::channel::writeback::Writebacks;
 use crate::transport::wire;
 use crate::tree::NodeId;
@@ -294,7 +294,7 @@ impl Registered {
             buffer.answer(unique, Answer::Bytes(0));
             return self.commit(number, buffer);
         }
-        match serve.handle(&mut exchange, Patience::None) {
+        match serve.handle(&mut exchange, MayBlock::No) {
             waits @ (Answer::Later | Answer::AfterWriteback) => {
                 self.replenish(self.entries[number].queue, node);
                 self.answer_blocking(serve, number, ManuallyDrop::into_inner(buffer), waits);
@@ -341,16 +341,16 @@ impl Registered {
         waits: Answer,
     ) {
         let (serve, side) = (serve.clone(), self.side.clone());
-        let work = move |patience| {
+        let work = move |may_block| {
             let mut exchange = buffer.exchange();
             let unique = exchange.header.unique;
-            let answer = serve.handle(&mut exchange, patience);
+            let answer = serve.handle(&mut exchange, may_block);
             buffer.answer(unique, answer);
             side.hand_back(number, buffer);
         };
         match waits {
             Answer::AfterWriteback => self.writebacks.run(work),
-            _ => self.blocking.run(move || work(Patience::Any)),
+            _ => self.blocking.run(move || work(MayBlock::Yes)),
         }
     }
 

@@ -74,7 +74,7 @@ fn with_passthrough_nobody_opens_for_writing_and_a_file_is_waited_for() {
     let open = OpenIn::default();
     let open = asked((Open, slow, bytes(&open), b""));
     let hurried = Asked {
-        patience: Patience::None,
+        may_block: MayBlock::No,
         ..open.clone()
     };
     assert_eq!(o.ask(&hurried), Answer::Later);

@@ -10,7 +10,7 @@ fn a_copy_of_what_has_to_be_waited_for_is_made_later() {
     let copy = args(|copy: &mut CopyFileRangeIn| (copy.nodeid_out, copy.len) = (file, 7));
     let asking = (CopyFileRange, slow, bytes(&copy), &b""[..]);
     let hurried = Asked {
-        patience: Patience::None,
+        may_block: MayBlock::No,
         ..asked(asking)
     };
     assert_eq!(o.ask(&hurried), Answer::Later);
@@ -27,7 +27,7 @@ fn holes_that_were_read_are_written_back_before_anything_is_said_of_them() {
     ask(o, (Setattr, file, bytes(&grow), b"")).unwrap();
     let data = args(|seek: &mut LseekIn| seek.whence = libc::SEEK_DATA as u32);
     let hole = args(|seek: &mut LseekIn| seek.whence = libc::SEEK_HOLE as u32);
-    let answers = |o: &mut Offline, patience| {
+    let answers = |o: &mut Offline, may_block| {
         [
             (Lseek, bytes(&data)),
             (Lseek, bytes(&hole)),
@@ -35,21 +35,21 @@ fn holes_that_were_read_are_written_back_before_anything_is_said_of_them() {
         ]
         .map(|(opcode, args)| {
             o.ask(&Asked {
-                patience,
+                may_block,
                 ..asked((opcode, file, args, b""))
             })
         })
     };
     let none = Answer::Error(Errno::NXIO);
     let [found, hole, attributes] = [none, Answer::Bytes(8), Answer::Bytes(104)];
-    assert_eq!(answers(o, Patience::None), [found, hole, attributes]);
+    assert_eq!(answers(o, MayBlock::No), [found, hole, attributes]);
     assert_ne!(attr(o, file).attr_valid, 0);
 
     ask(o, (Read, file, bytes(&reading(4096, 4096)), b"")).unwrap();
-    assert_eq!(answers(o, Patience::None), [Answer::AfterWriteback; 3]);
+    assert_eq!(answers(o, MayBlock::No), [Answer::AfterWriteback; 3]);
     // Nobody can wait: all of it counts as data.
     assert_eq!(
-        answers(o, Patience::Spent),
+        answers(o, MayBlock::Nobody),
         [Answer::Bytes(8), hole, attributes]
     );
     let told = AttrOut::read_from_bytes(&o.buffer[..104]).unwrap();
@@ -58,8 +58,8 @@ fn holes_that_were_read_are_written_back_before_anything_is_said_of_them() {
     assert_eq!((found.attr_valid, found.attr.blocks), (0, 0));
 
     // Attributes settle it until the next is read, and what is seldom asked for does not.
-    assert_eq!(answers(o, Patience::Any), [none, hole, attributes]);
-    assert_eq!(answers(o, Patience::None), [none, hole, attributes]);
+    assert_eq!(answers(o, MayBlock::Yes), [none, hole, attributes]);
+    assert_eq!(answers(o, MayBlock::No), [none, hole, attributes]);
     assert_ne!(attr(o, file).attr_valid, 0);
 }
 
@@ -81,7 +81,7 @@ fn what_has_to_be_waited_for_is_answered_later() {
         let o = &mut Offline::new(Cache::Forever);
         let slow = entry(o, (Lookup, ROOT, b"", &name)).nodeid;
         let hurried = Asked {
-            patience: Patience::None,
+            may_block: MayBlock::No,
             ..asked((opcode, slow, args, b"x"))
         };
         let expected = match opcode {
@@ -96,7 +96,7 @@ fn what_has_to_be_waited_for_is_answered_later() {
         }
         let chmod = asked((Setattr, slow, &[0; 88], b""));
         let chmod = Asked {
-            patience: Patience::None,
+            may_block: MayBlock::No,
             ..chmod
         };
         assert!(matches!(o.ask(&chmod), Answer::Bytes(_)), "{opcode:?}");
@@ -112,7 +112,7 @@ fn a_cut_waits_for_no_content() {
         let slow = entry(o, (Lookup, ROOT, b"", &name)).nodeid;
         let cut = args(|set: &mut SetattrIn| (set.valid, set.size) = (fattr::SIZE, size));
         let hurried = Asked {
-            patience: Patience::None,
+            may_block: MayBlock::No,
             ..asked((Setattr, slow, bytes(&cut), b""))
         };
         assert!(matches!(o.ask(&hurried), Answer::Bytes(_)), "{size}");
@@ -128,7 +128,7 @@ fn what_moves_many_bytes_is_answered_later() {
         let copy = args(|copy: &mut CopyFileRangeIn| (copy.nodeid_out, copy.len) = (file, length));
         [(Fallocate, bytes(&allocate)), (CopyFileRange, bytes(&copy))].map(|(opcode, args)| {
             o.ask(&Asked {
-                patience: Patience::None,
+                may_block: MayBlock::No,
                 ..asked((opcode, file, args, b""))
             })
         })

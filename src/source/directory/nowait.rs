@@ -19,8 +19,8 @@ const HOW: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_XDEV);
 
 impl Contents {
     /// The recorded file whose name stands at `place`, open for reading, if that takes no waiting. Nor does looking at it.
-    pub(super) fn file_at_hand(&self, place: Place, recorded: Identity) -> Option<OpenFile> {
-        if let Some(file) = self.at_hand.get(place) {
+    pub(super) fn file_nowait(&self, place: Place, recorded: Identity) -> Option<OpenFile> {
+        if let Some(file) = self.nowait.get(place) {
             return Some(file);
         }
         if !self.root.answers_at_once {
@@ -37,7 +37,7 @@ impl Contents {
         }
         let fd = Arc::new(reopen(&found).ok()?);
         let file = OpenFile::new(fd, &stat);
-        self.at_hand.put(place, file.clone());
+        self.nowait.put(place, file.clone());
         Some(file)
     }
 }

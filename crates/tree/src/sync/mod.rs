@@ -11,6 +11,7 @@
 //! | [`Lifetime`] | two counts and a number of links that decide together when an object ends |
 //! | [`Table`] | a hash table of 32-bit values that readers probe while one writer changes it |
 //! | [`RenameSeq`], [`Live`] | several names change hands as one step |
+//! | [`UpWord`] | the way back from what is moved, as evidence |
 //! | [`Segments`], [`Slab`] | slots that are reused but never unmapped |
 //! | [`OnceCell`] | a value set once, read under the epoch or by its owner |
 //! | [`Counters`] | numbers each thread adds to alone, summed only when asked |
@@ -33,6 +34,7 @@ mod slab;
 mod table;
 #[cfg(all(test, loom))]
 mod tests;
+mod up;
 
 #[cfg(not(loom))]
 pub use counters::Counters;
@@ -45,3 +47,4 @@ pub use seqblock::{SeqBlock, Version};
 pub use slab::NoSlot;
 pub use slab::{Segmented, Segments, Slab, Slot};
 pub use table::{Retired, Table};
+pub use up::{Up, UpWord};

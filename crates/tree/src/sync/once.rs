@@ -8,6 +8,10 @@
 //! lies in the word of the pointer, marked by the lowest bit, so it costs nothing; setting the value ends it.
 //!
 //! Orderings: the pointer is stored with Release and loaded with Acquire, so the value is complete.
+//!
+//! This has no loom story. Its pointer is one of `crossbeam-epoch`, made of the standard library's atomics, which loom does not
+//! see; built with loom's, the epoch's own algorithm would be explored along with every step. Miri runs the tests below, and
+//! those of the tree, which read such places while others set and take them.
 
 use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
 use std::sync::atomic::Ordering;

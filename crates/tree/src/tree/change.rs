@@ -1,10 +1,9 @@
 //! New names: of a new inode, or one more of an old one.
 
-use super::directory::Up;
 use super::name::Name;
 use super::writer::{Place, Writer};
 use super::{Attr, Errno, InodeRef, Kind, PATH_MAX, Result, Seed, Time, Tree};
-use crate::sync::Lifetime;
+use crate::sync::{Lifetime, Up};
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
@@ -195,7 +194,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         count()?;
         let is_directory = inode.kind() == Kind::Directory;
         if is_directory {
-            self.directory(inode)?.set_up(Up::Dentry(dentry));
+            self.directory(inode)?.up.set(Up::Name(dentry));
         }
         let place = now.map_or(Place::Loaded, |_| Place::New);
         names.publish(dentry, name, place);

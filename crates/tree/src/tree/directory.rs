@@ -11,9 +11,9 @@
 //! says so, and stays what it is while entries come and go. What is made lies before everything that is there, so
 //! whoever lists never meets it, and comes to an end whatever he does to the names he meets.
 
-use crate::sync::{RenameSeq, Segmented, Slot};
+use crate::sync::{RenameSeq, Segmented, Slot, Up, UpWord};
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 /// Cookies below this are the caller's, for `.` and `..`.
 pub(crate) const FIRST_COOKIE: u32 = 3;
@@ -30,8 +30,8 @@ const DEAD: u32 = u32::MAX;
 #[repr(align(64))]
 pub(crate) struct Directory {
     pub(crate) renames: RenameSeq,
-    /// The dentry that leads here: its parent is `..`. See [`Up`].
-    up: AtomicU32,
+    /// The dentry that leads here: its parent is `..`.
+    pub(crate) up: UpWord,
     pub(crate) names: RwLock<Names>,
 }
 
@@ -43,46 +43,15 @@ impl Segmented for Directory {
 
 impl Slot for Directory {
     fn free_link(&self) -> &AtomicU32 {
-        &self.up
+        self.up.word()
     }
 }
-
-/// Where `..` leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Up {
-    /// This is the root: to itself.
-    Root,
-    /// To the parent of this dentry, as long as the dentry is live.
-    Dentry(u32),
-    /// Nowhere: the directory was removed.
-    Removed,
-}
-
-const REMOVED: u32 = u32::MAX;
 
 impl Directory {
     /// Begins a life in which `..` leads to `up`. The slot is not published yet.
     pub(crate) fn begin(&self, up: Up) {
         *self.names.write() = Names::default();
-        self.set_up(up);
-    }
-
-    #[inline(always)]
-    pub(crate) fn up(&self) -> Up {
-        match self.up.load(Ordering::Acquire) {
-            0 => Up::Root,
-            REMOVED => Up::Removed,
-            dentry => Up::Dentry(dentry),
-        }
-    }
-
-    pub(crate) fn set_up(&self, up: Up) {
-        let word = match up {
-            Up::Root => 0,
-            Up::Removed => REMOVED,
-            Up::Dentry(dentry) => dentry,
-        };
-        self.up.store(word, Ordering::Release);
+        self.up.set(up);
     }
 }
 

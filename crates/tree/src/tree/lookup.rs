@@ -1,11 +1,11 @@
 //! One name in one directory, and what the client remembers of it.
 
 use super::block::{self, Head};
-use super::directory::Up;
 use super::name::Name;
 use super::noref::ATTEMPTS;
 use super::outcomes::Outcome;
 use super::{Entry, Errno, InodeRef, NodeId, Result, Tree};
+use crate::sync::Up;
 use crossbeam_epoch::Guard;
 
 /// Why an attempt must be repeated.
@@ -153,10 +153,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
     pub fn parent(&self, directory: &InodeRef<'_, E>) -> Result<InodeRef<'_, E>> {
         for _ in 0..ATTEMPTS {
             let guard = crossbeam_epoch::pin();
-            let index = match self.directory(directory)?.up() {
+            let index = match self.directory(directory)?.up.get() {
                 Up::Root => return Ok(self.root()),
                 Up::Removed => return Err(Errno::NOENT),
-                Up::Dentry(index) => index,
+                Up::Name(index) => index,
             };
             let dentry = self.store.dentry(index);
             let taken = self.store.life(dentry.parent()).refs.get();
@@ -179,10 +179,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
         directory: &InodeRef<'_, E>,
     ) -> Result<InodeRef<'_, E>> {
         let guard = crossbeam_epoch::pin();
-        let slot = match self.directory(directory)?.up() {
+        let slot = match self.directory(directory)?.up.get() {
             Up::Root => NodeId::ROOT.slot(),
             Up::Removed => return Err(Errno::NOENT),
-            Up::Dentry(index) => self.store.dentry(index).parent(),
+            Up::Name(index) => self.store.dentry(index).parent(),
         };
         let taken = self.store.life(slot).refs.get();
         drop(guard);

@@ -52,12 +52,12 @@ pub use rustix::io::Errno;
 pub use survey::{Survey, SurveyedInode, SurveyedName};
 pub use writer::DIRENT_SIZE;
 
+use crate::sync::Up;
 use block::Head;
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use dentry::Dentry;
-use directory::Up;
 use name::Name;
 use numbers::Numbers;
 use outcomes::OutcomeCounters;

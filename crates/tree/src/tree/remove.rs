@@ -1,10 +1,10 @@
 //! Names that go.
 
-use super::directory::Up;
 use super::name::Name;
 use super::store::Store;
 use super::writer::Writer;
 use super::{Errno, InodeRef, Kind, Result, Time, Tree};
+use crate::sync::Up;
 
 impl<E: Send + Sync + 'static> Tree<E> {
     /// Removes the name `name` from `parent` and returns the inode that had it.
@@ -91,7 +91,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             if let Some(child) = InodeRef::take(self, dentry.inode())
                 && let Ok(directory) = self.directory(&child)
             {
-                directory.set_up(Up::Removed);
+                directory.up.set(Up::Removed);
                 below.push(child);
             }
         }
@@ -116,7 +116,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         check(&child)?;
         // Whoever reads that `..` leads nowhere must find the name dead: kill first.
         self.store.dentry(dentry).live.kill();
-        self.directory(&child)?.set_up(Up::Removed);
+        self.directory(&child)?.up.set(Up::Removed);
         self.take_away(&mut names, dentry, &name, &child, now);
         Ok(child)
     }

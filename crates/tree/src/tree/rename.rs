@@ -8,11 +8,10 @@
 //! Source: the kernel's `lock_rename` and `vfs_rename` ("Directory Locking").
 
 use super::block::Head;
-use super::directory::Up;
 use super::name::Name;
 use super::writer::{Place, Writer};
 use super::{Attr, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
-use crate::sync::{Live, hand_over};
+use crate::sync::{Live, Up, hand_over};
 use arrayvec::ArrayVec;
 use crossbeam_epoch::Guard;
 
@@ -208,10 +207,10 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if !head.is_directory() {
             return Err(Errno::NOENT);
         }
-        match self.store.directories.at(head.aux()).up() {
+        match self.store.directories.at(head.aux()).up.get() {
             Up::Root => Ok(None),
             Up::Removed => Err(Errno::NOENT),
-            Up::Dentry(dentry) => Ok(Some(self.store.dentry(dentry).parent())),
+            Up::Name(dentry) => Ok(Some(self.store.dentry(dentry).parent())),
         }
     }
 
@@ -339,7 +338,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
                 both.from
                     .publish(left, &moved.name, Place::Of(moved.dentry));
             }
-            tree.set_up(&moved.inode, Up::Dentry(new));
+            tree.set_up(&moved.inode, Up::Name(new));
             if let Some(target) = target {
                 tree.set_up(&target.inode, Up::Removed);
             }
@@ -410,8 +409,8 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             both.to()
                 .publish(there, &other.name, Place::Of(other.dentry));
             both.from.publish(back, &one.name, Place::Of(one.dentry));
-            tree.set_up(&one.inode, Up::Dentry(there));
-            tree.set_up(&other.inode, Up::Dentry(back));
+            tree.set_up(&one.inode, Up::Name(there));
+            tree.set_up(&other.inode, Up::Name(back));
         });
         both.from.withdraw(one.dentry, &one.name);
         both.to().withdraw(other.dentry, &other.name);
@@ -438,7 +437,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
 impl<E: Send + Sync + 'static> Tree<E> {
     fn set_up(&self, inode: &InodeRef<'_, E>, up: Up) {
         if let Ok(directory) = self.directory(inode) {
-            directory.set_up(up);
+            directory.up.set(up);
         }
     }
 

@@ -1,8 +1,8 @@
 //! All names that were not loaded, or lead to what changed since, at one instant.
 
 use super::block::{self, Head};
-use super::directory::Up;
 use super::{Attr, NodeId, Tree};
+use crate::sync::Up;
 use crossbeam_utils::sync::ShardedLockWriteGuard;
 
 /// How many names are looked at before others may free something.
@@ -115,7 +115,7 @@ impl<E: Send + Sync + 'static> Survey<'_, E> {
         if head.generation() != directory.generation() || !head.is_directory() {
             return None;
         }
-        let Up::Dentry(index) = store.directories.at(head.aux()).up() else {
+        let Up::Name(index) = store.directories.at(head.aux()).up.get() else {
             return None;
         };
         let dentry = store.dentry(index);

@@ -2,7 +2,7 @@
 
 use super::super::primitive::{AtomicU32, Ordering};
 use super::super::refword::{Put, RefWord};
-use super::super::{Segmented, Slab, Slot};
+use super::super::{Segmented, Segments, Slab, Slot};
 use super::{Body, explore};
 use loom::sync::Arc;
 use loom::thread;
@@ -127,5 +127,83 @@ fn a_slot_that_is_found_is_filled_in() {
         };
         assert_eq!(slab.take(), Ok(1));
         reader.join().unwrap();
+    });
+}
+
+/// What a slot has as soon as it can be found.
+const MADE: u32 = 99;
+
+/// A slot that takes more than one step to fill in.
+struct Made {
+    link: AtomicU32,
+    word: AtomicU32,
+}
+
+impl Default for Made {
+    fn default() -> Made {
+        let word = AtomicU32::new(0);
+        word.store(MADE, Ordering::Relaxed);
+        Made {
+            link: AtomicU32::new(0),
+            word,
+        }
+    }
+}
+
+impl Segmented for Made {
+    const SEGMENT_BITS: u32 = 2;
+}
+
+impl Slot for Made {
+    fn free_link(&self) -> &AtomicU32 {
+        &self.link
+    }
+}
+
+/// The slab grows by a segment beside a reader of a slot it has and of one it gets.
+#[test]
+fn growth_moves_no_slot_and_shows_only_what_is_filled_in() {
+    explore("slab: a new segment beside lookups", None, || {
+        let slab = Arc::new(Slab::<Made>::default());
+        // The first segment has the slots 0 to 3, of which 0 is nobody's.
+        for index in 1..4 {
+            assert_eq!(slab.take(), Ok(index));
+            slab.at(index).word.store(index, Ordering::Relaxed);
+        }
+        let word = |slab: &Slab<Made>, index| {
+            let place = slab.get(index);
+            place.map(|place| place.word.load(Ordering::Relaxed))
+        };
+        let reader = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || {
+                assert!(matches!(word(&slab, 5), None | Some(MADE)));
+                assert_eq!(word(&slab, 3), Some(3));
+            })
+        };
+        assert_eq!(slab.take(), Ok(4));
+        reader.join().unwrap();
+        assert_eq!(word(&slab, 5), Some(MADE));
+    });
+}
+
+/// Arrays beside a slab grow with the numbers it gives out, whoever comes first: a segment is made once.
+#[test]
+fn two_that_need_a_new_segment_share_it() {
+    explore("segments: two reach for one", None, || {
+        let array = Arc::new(Segments::<Made>::default());
+        let mark = |array: &Segments<Made>, index| {
+            array.reach(index).unwrap();
+            array.at(index).word.store(index, Ordering::Relaxed);
+        };
+        let other = {
+            let array = Arc::clone(&array);
+            thread::spawn(move || mark(&array, 1))
+        };
+        mark(&array, 2);
+        other.join().unwrap();
+        for index in [1, 2] {
+            assert_eq!(array.at(index).word.load(Ordering::Relaxed), index);
+        }
     });
 }

@@ -10,6 +10,7 @@ mod loom_rename;
 mod loom_seqblock;
 mod loom_slab;
 mod loom_table;
+mod loom_up;
 
 use loom::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};

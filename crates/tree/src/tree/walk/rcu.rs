@@ -8,10 +8,10 @@
 
 use super::evidence::{Evidence, MAX_STEPS, Step};
 use super::path::{self, MAX_LINKS};
+use crate::sync::Up;
 use crate::tree::block::{Head, WORDS};
 use crate::tree::cred::{Mask, Owner};
 use crate::tree::dentry::Dentry;
-use crate::tree::directory::Up;
 use crate::tree::name::Name;
 use crate::tree::outcomes::Outcome;
 use crate::tree::store::Inode;
@@ -210,9 +210,9 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
 
     fn up(&self, here: &Here<'w, E>) -> Go<(Option<&'w Dentry>, u32)> {
         let store = &self.tree.store;
-        match store.directories.at(here.head.aux()).up() {
+        match store.directories.at(here.head.aux()).up.get() {
             Up::Root => Ok((None, here.slot)),
-            Up::Dentry(dentry) => {
+            Up::Name(dentry) => {
                 let dentry = store.dentry(dentry);
                 Ok((Some(dentry), dentry.parent()))
             }

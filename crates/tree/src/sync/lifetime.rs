@@ -45,7 +45,7 @@ impl Lifetime {
     #[inline]
     pub fn put_ref(&self, links: &AtomicU32) -> bool {
         let put = self.refs.put(1);
-        debug_assert_ne!(put, Put::Refused, "a reference was given back twice");
+        assert_ne!(put, Put::Refused, "a reference was given back twice");
         may_end(put, links)
     }
 

@@ -112,7 +112,8 @@ impl RefWord {
     /// A fresh life at count zero, for the owner of the slot this word is in. Published with the
     /// slot by whatever publishes that.
     pub fn renew(&self) {
-        debug_assert!(matches!(self.0.load(Ordering::Relaxed), 0 | DEAD));
+        let ended = matches!(self.0.load(Ordering::Relaxed), 0 | DEAD);
+        assert!(ended, "somebody holds what is made anew");
         self.0.store(0, Ordering::Release);
     }
 }

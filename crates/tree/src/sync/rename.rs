@@ -69,7 +69,7 @@ impl Live {
     /// Makes an unpublished name live with `value` (below 2^31). Published by the release store of
     /// the table cell that leads to it; Release for who comes by its slot, and sees all that was written before.
     pub fn begin(&self, value: u32) {
-        debug_assert!(value < LIVE);
+        assert!(value < LIVE);
         self.0.store(LIVE | value, Ordering::Release);
     }
 

@@ -119,7 +119,7 @@ impl<const N: usize> SeqBlock<N> {
     /// Replaces all words as one step. Writers exclude each other by a lock of the caller's.
     pub fn write(&self, words: &[u64; N]) {
         let seq = self.seq.load_owned();
-        debug_assert!(seq.is_multiple_of(2), "two writers in one block");
+        assert!(seq.is_multiple_of(2), "two writers in one block");
         self.seq.store(seq + 1, Ordering::Relaxed);
         fence(Ordering::Release);
         for (cell, word) in self.words.iter().zip(words) {

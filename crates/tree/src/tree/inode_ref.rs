@@ -40,7 +40,7 @@ impl<E: Send + Sync + 'static> std::fmt::Debug for InodeRef<'_, E> {
 impl<E: Send + Sync + 'static> Clone for InodeRef<'_, E> {
     fn clone(&self) -> Self {
         let referenced = self.life().refs.get();
-        debug_assert!(referenced, "a held inode does not die");
+        assert!(referenced, "a held inode does not die");
         InodeRef { ..*self }
     }
 }

@@ -310,7 +310,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         let _lock = inode.lock.lock();
         life.renew();
         let referenced = life.refs.get();
-        debug_assert!(referenced);
+        assert!(referenced, "a renewed count is alive");
         inode.links.store(links, Ordering::Relaxed);
         let mut words = block::with_aux(inode.block.read_locked(), aux);
         if loaded {

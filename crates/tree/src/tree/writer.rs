@@ -139,7 +139,7 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;
         let removed = table.remove(name.hash(), dentry, &guard);
-        debug_assert!(removed);
+        assert!(removed, "a dentry that stays in a table is not retired");
         let store = &self.tree.store;
         let (cookie, inode) = (store.dentry(dentry).cookie(), store.dentry(dentry).inode());
         if store.dentry(dentry).is_loaded() {

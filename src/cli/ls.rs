@@ -6,6 +6,7 @@ use norefs::control::{self, ControlError, Stats};
 use norefs::transport::session::table::{self, MountEntry};
 use rustix::process::geteuid;
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,10 +63,14 @@ pub fn run(args: Args) -> Outcome {
 fn mounts_of_caller() -> std::io::Result<Vec<MountEntry>> {
     let caller = geteuid();
     let mut mounts = table::read()?;
+    mounts.retain(MountEntry::is_norefs);
+    // Those of runs, and of containers that share the directory of sockets.
+    let elsewhere = control::elsewhere(&mounts, caller.as_raw());
     mounts.retain(|mount| {
         let own = mount.owner.is_none_or(|owner| owner == caller.as_raw());
-        mount.is_norefs() && (own || caller.is_root())
+        own || caller.is_root()
     });
+    mounts.extend(elsewhere);
     Ok(mounts)
 }
 
@@ -96,9 +101,18 @@ fn row(mount: &MountEntry, answer: Option<Result<Stats, ControlError>>) -> Row {
         _ => (State::Unknown, None),
     };
     let known = |number: fn(&Stats) -> u64| stats.as_ref().map(number);
+    let seen = !mount.mount_point.as_os_str().is_empty();
+    let said = |name: fn(&Stats) -> &str| match &stats {
+        Some(stats) if !seen => Some(name(stats).to_owned()),
+        _ => None,
+    };
+    let [mountpoint, source] = [
+        said(|stats| &stats.mountpoint).unwrap_or_else(|| shown(mount.mount_point.as_os_str())),
+        said(|stats| &stats.source).unwrap_or_else(|| shown(&mount.source)),
+    ];
     Row {
-        mountpoint: mount.mount_point.to_string_lossy().into_owned(),
-        source: mount.source.to_string_lossy().into_owned(),
+        mountpoint,
+        source,
         state,
         owner: mount.owner,
         pid: stats.as_ref().map(|stats| stats.pid),
@@ -107,6 +121,13 @@ fn row(mount: &MountEntry, answer: Option<Result<Stats, ControlError>>) -> Row {
         bytes: known(|stats| stats.bytes),
         memory: known(|stats| stats.memory),
         stats,
+    }
+}
+
+fn shown(name: &OsStr) -> String {
+    match name.is_empty() {
+        true => "-".to_owned(),
+        false => name.to_string_lossy().into_owned(),
     }
 }
 

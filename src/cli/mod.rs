@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 const AFTERWARDS: &str = "\
 Examples:
-  norefs run --from . -- git status    a directory, in memory, for one command
+  norefs run --from . -- make          a command on a copy of this directory, at its own path
   norefs mount /mnt/scratch            an empty tree, until `norefs umount /mnt/scratch`
   norefs SOURCE MOUNTPOINT -o LIST     what mount(8) calls for the type fuse.norefs
 

@@ -152,7 +152,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     mounted
         .send((Arc::downgrade(&handle), warmer))
         .unwrap_or_default();
-    let server = serve::answer_questions(&handle, options, asked.fixed, progress);
+    let server = serve::answer_questions(&handle, options, asked.fixed, progress, None);
     if args.serve {
         settle_in_background(log)?;
     }

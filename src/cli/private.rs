@@ -9,12 +9,14 @@ use norefs::transport::session::unmount::unmount;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "norefs-";
 const LOCK: &str = "lock";
+const UNFINISHED: &str = "lock.new";
 const TREE: &str = "tree";
+const MODE: u32 = 0o700;
 /// The source of a tmpfs that is mounted at a private directory. Only root can have one.
 pub const TMPFS: &str = "norefs-bench";
 
@@ -31,10 +33,13 @@ impl Private {
     pub fn new() -> io::Result<Private> {
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
-            .permissions(Permissions::from_mode(0o700))
+            .permissions(Permissions::from_mode(MODE))
             .tempdir()?;
-        let lock = File::create_new(directory.path().join(LOCK))?;
+        // Whoever finds a lock that is not held removes it.
+        let unfinished = directory.path().join(UNFINISHED);
+        let lock = File::create_new(&unfinished)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        std::fs::rename(unfinished, directory.path().join(LOCK))?;
         std::fs::create_dir(directory.path().join(TREE))?;
         Ok(Private {
             directory: directory.keep(),
@@ -80,6 +85,28 @@ pub fn sweep() {
             tracing::warn!(%error, %path, "what a killed run left behind stays");
         }
     }
+    if let Err(error) = sweep_directories() {
+        tracing::debug!(%error, "a directory that a killed run left behind stays");
+    }
+}
+
+/// Removes the directories of this user's runs that were killed and whose mounts went with their namespace.
+fn sweep_directories() -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+        let found = entry.metadata();
+        let private = found.is_ok_and(|found| {
+            found.is_dir() && found.uid() == user && found.mode() & 0o7777 == MODE
+        });
+        if private
+            && let Some(directory) = left_behind(&entry.path().join(TREE))
+            && let Err(error) = remove(&directory)
+        {
+            let path = directory.display();
+            tracing::debug!(%error, %path, "what a killed run left behind stays");
+        }
+    }
+    Ok(())
 }
 
 /// The private directory of a run that is dead, if that is what is mounted here.

@@ -231,13 +231,14 @@ pub fn answer_questions(
     options: Options,
     mut fixed: Vec<String>,
     warm: Option<warm::Progress>,
+    shown: Option<&Path>,
 ) -> Option<Server> {
     if options.allow_other {
         fixed.push("allow_other".to_owned());
     }
     let served = Served {
         counters: handle.counters(),
-        mountpoint: handle.mountpoint().display().to_string(),
+        mountpoint: shown.unwrap_or(handle.mountpoint()).display().to_string(),
         source: options.source_name,
         options: fixed,
         warm,

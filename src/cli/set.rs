@@ -1,6 +1,6 @@
 //! `norefs set`
 
-use super::stats::mount_at;
+use super::stats::asked_at;
 use super::{Outcome, quantity, tree};
 use anyhow::Context;
 use norefs::control::{self, Change};
@@ -40,7 +40,7 @@ fn count(text: &str) -> Result<u64, &'static str> {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let (_, entry) = mount_at(&args.mountpoint)?;
+    let entry = asked_at(&args.mountpoint)?;
     let change = Change {
         max_bytes: args.size,
         max_inodes: args.inodes,

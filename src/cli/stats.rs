@@ -5,9 +5,14 @@ use super::{Outcome, out, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
 use norefs::transport::session::place::Place;
-use norefs::transport::session::table::MountEntry;
+use norefs::transport::session::table::{self, MountEntry};
+use rustix::process::geteuid;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long each of several servers may take to say where its mount is to be seen.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Show the counters of a live mount
 #[derive(clap::Args)]
@@ -28,9 +33,25 @@ pub fn mount_at(path: &Path) -> Result<(Place, MountEntry), Failure> {
     Ok((place, entry))
 }
 
+/// The norefs mount at `path`, or the one that a run shows its command there.
+pub fn asked_at(path: &Path) -> Result<MountEntry, Failure> {
+    let failure = match mount_at(path) {
+        Ok((_, entry)) => return Ok(entry),
+        Err(failure) => failure,
+    };
+    let is_there = |entry: &MountEntry| {
+        let stats = control::stats_within(entry, PATIENCE).ok();
+        let path = path.canonicalize().ok();
+        stats.is_some_and(|stats| path.as_deref() == Some(Path::new(&stats.mountpoint)))
+    };
+    let seen = table::read().unwrap_or_default();
+    let elsewhere = control::elsewhere(&seen, geteuid().as_raw());
+    elsewhere.into_iter().find(is_there).ok_or(failure)
+}
+
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
-    let (_, entry) = mount_at(&args.mountpoint)?;
+    let entry = asked_at(&args.mountpoint)?;
     let stats = control::stats(&entry).with_context(|| shown.to_string())?;
     let text = if args.json {
         serde_json::to_string(&stats)? + "\n"

@@ -4,12 +4,13 @@ use crate::control::line::{self, Lines, PATIENCE};
 use crate::control::{Answer, Change, Question, ServerProcess, Stats};
 use crate::delta::Delta;
 use crate::transport::session::runtime;
-use crate::transport::session::table::MountEntry;
+use crate::transport::session::table::{self, MountEntry};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest answer, in bytes.
@@ -52,6 +53,29 @@ pub fn stats_within(mount: &MountEntry, patience: Duration) -> Result<Stats, Con
         Answer::Stats(stats) => Ok(*stats),
         _ => Err(senseless()),
     }
+}
+
+/// The mounts of `owner` that are served and not among `seen`: they are to be seen in other mount namespaces alone. What is not known of
+/// them from here is empty. They are not asked.
+pub fn elsewhere(seen: &[MountEntry], owner: u32) -> Vec<MountEntry> {
+    let mut devices = runtime::devices(owner);
+    devices.sort_unstable();
+    devices.dedup();
+    devices.retain(|device| seen.iter().all(|mount| mount.device != *device));
+    let mount = |device| MountEntry {
+        id: 0,
+        parent: 0,
+        device,
+        mount_point: PathBuf::new(),
+        flags: String::new(),
+        fs_type: table::FS_TYPE.to_owned(),
+        source: OsString::new(),
+        owner: Some(owner),
+    };
+    let mounts = devices.into_iter().map(mount);
+    mounts
+        .filter(|mount| connect(mount, owner).is_ok())
+        .collect()
 }
 
 /// Changes limits of a norefs mount that is being served. What is held beyond a lowered limit stays.

@@ -8,7 +8,7 @@ mod line;
 mod process;
 mod server;
 
-pub use client::{ControlError, delta, server_of, set, stats, stats_within};
+pub use client::{ControlError, delta, elsewhere, server_of, set, stats, stats_within};
 pub use process::ServerProcess;
 pub use server::{Asked, Server};
 

@@ -1,6 +1,6 @@
 //! Working trees whose repository is elsewhere.
 
-use super::{Ground, each_user};
+use super::{Ground, each_user_of_several};
 use mount_tests::programs::sh;
 use mount_tests::text;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn commits_stay(ground: &Ground, tree: &Path, repository: &Path) {
 
 #[test]
 fn a_linked_worktree_keeps_its_commits_with_the_repository_beside_it() {
-    each_user(|ground| {
+    each_user_of_several(|ground| {
         repository(&ground, "git worktree add -q ../linked");
         commits_stay(&ground, &ground.path("linked"), &ground.path("main/.git"));
     });
@@ -56,7 +56,7 @@ fn a_linked_worktree_keeps_its_commits_with_the_repository_beside_it() {
 
 #[test]
 fn a_submodule_keeps_its_commits_with_the_repository_of_the_whole() {
-    each_user(|ground| {
+    each_user_of_several(|ground| {
         let submodule = "cd ..; git init -q outer; cd outer; \
             git -c protocol.file.allow=always submodule --quiet add ../main inner";
         repository(&ground, submodule);
@@ -67,7 +67,7 @@ fn a_submodule_keeps_its_commits_with_the_repository_of_the_whole() {
 
 #[test]
 fn a_directory_in_a_working_tree_is_told_of_too_and_a_whole_one_is_not() {
-    each_user(|ground| {
+    each_user_of_several(|ground| {
         repository(&ground, "mkdir sub");
         let main = ground.path("main");
         let script = format!("echo two > f; {COMMIT} two");

@@ -7,6 +7,8 @@ mod places;
 mod protect;
 
 use mount_tests::{NOBODY, Scratch, norefs, norefs_as_ordinary_user, text, transport};
+use rustix::thread::set_no_new_privs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -15,6 +17,8 @@ use std::process::{Command, Output, Stdio};
 enum User {
     Root,
     Ordinary,
+    /// An ordinary user for whom no fusermount3 mounts.
+    Alone,
 }
 
 /// A directory with a source in it, `file` and `sub/inner`, and what norefs needs beside it.
@@ -43,7 +47,7 @@ impl Ground {
 
     /// Gives everything to the user.
     fn hand_over(&self) {
-        if self.user == User::Ordinary {
+        if self.user != User::Root {
             mount_tests::programs::run(
                 &self.scratch,
                 "chown",
@@ -64,8 +68,12 @@ impl Ground {
     fn norefs(&self, standing: &Path) -> Command {
         let mut command = match self.user {
             User::Root => norefs(),
-            User::Ordinary => norefs_as_ordinary_user(&self.scratch),
+            User::Ordinary | User::Alone => norefs_as_ordinary_user(&self.scratch),
         };
+        if self.user == User::Alone {
+            // SAFETY: one call of the system.
+            unsafe { command.pre_exec(|| Ok(set_no_new_privs(true)?)) };
+        }
         command
             .current_dir(standing)
             .env("TMPDIR", self.path("tmp"))
@@ -134,8 +142,15 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Does the same as root and as an ordinary user.
+/// Does the same as root, as an ordinary user, and as one without fusermount3.
 fn each_user(test: impl Fn(Ground)) {
+    for user in [User::Root, User::Ordinary, User::Alone] {
+        test(Ground::new(user));
+    }
+}
+
+/// Does the same as those users who may have several copies.
+fn each_user_of_several(test: impl Fn(Ground)) {
     for user in [User::Root, User::Ordinary] {
         test(Ground::new(user));
     }

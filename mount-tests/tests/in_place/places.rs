@@ -225,9 +225,22 @@ fn the_mount_is_found_from_inside_and_outside() {
             .args(["ls", "--json"])
             .output()
             .unwrap();
+        // Where fusermount3 mounts, it is to be seen at a private directory.
+        let outside = (ground.user != User::Ordinary).then(|| {
+            let mut command = ground.norefs(Path::new("/"));
+            command.args(["stats", "--json", ground.from()]);
+            command.output().unwrap().stdout
+        });
         std::fs::write(ground.path("go"), "").unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());
+        if let Some(outside) = outside {
+            let stats: Value = serde_json::from_slice(&outside).unwrap();
+            assert_eq!(
+                (&stats["max_bytes"], &stats["mountpoint"]),
+                (&(2 << 20).into(), &ground.from().into())
+            );
+        }
         let stats: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
             (&stats["max_bytes"], &stats["inodes"]),
@@ -242,4 +255,42 @@ fn the_mount_is_found_from_inside_and_outside() {
         );
         ground.is_untouched();
     });
+}
+
+#[test]
+fn a_run_in_a_run_has_a_copy_of_the_copy() {
+    each_user(|ground| {
+        let norefs = ground.norefs(&ground.source);
+        let norefs = norefs.get_program().to_str().unwrap();
+        for at in ["", "--at private"] {
+            let script = format!(
+                "echo outer > file; {norefs} run --no-report --from . {at} -- sh -euc 'cat file; echo inner > file; cat file'; cat file"
+            );
+            let told = ground.said(&ground.source, &["--from", "."], &script);
+            assert_eq!(told, "outer\ninner\nouter\n", "{at}");
+        }
+        ground.is_untouched();
+    });
+}
+
+#[test]
+fn nobody_else_sees_a_mount_where_no_fusermount_takes_part() {
+    for user in [User::Root, User::Alone] {
+        let ground = Ground::new(user);
+        let script = format!(
+            "touch {}; while ! test -e {}; do sleep 0.01; done",
+            ground.path("told").display(),
+            ground.path("go").display()
+        );
+        let mut child = ground
+            .command(&ground.source, &["--from", "."], &script)
+            .spawn()
+            .unwrap();
+        assert!(wait_until(|| ground.path("told").exists()));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        std::fs::write(ground.path("go"), "").unwrap();
+        assert!(!mounts.contains(ground.from()), "{mounts}");
+        assert!(child.wait().unwrap().success());
+        ground.is_untouched();
+    }
 }

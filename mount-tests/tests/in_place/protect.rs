@@ -1,6 +1,6 @@
 //! `--protect`: the command may change nothing but its copies and what is named.
 
-use super::{Ground, each_user};
+use super::{Ground, User, each_user, each_user_of_several};
 use mount_tests::programs::run;
 use mount_tests::text;
 use std::os::unix::fs::chown;
@@ -15,7 +15,7 @@ fn outside(ground: &Ground) -> tempfile::TempDir {
         std::fs::create_dir(directory.path().join(name)).unwrap();
     }
     std::fs::write(directory.path().join("file"), "").unwrap();
-    if ground.user == super::User::Ordinary {
+    if ground.user != User::Root {
         run(directory.path(), "chown", &["-R", "65534:65534", "."]);
         chown(directory.path(), Some(65_534), Some(65_534)).unwrap();
     }
@@ -52,7 +52,7 @@ fn the_rest_of_the_machine_is_read_only() {
 
 #[test]
 fn the_copies_can_be_written_to_wherever_they_are() {
-    each_user(|ground| {
+    each_user_of_several(|ground| {
         let outside = outside(&ground);
         let at = outside.path().to_str().unwrap();
         let script = format!(
@@ -93,4 +93,22 @@ fn what_makes_no_sense_is_refused() {
         }
         ground.is_untouched();
     });
+}
+
+#[test]
+fn who_may_have_one_copy_alone_is_told_so() {
+    let ground = Ground::new(User::Alone);
+    ground.scratch.dir("beside");
+    let output = ground.run(
+        &ground.source,
+        &["--from", ".", "--also", "../beside"],
+        "true",
+    );
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("fusermount3") && said.lines().count() == 1,
+        "{said}"
+    );
+    ground.is_untouched();
 }

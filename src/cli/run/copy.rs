@@ -1,5 +1,6 @@
 //! The copies of a run: a mount each, with a process that serves it.
 
+use super::namespace::Namespaces;
 use super::{END, ENDED};
 use crate::cli::fail::{Failure, say};
 use crate::cli::{private, spawn};
@@ -12,7 +13,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a serving process may need to end.
@@ -40,6 +41,8 @@ pub struct Copied<'a> {
     pub source: Option<&'a Source>,
     /// Where it is mounted, for this user alone.
     pub mount_point: PathBuf,
+    /// Where it is to be seen, if not here.
+    pub inside: Option<Namespaces>,
     /// The mount, by which its control socket is found.
     pub mount: MountEntry,
     server: Pid,
@@ -113,10 +116,12 @@ impl<'a> Begun<'a> {
         let Some(mount_point) = told(output)? else {
             return Err(spawn::failed(server));
         };
-        match table::top_at(&mount_point)? {
+        let inside = Namespaces::of(server)?;
+        match top_at(&mount_point, inside.is_some().then_some(server))? {
             Some(mount) => Ok(Copied {
                 source,
                 mount_point,
+                inside,
                 mount,
                 server,
                 input,
@@ -127,6 +132,16 @@ impl<'a> Begun<'a> {
             }
         }
     }
+}
+
+/// What is mounted at `mount_point`, here or as `process` sees it.
+fn top_at(mount_point: &Path, process: Option<Pid>) -> io::Result<Option<MountEntry>> {
+    let mounts = match process {
+        Some(process) => table::read_of(process)?,
+        None => table::read()?,
+    };
+    let mut here = mounts.into_iter().rev();
+    Ok(here.find(|mount| mount.mount_point == mount_point))
 }
 
 /// Where the mount is, once it is served.
@@ -157,8 +172,13 @@ impl Copied<'_> {
     /// The root of the mount, if it is to be seen still. As long as it is open the mount is in use.
     pub fn root(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&self.mount_point, flags, Mode::empty())?;
-        match table::top_at(&self.mount_point)? {
+        let there = self.inside.is_some().then_some(self.server);
+        let path = match (there, self.mount_point.strip_prefix("/")) {
+            (Some(server), Ok(path)) => Path::new(&format!("/proc/{server}/root")).join(path),
+            _ => self.mount_point.clone(),
+        };
+        let root = rustix::fs::open(path, flags, Mode::empty())?;
+        match top_at(&self.mount_point, there)? {
             Some(mount) if mount.id == self.mount.id => Ok(root),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -167,8 +187,13 @@ impl Copied<'_> {
     /// Lets the serving process unmount and report, and waits until it has, for a while. Signals wait meanwhile.
     pub fn finish(self, well: bool) -> io::Result<()> {
         let Copied {
-            server, mut input, ..
+            inside,
+            server,
+            mut input,
+            ..
         } = self;
+        // Nothing of it is to be held when it ends.
+        drop(inside);
         if well {
             // Fails if it has ended already.
             input.write_all(ENDED).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! `norefs run`
 //!
-//! Up to four kinds of processes take part. The one that was called watches the command, and does nothing else while that runs
-//! ([`command`]). For each directory that is copied another one serves ([`serving`]), in a directory that only this user can enter
-//! and outside of what the command sees. The command begins as a copy of the watching process that makes itself a mount
-//! namespace, in which the copies stand where their sources are ([`view`]); so everybody else goes on seeing the sources.
+//! Three kinds of processes take part. The one that was called watches the command, and does nothing else while that runs
+//! ([`command`]). For each directory that is copied another one serves ([`serving`]), at a private directory in a mount namespace of
+//! its own where it may. The command begins as a copy of the watching process that makes itself a mount namespace, in which the
+//! copies stand where their sources are ([`view`]); so everybody else goes on seeing the sources.
 
 mod child;
 mod command;
@@ -27,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use view::View;
 
+/// Says that the command is to see its tree at a directory of its own.
+const PRIVATE: &str = "private";
 /// Ends the path that a serving process tells.
 const END: u8 = 0;
 /// What a serving process is told when the command has run and ended.
@@ -76,6 +78,21 @@ impl Args {
     fn sources(&self) -> impl Iterator<Item = &Path> {
         self.from.iter().chain(&self.also).map(PathBuf::as_path)
     }
+
+    /// Whether a copy is to be seen in the place of a directory.
+    fn is_shown(&self) -> bool {
+        let elsewhere = self.at.as_deref().map(|at| at != Path::new(PRIVATE));
+        elsewhere.unwrap_or(self.from.is_some()) || !self.also.is_empty()
+    }
+
+    /// Where the copy with this number, of `source`, is to be seen, if not where it is mounted.
+    fn shown_at(&self, number: usize, source: Option<&Path>) -> Option<PathBuf> {
+        match &self.at {
+            Some(at) if number == 0 && at == Path::new(PRIVATE) => None,
+            Some(at) if number == 0 => at.canonicalize().ok(),
+            _ => source.map(Path::to_owned),
+        }
+    }
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -104,12 +121,12 @@ pub fn run(args: Args) -> Outcome {
 /// Runs the command to its end.
 fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<u8, Failure> {
     let signals = command::catch().map_err(anyhow::Error::from)?;
-    let start = |view: &View| command::start(&args.command, view, &signals);
+    let start = |view: &View<'_>| command::start(&args.command, view, &signals);
     let private = || View::private(&copies[0].mount_point);
     let started = match plan.view(copies)? {
         None => start(&private()),
         Some(view) => match start(&view) {
-            Err(NotStarted::Refused(why)) if plan.may_be_private() => {
+            Err(NotStarted::Refused(why)) if plan.may_be_private(copies) => {
                 say(plan.instead(&why, &copies[0].mount_point));
                 start(&private())
             }

@@ -1,16 +1,21 @@
 //! A mount namespace of one's own: what is mounted in it nobody else sees, and it goes with its last process.
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
-use rustix::process::{getegid, geteuid};
-use std::fs;
+use rustix::process::{Pid, getegid, geteuid};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// Mounts for ordinary users, by its set-user-id bit.
+const FUSERMOUNT: &str = "fusermount3";
+const SET_USER_ID: u32 = 0o4000;
 
 /// Gives this process, which has one thread, a mount namespace of its own. Who may not make one gets a user namespace with it, in
 /// which the process is the user and of the group that it was, and nobody else is anybody.
@@ -19,9 +24,77 @@ pub fn enter() -> io::Result<()> {
         Err(nix::errno::Errno::EPERM) => enter_with_user()?,
         entered => entered?,
     }
-    // What others mount is seen here from now on too, and nothing of here there.
+    see_others()
+}
+
+/// The same for a process that is to mount and serve: what it mounts nobody sees but those whom it lets join, and it goes with
+/// the last of them. Not where fusermount3 can mount for an ordinary user: a filesystem of a user namespace knows nobody's files
+/// but the user's, and those of others could be neither written to nor removed. With `if_needed` only where nobody else can mount.
+pub fn enter_to_serve(if_needed: bool) -> io::Result<()> {
+    if if_needed && (geteuid().is_root() || fusermount_works()) {
+        return Ok(());
+    }
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Err(nix::errno::Errno::EPERM) if fusermount_works() => return Ok(()),
+        Err(nix::errno::Errno::EPERM) => enter_with_user()?,
+        entered => entered?,
+    }
+    see_others()
+}
+
+/// What others mount is seen here from now on too, and nothing of here there.
+fn see_others() -> io::Result<()> {
     let theirs = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     Ok(mount_change("/", theirs)?)
+}
+
+/// Whether an ordinary user has somebody to mount: a program of root's that gets its owner's rights.
+fn fusermount_works() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let gets_rights = !status.lines().any(|line| line == "NoNewPrivs:\t1");
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&directories)
+        .find_map(|directory| fs::metadata(directory.join(FUSERMOUNT)).ok());
+    // In a user namespace without root its owner is nobody.
+    gets_rights && found.is_some_and(|file| file.uid() == 0 && file.mode() & SET_USER_ID != 0)
+}
+
+/// The namespaces of another process, which it has for itself.
+pub struct Namespaces {
+    user: Option<File>,
+    mounts: File,
+}
+
+impl Namespaces {
+    /// Those of `process`, unless it sees the mounts that this one sees.
+    pub fn of(process: Pid) -> io::Result<Option<Namespaces>> {
+        let other = |kind: &str| {
+            let theirs = File::open(format!("/proc/{process}/ns/{kind}"))?;
+            let ours = fs::metadata(format!("/proc/self/ns/{kind}"))?;
+            let same = theirs.metadata()?.ino() == ours.ino();
+            Ok((!same).then_some(theirs))
+        };
+        let mounts: io::Result<_> = other("mnt");
+        mounts?
+            .map(|mounts| {
+                let user = other("user")?;
+                Ok(Namespaces { user, mounts })
+            })
+            .transpose()
+    }
+
+    /// Whether it is a user namespace too, so that who joins it can join no other one.
+    pub fn have_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Makes this process, which has one thread, see what that process sees.
+    pub fn join(&self) -> io::Result<()> {
+        if let Some(user) = &self.user {
+            setns(user, CloneFlags::CLONE_NEWUSER)?;
+        }
+        Ok(setns(&self.mounts, CloneFlags::CLONE_NEWNS)?)
+    }
 }
 
 fn enter_with_user() -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! What is copied, and where the command is to see it.
 
-use super::Args;
 use super::copy::{Copied, Source};
 use super::git;
-use super::namespace::advice;
+use super::namespace::{Namespaces, advice};
 use super::view::{Identity, Shown, View};
+use super::{Args, PRIVATE};
 use crate::cli::fail::Failure;
 use crate::cli::tree::checked_source;
 use anyhow::Context;
@@ -15,8 +15,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-/// Says that the command is to see its tree at a directory of its own.
-const PRIVATE: &str = "private";
 /// What programs change that change nothing of anybody's: temporary files, devices, and the kernel's settings, which guards those
 /// itself.
 const ALWAYS_WRITABLE: [&str; 5] = ["/tmp", "/dev", "/proc", "/sys", "/run/user"];
@@ -83,26 +81,33 @@ impl Plan {
     }
 
     /// What the command is to see, if not just a private directory. The copies are those of `sources`.
-    pub fn view(&self, copies: &[Copied<'_>]) -> io::Result<Option<View>> {
+    pub fn view<'c>(&self, copies: &'c [Copied<'_>]) -> io::Result<Option<View<'c>>> {
         let Some(first) = copies.first() else {
             return Ok(None);
         };
+        let mut inside = copies.iter().filter_map(|copy| copy.inside.as_ref());
+        if copies.len() > 1 && inside.any(Namespaces::have_user) {
+            let reason = "--also takes root, or a fusermount3 with its set-user-id bit";
+            return Err(io::Error::other(reason));
+        }
         let shown = self.places().map(|(number, place)| {
             Ok(Shown {
                 copy: copies[number].mount_point.clone(),
+                inside: copies[number].inside.as_ref(),
                 at: place.path.clone(),
-                over: Identity::of(place.directory.as_fd())?,
+                over: Some(Identity::of(place.directory.as_fd())?),
             })
         });
-        let mut shown: Vec<Shown> = shown.collect::<io::Result<_>>()?;
-        if shown.is_empty() && self.writable.is_none() {
+        let mut shown: Vec<Shown<'_>> = shown.collect::<io::Result<_>>()?;
+        if shown.is_empty() && self.writable.is_none() && first.inside.is_none() {
             return Ok(None);
         }
         if matches!(self.place, Place::Private) {
             shown.push(Shown {
                 copy: first.mount_point.clone(),
+                inside: first.inside.as_ref(),
                 at: first.mount_point.clone(),
-                over: Identity::of(first.root()?.as_fd())?,
+                over: None,
             });
         }
         let mount = match &self.place {
@@ -172,8 +177,9 @@ impl Plan {
     }
 
     /// Whether a private directory will do where this user may not have a namespace.
-    pub fn may_be_private(&self) -> bool {
-        !self.asked && self.writable.is_none() && self.sources.len() < 2
+    pub fn may_be_private(&self, copies: &[Copied<'_>]) -> bool {
+        let is_seen = copies.iter().all(|copy| copy.inside.is_none());
+        is_seen && !self.asked && self.writable.is_none() && self.sources.len() < 2
     }
 
     /// What is said where the command sees its copy at `mount_point`.

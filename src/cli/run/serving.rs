@@ -1,7 +1,7 @@
 //! The process that serves a copy for a run, in a session of its own: no terminal stops or ends it. Its standard input says when
 //! to end.
 
-use super::{Args, END, ENDED};
+use super::{Args, END, ENDED, namespace};
 use crate::cli::fail::{Failure, say};
 use crate::cli::mount_options::MountOptions;
 use crate::cli::private::{self, Private};
@@ -27,9 +27,14 @@ use std::time::Instant;
 /// Serves the copy with this number, of those that the run has.
 pub fn serve(args: Args, number: usize) -> Outcome {
     rustix::process::setsid().unwrap_or_else(|_| getpid());
+    // Before there is another thread.
+    if let Err(error) = namespace::enter_to_serve(!args.is_shown()) {
+        tracing::debug!(%error, "the mount is not in a namespace of its own");
+    }
     let until = Until::watch().context(NO_THREAD)?;
     let source = args.sources().nth(number);
     let source = source.map(checked_source).transpose()?;
+    let shown = args.shown_at(number, source.as_deref());
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
@@ -45,7 +50,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let handle = transport::mount(fs, &private.mount_point(), &options)?;
     let warmer = warm.then(|| warm::start(&handle, false)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
-    let server = serve::answer_questions(&handle, options, asked.fixed, progress);
+    let server = serve::answer_questions(&handle, options, asked.fixed, progress, shown.as_deref());
     std::env::set_current_dir("/")?;
     let started = Instant::now();
     let well = tell(handle.mountpoint()).is_ok() && until.over();

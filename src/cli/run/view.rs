@@ -1,16 +1,16 @@
 //! What a command sees of the machine: copies in the place of directories, and the rest as it is, or read-only.
 
-use super::namespace::{duplicate, enter, protect, show};
+use super::namespace::{Namespaces, duplicate, enter, protect, show};
 use rustix::fs::{CWD, Mode, OFlags, fstat, open};
 use std::fmt::Display;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What a command sees, and where it begins.
-pub struct View {
+pub struct View<'a> {
     /// Where each copy is to be seen.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<Shown<'a>>,
     /// What may be changed beside the copies, if not everything.
     pub writable: Option<Vec<PathBuf>>,
     /// Where the command finds its first copy.
@@ -22,13 +22,15 @@ pub struct View {
 }
 
 /// A copy in the place of a directory.
-pub struct Shown {
+pub struct Shown<'a> {
     /// Where it is mounted.
     pub copy: PathBuf,
+    /// Where that is to be seen, if not here.
+    pub inside: Option<&'a Namespaces>,
     /// Where it is to be seen: an absolute path without links.
     pub at: PathBuf,
-    /// The directory that is there.
-    pub over: Identity,
+    /// The directory that is there, if it is another one than that of `copy`.
+    pub over: Option<Identity>,
 }
 
 /// Which directory this is.
@@ -63,9 +65,9 @@ fn said(path: &Path, error: &dyn Display) -> String {
     format!("{}: {error}", path.display())
 }
 
-impl View {
+impl View<'_> {
     /// The machine as it is, beginning in a copy that is mounted at `mount_point`.
-    pub fn private(mount_point: &Path) -> View {
+    pub fn private(mount_point: &Path) -> View<'static> {
         View {
             shown: Vec::new(),
             writable: None,
@@ -84,19 +86,17 @@ impl View {
     }
 
     fn make(&self) -> Result<(), Obstacle> {
+        // From where this process cannot come back.
+        let away = self.shown.iter().map(|shown| shown.fetch());
+        let away: Vec<_> = away.collect::<Result<_, _>>()?;
         enter().map_err(Obstacle::Refused)?;
-        let duplicate = |path: &Path, whole| {
-            let mount = duplicate(path, whole);
-            mount.map_err(|error| match error.kind() {
-                // Where namespaces are had, and nothing can be done in them.
-                io::ErrorKind::PermissionDenied => Obstacle::Refused(error),
-                _ => Obstacle::Other(said(path, &error)),
-            })
-        };
-        let copies = self.shown.iter().map(|shown| duplicate(&shown.copy, false));
+        let copies = self.shown.iter().zip(away).map(|(shown, copy)| match copy {
+            Some(copy) => Ok(copy),
+            None => mount_of(&shown.copy, false),
+        });
         let copies: Vec<_> = copies.collect::<Result<_, _>>()?;
         let writable = self.writable.as_deref().unwrap_or_default();
-        let kept = writable.iter().map(|path| duplicate(path, true));
+        let kept = writable.iter().map(|path| mount_of(path, true));
         let kept: Vec<_> = kept.collect::<Result<_, _>>()?;
         if self.writable.is_some() {
             let read_only = protect();
@@ -116,14 +116,31 @@ impl View {
     }
 }
 
-impl Shown {
+fn mount_of(path: &Path, whole: bool) -> Result<OwnedFd, Obstacle> {
+    duplicate(path, whole).map_err(|error| match error.kind() {
+        // Where namespaces are had, and nothing can be done in them.
+        io::ErrorKind::PermissionDenied => Obstacle::Refused(error),
+        _ => Obstacle::Other(said(path, &error)),
+    })
+}
+
+impl Shown<'_> {
+    /// The copy, if it is not to be seen here.
+    fn fetch(&self) -> Result<Option<OwnedFd>, Obstacle> {
+        let Some(inside) = self.inside else {
+            return Ok(None);
+        };
+        inside.join().map_err(Obstacle::Refused)?;
+        mount_of(&self.copy, false).map(Some)
+    }
+
     /// Lets the copy be seen.
     fn put(&self, copy: BorrowedFd<'_>) -> Result<(), Obstacle> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = rustix::fs::openat(CWD, &self.at, flags, Mode::empty());
         let place = place.map_err(|errno| other(&self.at)(errno.into()))?;
         let over = Identity::of(place.as_fd()).map_err(other(&self.at))?;
-        if over != self.over {
+        if self.over.is_some_and(|expected| expected != over) {
             let moved = "another directory has taken its place meanwhile";
             return Err(Obstacle::Other(said(&self.at, &moved)));
         }

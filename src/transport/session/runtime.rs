@@ -44,6 +44,18 @@ pub(crate) fn lock_name((major, minor): (u32, u32)) -> String {
     format!("{major}-{minor}{LOCK}")
 }
 
+/// The device numbers of the mounts of `owner` that have a socket, whether or not anybody listens there.
+pub(crate) fn devices(owner: u32) -> Vec<(u32, u32)> {
+    let directories = candidates(owner).into_iter();
+    let entries = directories.filter_map(|directory| fs::read_dir(directory).ok());
+    let names = entries.flatten().flatten().map(|entry| entry.file_name());
+    let devices = names.filter_map(|name| {
+        let (major, minor) = name.to_str()?.strip_suffix(SOCKET)?.split_once('-')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    devices.collect()
+}
+
 /// Makes the first directory that can be had and is private to this user.
 pub(crate) fn directory() -> io::Result<PathBuf> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);

@@ -1,5 +1,6 @@
 //! The kernel's mount table, and where a path stands in it.
 
+use rustix::process::Pid;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -51,11 +52,19 @@ impl MountEntry {
 
 /// The mounts of this process's mount namespace, in the order they were made. `ENOENT` without `/proc`.
 pub fn read() -> io::Result<Vec<MountEntry>> {
-    let text = || std::fs::read("/proc/self/mountinfo");
+    read_from(Path::new("/proc/self/mountinfo"))
+}
+
+/// The mounts of the mount namespace of `process`.
+pub fn read_of(process: Pid) -> io::Result<Vec<MountEntry>> {
+    read_from(Path::new(&format!("/proc/{process}/mountinfo")))
+}
+
+fn read_from(path: &Path) -> io::Result<Vec<MountEntry>> {
     // The kernel hands it out in pieces. If mounts come or go in between, others may be left out.
-    let mut seen = text()?;
+    let mut seen = std::fs::read(path)?;
     for _ in 0..READS {
-        let again = text()?;
+        let again = std::fs::read(path)?;
         if again == seen {
             break;
         }

@@ -100,8 +100,9 @@ fn each_works_or_is_refused(
     for transport in transport::each() {
         let transport = transport::arguments(transport);
         let mut last = [false; 2];
-        // Below that the system cannot start a program of this size.
-        let start_of = |limit: &&String| start(limit, Command::new("norefs").arg("--version"));
+        // Below that the system cannot start a program of this size, or it cannot read its command line.
+        let start_of =
+            |limit: &&String| start(limit, Command::new("norefs").args(["run", "--help"]));
         for limit in limits
             .iter()
             .filter(|limit| start_of(limit).status.success())

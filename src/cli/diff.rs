@@ -1,13 +1,12 @@
 //! `norefs diff`
 
-use super::fail::Failure;
+use super::fail::{Failure, say};
 use super::stats::mount_at;
 use super::{Outcome, out};
 use anyhow::{Context, anyhow};
 use indicatif::{BinaryBytes, HumanCount};
 use norefs::control;
-use norefs::delta::{Change, Delta, Metadata, PathBytes, Seen, What};
-use norefs::tree::Kind;
+use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -31,6 +30,9 @@ pub struct Args {
     /// Print one JSON object, with all that is known of each difference
     #[arg(long)]
     json: bool,
+    /// Print a patch that git and patch(1) take, and in lines with # what it cannot say
+    #[arg(long, short, conflicts_with_all = ["json", "stat"])]
+    patch: bool,
     /// Exit with 1 if something differs, and with 2 for a failure
     #[arg(long)]
     exit_code: bool,
@@ -50,26 +52,50 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn shown(args: Args) -> Outcome {
-    let mut delta = ask(&args.mountpoint, &args.paths)?;
-    let differs = delta
-        .changes
-        .iter()
-        .any(|change| !change.is_bare_directory());
-    let text = if args.json {
-        serde_json::to_string(&delta)? + "\n"
+    let (mountpoint, mut delta) = ask(&args.mountpoint, &args.paths)?;
+    let bare = Change::is_bare_directory;
+    let differs = !delta.changes.iter().all(bare);
+    if args.json {
+        out::print(serde_json::to_string(&delta)? + "\n")?;
     } else {
-        delta.changes.retain(|change| !change.is_bare_directory());
-        match args.stat {
-            true => counted(&delta.changes),
-            false => delta.changes.iter().map(line).collect(),
+        delta.changes.retain(|change| !bare(change));
+        match (args.patch, args.stat) {
+            (true, _) => print_patch(&delta, &mountpoint)?,
+            (_, true) => out::print(counted(&delta.changes))?,
+            _ => out::print(lines(&delta.changes))?,
         }
-    };
-    out::print(text)?;
+    }
     Ok(ExitCode::from(u8::from(args.exit_code && differs)))
 }
 
-/// What differs at or below `paths`; without any, all.
-fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<Delta, Failure> {
+fn lines(changes: &[Change]) -> String {
+    changes.iter().map(|change| format!("{change}\n")).collect()
+}
+
+/// What cannot be had is said of each, and fails in the end.
+fn print_patch(delta: &Delta, mountpoint: &Path) -> Result<(), Failure> {
+    let source = delta.source.path.to_string();
+    let contents = Contents::open(delta, mountpoint).with_context(|| source)?;
+    let mut missing = 0;
+    for change in &delta.changes {
+        let mut text = Vec::new();
+        match delta::patch(change, &contents, &mut text) {
+            Ok(()) => out::print(text)?,
+            Err(unread) => {
+                say(format_args!("{}: {unread}", change.path()));
+                missing += 1;
+            }
+        }
+    }
+    match missing {
+        0 => Ok(()),
+        1 => Err(anyhow!("one difference is not in the patch").into()),
+        n => Err(anyhow!("{n} differences are not in the patch").into()),
+    }
+}
+
+/// Where the mount is, and what differs at or below `paths`; without any, all.
+fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<(PathBuf, Delta), Failure> {
     let shown = mountpoint.display();
     let (_, entry) = mount_at(mountpoint)?;
     let within = paths.iter().map(|path| below(&entry.mount_point, path));
@@ -85,7 +111,7 @@ fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<Delta, Failure> {
             pairs.any(|(path, top)| path.is_at_or_below(top))
         });
     }
-    Ok(delta)
+    Ok((entry.mount_point, delta))
 }
 
 /// `path` as seen from the mount's root.
@@ -111,85 +137,6 @@ fn write_back(mountpoint: &Path) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(mountpoint, flags, Mode::empty())?;
     rustix::fs::syncfs(root)
-}
-
-fn line(change: &Change) -> String {
-    let path = change.path();
-    let from = change.base.as_ref().map(|base| &base.path);
-    let from = from.filter(|from| change.what == What::Moved && *from != path);
-    let moved = from.map_or_else(String::new, |from| format!("{from} -> "));
-    let letter = letter(change.what);
-    let details = details(change);
-    match details.is_empty() {
-        true => format!("{letter} {moved}{path}\n"),
-        false => format!("{letter} {moved}{path} ({})\n", details.join(", ")),
-    }
-}
-
-fn letter(what: What) -> char {
-    match what {
-        What::Added => 'A',
-        What::Removed => 'D',
-        What::Content => 'M',
-        What::Moved => 'R',
-        What::Retyped => 'T',
-        What::Metadata => 'm',
-    }
-}
-
-/// What the letter does not say.
-fn details(change: &Change) -> Vec<String> {
-    let mut details = Vec::new();
-    let kinds = (change.base.as_ref(), change.now.as_ref());
-    if let (What::Retyped, (Some(base), Some(now))) = (change.what, kinds) {
-        details.push(format!("{} -> {}", kind(&base.seen), kind(&now.seen)));
-    }
-    if change.what == What::Moved && change.content {
-        details.push("content".to_owned());
-    }
-    if change.what == What::Metadata && change.replaced {
-        details.push("replaced".to_owned());
-    }
-    if matches!(change.what, What::Content | What::Moved | What::Metadata) {
-        let Metadata {
-            mode,
-            owner,
-            mtime,
-            xattrs,
-            acl,
-        } = change.metadata;
-        // Other content has another time, and so has a directory with other names.
-        let directory = change
-            .now
-            .as_ref()
-            .is_some_and(|now| now.seen.is_directory());
-        let mtime = mtime && !change.content && !directory;
-        let differ = [
-            (mode, "mode"),
-            (owner, "owner"),
-            (mtime, "mtime"),
-            (xattrs, "xattrs"),
-            (acl, "acl"),
-        ];
-        let named = differ.into_iter().filter(|(differs, _)| *differs);
-        details.extend(named.map(|(_, name)| name.to_owned()));
-    }
-    if let Some(link) = &change.link {
-        details.push(format!("link to {link}"));
-    }
-    details
-}
-
-fn kind(seen: &Seen) -> &'static str {
-    match seen.kind() {
-        Some(Kind::Regular) => "file",
-        Some(Kind::Directory) => "directory",
-        Some(Kind::Symlink) => "symbolic link",
-        Some(Kind::Fifo) => "pipe",
-        Some(Kind::Socket) => "socket",
-        Some(Kind::CharDevice | Kind::BlockDevice) => "device",
-        None => "unknown",
-    }
 }
 
 const COUNTED: [(What, &str); 6] = [

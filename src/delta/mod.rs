@@ -6,11 +6,16 @@
 //! at the source.
 
 mod change;
+mod content;
 mod facts;
 mod find;
 mod pair;
+mod patch;
+mod show;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Base, Change, Delta, Metadata, Now, PathBytes, Seen, Source, What};
+pub use content::{Contents, Unread};
 pub use find::{Unknown, of};
+pub use patch::patch;

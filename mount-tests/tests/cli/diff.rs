@@ -1,6 +1,6 @@
 //! `norefs diff`: what differs between a mount and its source.
 
-use mount_tests::posix::fifo;
+use mount_tests::posix::{fifo, same_trees};
 use mount_tests::programs::sh;
 use mount_tests::{Daemon, Scratch, norefs, norefs_as_nobody, sample, text};
 use serde_json::Value;
@@ -263,4 +263,81 @@ fn who_may_not_ask_and_what_cannot_be_told_is_said() {
     let (code, why) = said(norefs(), &source, &[]);
     assert_eq!(code, Some(1));
     assert!(why.contains("is not a norefs mount"), "{why}");
+}
+
+#[test]
+fn a_patch_makes_of_the_source_what_the_mount_is() {
+    let source = "mkdir d; seq 100 > d/numbers; echo one > text; printf 'no end' > end; echo gone > gone; ln -s a link; \
+                  echo '#!/bin/sh' > script; seq 50 > kind; echo 'with \"' > \"$(printf 'q\\\"\\377')\"; echo m > moved; : > empty";
+    let changes = "sed -i 's/^5[0-9]$/x&/' d/numbers; echo two >> text; printf ' at all' >> end; rm gone; ln -sfn b link; \
+                   chmod +x script; rm kind; ln -s x kind; echo more >> \"$(printf 'q\\\"\\377')\"; mv moved d/new; echo z >> d/new; \
+                   mv d e; echo n > e/n; : > empty2; printf x > x; echo same > same; rm empty";
+    let loaded = Loaded::changed(source, changes);
+    let patch = loaded.said(&["--patch"]);
+    let copy = Scratch::new();
+    let from = loaded.source.to_str().unwrap();
+    sh(
+        &copy,
+        &format!("cp -a {from}/. copy && cd copy && git init -q && git add -A"),
+    );
+    std::fs::write(copy.join("patch"), &patch).unwrap();
+    sh(
+        &copy,
+        "cd copy && git apply ../patch && rm -rf .git && find . -type d -empty -delete",
+    );
+    same_trees(&copy.join("copy"), loaded.mount.root());
+}
+
+#[test]
+fn what_a_patch_cannot_say_is_a_remark() {
+    let changes = "mkdir n; mkfifo p; chown 7 f2; printf 'a\\0' > g; chmod 600 d/a; printf '\\0' > z; echo f > f";
+    let loaded = Loaded::changed(SOURCE, changes);
+    let patch = loaded.said(&["-p"]);
+    let lines = [
+        "# m d/a (mode)",
+        "# M f (owner)",
+        "# M f2 (owner)",
+        "diff --git a/g b/g",
+        "Binary files a/g and b/g differ",
+        "# A n",
+        "# A p",
+        "diff --git a/z b/z",
+        "new file mode 100644",
+        "Binary files /dev/null and b/z differ",
+    ];
+    assert_eq!(patch.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn no_patch_is_made_against_a_source_that_changed_meanwhile() {
+    let loaded = Loaded::changed(
+        SOURCE,
+        "echo mine >> f; echo mine >> g; rm d/a; echo m > d/b; echo new > new",
+    );
+    sh(
+        &loaded.source,
+        "echo theirs >> g; rm d/a; rm d/b; ln -s f d/b; chmod 600 f",
+    );
+    let output = loaded.diff(&["--patch"]);
+    assert_eq!(output.status.code(), Some(1));
+    let changed = "the source has changed there since it was loaded";
+    let said = [
+        format!("norefs: d/a: {changed}"),
+        format!("norefs: d/b: {changed}"),
+        format!("norefs: g: {changed}"),
+        "norefs: 3 differences are not in the patch".to_owned(),
+    ];
+    assert_eq!(text(&output.stderr).lines().collect::<Vec<_>>(), said);
+    let patch = text(&output.stdout);
+    assert!(
+        patch.contains("+++ b/f\n") && patch.contains("+++ b/new\n"),
+        "{patch}"
+    );
+    assert!(!patch.contains("b/g") && !patch.contains("a/d"), "{patch}");
+    std::fs::rename(&*loaded.source, loaded.mount.outside().join("moved")).unwrap();
+    assert_eq!(
+        loaded.diff(&["--patch", "f"]).status.code(),
+        Some(0),
+        "it is found where it is"
+    );
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod diff;
+mod diff_random;
 mod ls;
 mod options;
 mod size_options;

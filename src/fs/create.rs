@@ -179,11 +179,12 @@ impl Fs {
             ext,
             ..NewInode::plain(attr)
         };
-        let inode = {
+        let (inode, entry) = {
             let _room = self.room_for_inode(max_inodes)?;
-            self.tree.create(&parent, name, new, Some(now))?
+            self.tree.create_entry(&parent, name, new, Some(now))?
         };
-        entry(&inode, &parent)
+        inode.raise_lookup()?;
+        Ok(Committed::new(entry, [parent.id()]))
     }
 }
 

@@ -55,8 +55,9 @@ impl Fs {
             None => apply(caller, &inode, change, |_| ())?,
         };
         Ok(Entry {
+            id: inode.id(),
+            ino: inode.ino(),
             attr,
-            ..inode.entry()
         })
     }
 

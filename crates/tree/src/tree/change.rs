@@ -1,8 +1,9 @@
 //! New names: of a new inode, or one more of an old one.
 
+use super::block::{Head, WORDS};
 use super::name::Name;
 use super::writer::{Place, Writer};
-use super::{Attr, Errno, InodeRef, Kind, PATH_MAX, Result, Seed, Time, Tree};
+use super::{Attr, Entry, Errno, InodeRef, Kind, PATH_MAX, Result, Seed, Time, Tree};
 use crate::sync::{Lifetime, Up};
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
@@ -50,11 +51,29 @@ impl<E: Send + Sync + 'static> Tree<E> {
         new: NewInode<'_, E>,
         now: Option<Time>,
     ) -> Result<InodeRef<'t, E>> {
+        self.create_entry(parent, name, new, now)
+            .map(|(inode, _)| inode)
+    }
+
+    /// As [`Tree::create`], with what `stat` reports of the new inode as long as nobody changes it.
+    ///
+    /// # Errors
+    /// Those of [`Tree::create`].
+    pub fn create_entry<'t>(
+        &'t self,
+        parent: &InodeRef<'t, E>,
+        name: &[u8],
+        new: NewInode<'_, E>,
+        now: Option<Time>,
+    ) -> Result<(InodeRef<'t, E>, Entry)> {
         let name = self.fresh_name(name)?;
         self.directory(parent)?;
-        let inode = self.begin(new, 1)?;
+        let (inode, words) = self.begin_with(new, 1, None, false)?;
         match self.attach(&inode, parent, &name, now, || Ok(())) {
-            Ok(()) => Ok(inode),
+            Ok(()) => {
+                let entry = inode.entry_of(&words);
+                Ok((inode, entry))
+            }
             Err(error) => {
                 self.drop_link(&inode);
                 Err(error)
@@ -104,16 +123,18 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// An inode with that many links and a reference, under no name yet.
     pub(super) fn begin<'t>(&'t self, new: NewInode<'_, E>, links: u32) -> Result<InodeRef<'t, E>> {
         self.begin_with(new, links, None, false)
+            .map(|(inode, _)| inode)
     }
 
-    /// The same, and whether a load brings it. Only a regular file without extension keeps `seed`.
+    /// The same, with its attributes as they are kept, and whether a load brings it. Only a regular file without extension keeps
+    /// `seed`.
     pub(super) fn begin_with<'t>(
         &'t self,
         new: NewInode<'_, E>,
         links: u32,
         seed: Option<Seed>,
         loaded: bool,
-    ) -> Result<InodeRef<'t, E>> {
+    ) -> Result<(InodeRef<'t, E>, [u64; WORDS])> {
         let store = &self.store;
         let mut attr = new.attr;
         let seed = seed.filter(|_| attr.kind == Kind::Regular);
@@ -131,7 +152,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             }
             _ => seed.map_or(0, |seed| seed.number),
         };
-        let slot = store
+        let (slot, words) = store
             .begin_inode(&attr, aux, links, new.ino, loaded)
             .inspect_err(|_| match attr.kind {
                 Kind::Directory => store.directories.free(aux),
@@ -146,7 +167,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             (None, Some(seed)) => store.inode(slot).ext.sow(seed.bits),
             (None, None) => {}
         }
-        Ok(InodeRef::adopt(self, slot))
+        Ok((InodeRef::adopt_as(self, slot, &Head::of(&words)), words))
     }
 
     /// Publishes `name` for `inode`. `count` counts the link, once nothing else can fail.
@@ -159,26 +180,16 @@ impl<E: Send + Sync + 'static> Tree<E> {
         count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let dentry = self.new_dentry(parent, inode.slot, name)?;
-        let attached = self.attach_dentry(inode, parent, (name, dentry), now, count);
+        let attached = Writer::lock(self, parent).and_then(|mut names| {
+            self.attach_locked(inode, &mut names, (name, dentry), now, count)
+        });
         if attached.is_err() {
             self.store.free_dentry(dentry);
         }
         attached
     }
 
-    fn attach_dentry<'t>(
-        &'t self,
-        inode: &InodeRef<'t, E>,
-        parent: &InodeRef<'t, E>,
-        (name, dentry): (&Name<'_>, u32),
-        now: Option<Time>,
-        count: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
-        let mut names = Writer::lock(self, parent)?;
-        self.attach_locked(inode, &mut names, (name, dentry), now, count)
-    }
-
-    /// The same in a directory already locked.
+    /// The same in a directory already locked, for a dentry already made.
     pub(super) fn attach_locked<'t>(
         &'t self,
         inode: &InodeRef<'t, E>,
@@ -297,6 +308,29 @@ mod tests {
         assert_eq!(refused.map(|link| link.id()), Err(Errno::NOSPC));
         let second = tree.create(&root, b"second", symlink(b"two"), None);
         assert_eq!(second.unwrap().target().as_deref(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn what_is_told_of_a_new_inode_is_what_is_kept() {
+        let tree = Tree::new(plain(Kind::Directory).attr);
+        let root = tree.root();
+        let odd = |kind| Attr {
+            rdev: 7,
+            blocks: 9,
+            nlink: 3,
+            mtime: Time { sec: -1, nsec: 5 },
+            ..Attr::new(kind, 0o6751, 8, 9, Time::default())
+        };
+        for (name, new) in [
+            (b"file", NewInode::plain(odd(Kind::Regular))),
+            (b"node", NewInode::plain(odd(Kind::BlockDevice))),
+            (b"diry", NewInode::plain(odd(Kind::Directory))),
+            (b"link", symlink(b"target")),
+        ] {
+            let made = tree.create_entry(&root, name, new, Some(Time::default()));
+            let (inode, entry) = made.unwrap();
+            assert_eq!(entry, inode.entry());
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl<'t, E: Send + Sync + 'static> Filling<'t, E> {
     ) -> Result<NodeId> {
         let tree = self.names.tree;
         let name = tree.fresh_name(name)?;
-        let inode = tree.begin_with(new, 1, seed, true)?;
+        let (inode, _) = tree.begin_with(new, 1, seed, true)?;
         let attached = self.attach(&inode, &name, || Ok(()));
         attached.inspect_err(|_| tree.drop_link(&inode))?;
         Ok(inode.id())

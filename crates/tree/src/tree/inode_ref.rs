@@ -1,6 +1,6 @@
 //! A referenced inode.
 
-use super::block::{self, Head};
+use super::block::{self, Head, WORDS};
 use super::path::LinkTarget;
 use super::store::Inode;
 use super::{Attr, Entry, Ext, Kind, NodeId, Result, Seed, Tree};
@@ -109,6 +109,15 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
             id: self.id(),
             ino: self.ino(),
             attr: self.attr(),
+        }
+    }
+
+    /// The same, where the block holds `words`.
+    pub(super) fn entry_of(&self, words: &[u64; WORDS]) -> Entry {
+        Entry {
+            id: self.id(),
+            ino: self.ino(),
+            attr: block::decode(words),
         }
     }
 

@@ -179,7 +179,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let directory = store.directories.take().map_err(|_| Errno::NOSPC)?;
         store.directories.at(directory).begin(Up::Root);
-        let slot = store.begin_inode(&attr, directory, 1, None, false)?;
+        let (slot, _) = store.begin_inode(&attr, directory, 1, None, false)?;
         assert_eq!(u64::from(slot), NodeId::ROOT.raw());
         Ok(Tree {
             store,

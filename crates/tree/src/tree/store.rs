@@ -299,7 +299,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         links: u32,
         ino: Option<NonZeroU64>,
         loaded: bool,
-    ) -> Result<u32> {
+    ) -> Result<(u32, [u64; WORDS])> {
         let slot = self.inodes.take().map_err(|_| Errno::NOSPC)?;
         let numbers = self.numbers.get();
         if self.lives.reach(slot).is_err() || numbers.is_some_and(|n| !n.give(slot, ino)) {
@@ -316,10 +316,11 @@ impl<E: Send + Sync + 'static> Store<E> {
         if loaded {
             words = block::as_loaded(words);
         }
-        inode.block.write(&block::encode(attr, &words));
+        let words = block::encode(attr, &words);
+        inode.block.write(&words);
         self.living.fetch_add(1, Ordering::Relaxed);
         self.count(0, INODE_BYTES + kind_bytes(Some(attr.kind)));
-        Ok(slot)
+        Ok((slot, words))
     }
 
     /// Looks whether the inode `slot` of `generation` has to end, after one of its counts came to zero,

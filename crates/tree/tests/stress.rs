@@ -48,7 +48,7 @@ fn assert_bounded(outcomes: &Outcomes, operations: u64) {
 /// One thread renames an ancestor without a pause, others walk through it.
 #[test]
 fn a_reader_tries_a_bounded_number_of_times() {
-    const WALKS: u64 = 20_000;
+    const WALKS: u64 = if cfg!(miri) { 40 } else { 20_000 };
     let tree = Tree::new(attr(Kind::Directory));
     let root = tree.root();
     let a = create(&tree, &root, "a", Kind::Directory);
@@ -115,16 +115,17 @@ fn an_adversary_cannot_keep_a_reader_busy() {
             }
         }
     };
+    const TIMES: u64 = if cfg!(miri) { 3 } else { 100 };
     let installed = seam::install(adversary);
-    for _ in 0..100 {
+    for _ in 0..TIMES {
         assert_eq!(tree.stat(&path("a")).map(|entry| entry.id), Ok(a));
         assert_eq!(tree.lookup_path(&path("a")).map(|inode| inode.id()), Ok(a));
     }
     drop(installed);
     let outcomes = tree.outcomes();
     let lookups = tree.lookups();
-    assert_eq!(outcomes.retry_edge, 100 * ATTEMPTS as u64);
-    assert_eq!((outcomes.fast, outcomes.slow), (0, 100));
+    assert_eq!(outcomes.retry_edge, TIMES * ATTEMPTS as u64);
+    assert_eq!((outcomes.fast, outcomes.slow), (0, TIMES));
     assert_eq!(lookups, outcomes);
 }
 
@@ -134,7 +135,7 @@ fn an_adversary_cannot_keep_a_reader_busy() {
 fn no_name_is_lost_in_a_storm() {
     const WRITERS: usize = 3;
     const FILES: usize = 4;
-    const MOVES: usize = 3_000;
+    const MOVES: usize = if cfg!(miri) { 20 } else { 3_000 };
     let tree = Tree::new(attr(Kind::Directory));
     let root = tree.root();
     let directories: Vec<InodeRef<'_>> = (0..4)
@@ -249,7 +250,7 @@ fn list(tree: &Tree, directory: &InodeRef<'_>) -> Vec<(Vec<u8>, NodeId)> {
 /// again, no old id finds a new file, and at the end nothing is left.
 #[test]
 fn ids_stay_unique_while_slots_are_reused() {
-    const ROUNDS: usize = 3_000;
+    const ROUNDS: usize = if cfg!(miri) { 10 } else { 3_000 };
     let tree = Tree::new(attr(Kind::Directory));
     let all: Vec<Vec<NodeId>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..3)
@@ -312,7 +313,7 @@ fn make_and_remove(tree: &Tree, thread: usize, rounds: usize) -> Vec<NodeId> {
 /// is ever in a directory that was removed.
 #[test]
 fn nothing_is_made_in_a_removed_directory() {
-    const ROUNDS: usize = 400;
+    const ROUNDS: usize = if cfg!(miri) { 10 } else { 400 };
     let tree = Tree::new(attr(Kind::Directory));
     let barrier = Barrier::new(2);
     let turn = |make: bool| {
@@ -362,7 +363,7 @@ static HOOKED: std::sync::Mutex<()> = std::sync::Mutex::new(());
 fn directories_never_go_in_circles() {
     use norefs_tree::seam::{self, Seam};
 
-    const ROUNDS: usize = 100;
+    const ROUNDS: usize = if cfg!(miri) { 10 } else { 100 };
     let _alone = HOOKED
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -176,7 +176,7 @@ mod tests {
         let root = tree.root();
         tree.unlink(&root, b"f", Time::default()).unwrap();
         // Until the epoch has surely moved on and freed what belonged to the file.
-        for number in 0..2000u32 {
+        for number in 0..if cfg!(miri) { 20 } else { 2000u32 } {
             let name = format!("l{number}");
             let made = link(name.as_bytes(), b"two");
             assert_eq!(made.target().as_deref(), Some(&b"two"[..]));

@@ -27,7 +27,7 @@ mod path;
 mod record;
 mod remove;
 mod rename;
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod sealed;
 #[cfg(any(test, feature = "seams"))]
 pub mod seam;

@@ -271,7 +271,7 @@ mod tests {
     fn names_of_every_length_are_kept_and_told_apart() {
         let (pieces, hasher) = (Slab::<Piece>::default(), RandomState::new());
         let bytes: Vec<u8> = (0..=255u8).map(|i| i | 1).collect();
-        for len in 1..=NAME_MAX {
+        for len in (1..=NAME_MAX).step_by(if cfg!(miri) { 23 } else { 1 }) {
             let name = Name::fresh(&bytes[..len], &hasher);
             let name = name.unwrap_or_else(|_| Name::new(&bytes[..len], &hasher).unwrap());
             let stored = StoredName::default();

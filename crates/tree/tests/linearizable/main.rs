@@ -20,7 +20,7 @@ use world::Op::{
 use world::{A, Real, Ret, World, X, Y};
 
 /// Calls of the first thread. The others go on until it is done.
-const CALLS: usize = 6_000;
+const CALLS: usize = if cfg!(miri) { 60 } else { 6_000 };
 const THREADS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use norefs_tree::noref::ATTEMPTS;
 use norefs_tree::{
-    Attr, Credential, Errno, InodeRef, Kind, NewInode, NodeId, Outcomes, PathArgs, RenameMode,
-    Time, Tree,
+    Attr, Credential, Errno, InodeRef, Kind, LinkTarget, NewInode, NodeId, Outcomes, PathArgs,
+    RenameMode, Time, Tree,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -244,6 +244,48 @@ fn list(tree: &Tree, directory: &InodeRef<'_>) -> Vec<(Vec<u8>, NodeId)> {
     })
     .unwrap();
     listed
+}
+
+/// A directory grows and shrinks, and a link is made anew, while others read: what is replaced stays readable until they let go.
+/// It is the memory behind pointers that is tried here, which a sanitizer sees better than an assertion.
+#[test]
+fn what_is_replaced_is_read_to_the_end() {
+    const ROUNDS: usize = if cfg!(miri) { 2 } else { 30 };
+    const NAMES: usize = if cfg!(miri) { 20 } else { 300 };
+    const TARGETS: [&[u8]; 2] = [b"here", b"somewhere/else"];
+    let tree = Tree::new(attr(Kind::Directory));
+    let root = tree.root();
+    let kept = create(&tree, &root, "kept", Kind::Regular).id();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut target = LinkTarget::new();
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(tree.stat(&path("kept")).map(|entry| entry.id), Ok(kept));
+                    match tree.readlink(&path("link"), &mut target) {
+                        Ok(()) => assert!(TARGETS.contains(&&target[..])),
+                        Err(error) => assert_eq!(error, Errno::NOENT),
+                    }
+                }
+            });
+        }
+        for round in 0..ROUNDS {
+            let link = NewInode {
+                target: Some(TARGETS[round % 2]),
+                ..NewInode::plain(attr(Kind::Symlink))
+            };
+            tree.create(&root, b"link", link, Some(NOW)).unwrap();
+            let names = |number| format!("{number}");
+            (0..NAMES).for_each(|n| _ = create(&tree, &root, &names(n), Kind::Regular));
+            tree.unlink(&root, b"link", NOW).unwrap();
+            for number in 0..NAMES {
+                tree.unlink(&root, names(number).as_bytes(), NOW).unwrap();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(tree.inodes(), 2);
 }
 
 /// Files are made, looked up, forgotten and removed by all at once: the slots are used again and

@@ -59,10 +59,15 @@ fn what_cargo_has_built_is_fresh() {
         ground.from()
     );
     assert!(sh(&ground.source, &build).contains("Compiling tiny"));
-    let told = ground.said(&ground.source, &["--from", "."], &build);
-    assert!(
-        told.contains("Fresh tiny") && !told.contains("Compiling"),
-        "{told}"
+    let script = format!(
+        "{build}; echo 'fn main() {{ println!(\"new\") }}' > src/main.rs; {build}; target/debug/tiny"
     );
+    let told = ground.said(&ground.source, &["--from", "."], &script);
+    let (before, after) = told
+        .split_once("Compiling tiny")
+        .expect("something is built");
+    assert!(before.contains("Fresh tiny"), "{told}");
+    assert!(after.ends_with("new\n"), "{told}");
+    assert_eq!(sh(&ground.source, "target/debug/tiny"), "");
     ground.is_clean();
 }

@@ -5,7 +5,7 @@ use mount_tests::{Tmpfs, text, wait_until};
 use serde_json::Value;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_command_sees_the_copy_and_everybody_else_the_original() {
@@ -293,4 +293,29 @@ fn nobody_else_sees_a_mount_where_no_fusermount_takes_part() {
         assert!(child.wait().unwrap().success());
         ground.is_untouched();
     }
+}
+
+#[test]
+fn where_mounts_are_shared_those_of_others_are_seen_and_none_is_shown_to_them() {
+    let ground = Ground::new(User::Root);
+    let beside = ground.scratch.dir("beside");
+    let norefs = ground.norefs(&ground.source);
+    let norefs = norefs.get_program().to_str().unwrap();
+    let script = format!(
+        "mount --make-rshared /; wait_for() {{ while ! test -e $1; do sleep 0.01; done; }}
+        {norefs} run --no-report --from . -- sh -euc 'echo new > file; touch ../told; while ! test -e {0}/seen; do sleep 0.01; done' &
+        wait_for ../told; cat file; grep -c {1} /proc/self/mountinfo || true
+        mount -t tmpfs none {0}; touch {0}/seen; wait; cat file",
+        beside.display(),
+        ground.from()
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-euc", &script])
+        .current_dir(&ground.source)
+        .env("TMPDIR", ground.path("tmp"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout), "content\n0\ncontent\n");
+    ground.is_untouched();
 }

@@ -129,9 +129,9 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     /// Held by every rename between two directories: then the shape of the tree stands still, as far
     /// as directories are not made or removed. Taken before any directory's lock.
     rename_lock: CachePadded<Mutex<()>>,
-    /// Held shared by everything that takes a name away or changes permissions; threads then mostly
+    /// Held shared by everything that takes a name away or has [`InodeRef::update`] change attributes; threads then mostly
     /// write to lines of their own. The fallback of path operations holds it alone: then nothing on a path
-    /// changes under it. Taken before every other lock.
+    /// changes under it. So does a [`Survey`], for which sizes and times have to stay as well. Taken before every other lock.
     still: ShardedLock<()>,
     /// Of the no-reference operations.
     outcomes: OutcomeCounters,

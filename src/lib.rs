@@ -4,6 +4,7 @@
 //! The layers, each of which knows only those below it:
 //!
 //! * [`control`] is how a running mount is asked for its counters, and what differs from its source.
+//! * [`apply`] writes what differs to the source.
 //! * [`delta`] finds out what differs between a tree and its source.
 //! * [`source`] loads a tree from a directory on disk.
 //! * [`warm`] fills the kernel's caches with what is in a mount.
@@ -12,6 +13,7 @@
 //! * `host` is memory and threads of the machine the daemon runs on.
 //! * [`tree`] is the dentry tree with its lockless walks: a crate of its own, `norefs-tree`.
 
+pub mod apply;
 pub mod control;
 pub mod delta;
 pub mod fs;

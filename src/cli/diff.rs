@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use indicatif::{BinaryBytes, HumanCount};
 use norefs::control;
 use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
+use norefs::transport::session::table::MountEntry;
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -68,7 +69,7 @@ fn shown(args: Args) -> Outcome {
     Ok(ExitCode::from(u8::from(args.exit_code && differs)))
 }
 
-fn lines(changes: &[Change]) -> String {
+pub fn lines(changes: &[Change]) -> String {
     changes.iter().map(|change| format!("{change}\n")).collect()
 }
 
@@ -96,12 +97,9 @@ fn print_patch(delta: &Delta, mountpoint: &Path) -> Result<(), Failure> {
 
 /// Where the mount is, and what differs at or below `paths`; without any, all.
 fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<(PathBuf, Delta), Failure> {
-    let shown = mountpoint.display();
-    let (_, entry) = mount_at(mountpoint)?;
+    let (entry, mut delta) = whole(mountpoint)?;
     let within = paths.iter().map(|path| below(&entry.mount_point, path));
     let within = within.collect::<Result<Vec<_>, _>>()?;
-    write_back(&entry.mount_point).with_context(|| shown.to_string())?;
-    let mut delta = control::delta(&entry).with_context(|| shown.to_string())?;
     if !within.is_empty() {
         delta.changes.retain(|change| {
             let now = change.now.as_ref().map(|now| &now.path);
@@ -114,8 +112,17 @@ fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<(PathBuf, Delta), Failure
     Ok((entry.mount_point, delta))
 }
 
+/// The mount at `mountpoint`, and all that differs there.
+pub fn whole(mountpoint: &Path) -> Result<(MountEntry, Delta), Failure> {
+    let shown = mountpoint.display();
+    let (_, entry) = mount_at(mountpoint)?;
+    write_back(&entry.mount_point).with_context(|| shown.to_string())?;
+    let delta = control::delta(&entry).with_context(|| shown.to_string())?;
+    Ok((entry, delta))
+}
+
 /// `path` as seen from the mount's root.
-fn below(mountpoint: &Path, path: &Path) -> Result<PathBytes, Failure> {
+pub fn below(mountpoint: &Path, path: &Path) -> Result<PathBytes, Failure> {
     let outside = || anyhow!("{} is not below {}", path.display(), mountpoint.display());
     let within = match path.is_absolute() {
         true => path.strip_prefix(mountpoint).map_err(|_| outside())?,
@@ -148,7 +155,7 @@ const COUNTED: [(What, &str); 6] = [
     (What::Metadata, "with other attributes"),
 ];
 
-fn counted(changes: &[Change]) -> String {
+pub fn counted(changes: &[Change]) -> String {
     let counts = COUNTED.into_iter().filter_map(|(what, name)| {
         let count = changes.iter().filter(|change| change.what == what).count();
         (count > 0).then(|| format!("{} {name}", HumanCount(count as u64)))

@@ -1,5 +1,6 @@
 //! The command line: one file for each verb. Parsing, wiring and printing; no logic.
 
+mod apply;
 mod bench;
 mod completions;
 mod diff;
@@ -69,6 +70,7 @@ enum Verb {
     Stats(stats::Args),
     Set(set::Args),
     Diff(diff::Args),
+    Apply(apply::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -97,6 +99,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
                 Verb::Diff(args) => diff::run(args),
+                Verb::Apply(args) => apply::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Warm(args) => warm::run(args),

@@ -264,6 +264,33 @@ impl PathBytes {
         PathBytes(bytes)
     }
 
+    /// What has the path `rest` below this directory; the directory if `rest` is empty.
+    pub fn append(&self, rest: &[u8]) -> PathBytes {
+        match rest.is_empty() {
+            true => self.clone(),
+            false => self.join(rest),
+        }
+    }
+
+    /// The directory, and the name in it, which is empty of a root.
+    pub fn split(&self) -> (PathBytes, &[u8]) {
+        match self.0.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (PathBytes(self.0[..slash].to_vec()), &self.0[slash + 1..]),
+            None => (PathBytes::ROOT, &self.0),
+        }
+    }
+
+    /// This path and each above it, the root last, with the rest of this one below it.
+    pub fn prefixes(&self) -> impl Iterator<Item = (PathBytes, &[u8])> {
+        let slashes = (0..self.0.len()).rev().filter(|at| self.0[*at] == b'/');
+        let above = slashes.map(|at| (PathBytes(self.0[..at].to_vec()), &self.0[at + 1..]));
+        let root = (!self.0.is_empty()).then_some((PathBytes::ROOT, &self.0[..]));
+        let none: &[u8] = &[];
+        std::iter::once((self.clone(), none))
+            .chain(above)
+            .chain(root)
+    }
+
     /// Whether this is `other`, or below it.
     pub fn is_at_or_below(&self, other: &PathBytes) -> bool {
         let rest = self.0.strip_prefix(&*other.0);

@@ -21,7 +21,7 @@ const ORDERS: &[Order] = &[
     Order {
         directory: "norefs",
         ranks: &[
-            &["control"],
+            &["apply", "control"],
             &["delta"],
             &["source", "warm"],
             &["transport"],

@@ -1,5 +1,6 @@
 //! The verbs and options of the program `norefs`.
 
+mod apply;
 mod bench;
 mod cli;
 mod diff;

@@ -1,7 +1,7 @@
 //! Mounts, each served by a process of its own.
 
 use anyhow::{Context, bail};
-use norefs::transport::session::{place::Place, table};
+use norefs::transport::session::{mount_point::MountPoint, table};
 use norefs::transport::testing::constant;
 use norefs::transport::{Options, Transport};
 use std::fmt;
@@ -109,7 +109,7 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        let ended = Place::find(self.place.path())
+        let ended = MountPoint::find(self.place.path())
             .and_then(|place| place.unmount(true))
             .and_then(|()| self.server.wait());
         if let Err(error) = ended {

@@ -4,7 +4,7 @@ use super::fail::Failure;
 use super::{Outcome, out, report};
 use anyhow::{Context, anyhow};
 use norefs::control;
-use norefs::transport::session::place::Place;
+use norefs::transport::session::mount_point::MountPoint;
 use norefs::transport::session::table::{self, MountEntry};
 use rustix::process::geteuid;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,9 @@ pub struct Args {
 }
 
 /// The norefs mount at `path`, and where that leads.
-pub fn mount_at(path: &Path) -> Result<(Place, MountEntry), Failure> {
+pub fn mount_at(path: &Path) -> Result<(MountPoint, MountEntry), Failure> {
     let shown = path.display();
-    let place = Place::find(path).with_context(|| shown.to_string())?;
+    let place = MountPoint::find(path).with_context(|| shown.to_string())?;
     let entry = place.mounted()?.filter(MountEntry::is_norefs);
     let entry = entry.ok_or_else(|| anyhow!("{shown} is not a norefs mount"))?;
     Ok((place, entry))

@@ -4,7 +4,7 @@ use super::fail::{Failure, say};
 use super::stats::mount_at;
 use super::{Outcome, users};
 use norefs::control::{self, ServerProcess};
-use norefs::transport::session::{place::Place, unmount};
+use norefs::transport::session::{mount_point::MountPoint, unmount};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 /// Unmounts what nobody uses any more within `patience`.
-fn unused(place: &Place, patience: Duration) -> io::Result<()> {
+fn unused(place: &MountPoint, patience: Duration) -> io::Result<()> {
     let began = Instant::now();
     loop {
         match place.unmount(false) {

@@ -1,7 +1,7 @@
 //! The side that asks.
 
 use crate::control::line::{self, Lines, PATIENCE};
-use crate::control::{Answer, Change, Question, ServerProcess, Stats};
+use crate::control::{Change, Question, Reply, ServerProcess, Stats};
 use crate::delta::Delta;
 use crate::transport::session::runtime;
 use crate::transport::session::table::{self, MountEntry};
@@ -50,7 +50,7 @@ pub fn stats(mount: &MountEntry) -> Result<Stats, ControlError> {
 /// The same of a server that may be stopped, of which an answer is expected within `patience`.
 pub fn stats_within(mount: &MountEntry, patience: Duration) -> Result<Stats, ControlError> {
     match ask(mount, &Question::Stats, patience)? {
-        Answer::Stats(stats) => Ok(*stats),
+        Reply::Stats(stats) => Ok(*stats),
         _ => Err(senseless()),
     }
 }
@@ -81,7 +81,7 @@ pub fn elsewhere(seen: &[MountEntry], owner: u32) -> Vec<MountEntry> {
 /// Changes limits of a norefs mount that is being served. What is held beyond a lowered limit stays.
 pub fn set(mount: &MountEntry, change: Change) -> Result<(), ControlError> {
     match ask(mount, &Question::Set(change), PATIENCE)? {
-        Answer::Done => Ok(()),
+        Reply::Done => Ok(()),
         _ => Err(senseless()),
     }
 }
@@ -92,24 +92,20 @@ pub fn delta(mount: &MountEntry) -> Result<Delta, ControlError> {
     let stream = ask_for(mount, &Question::Delta)?;
     let mut lines = Lines::new(&stream, ANSWER_LIMIT);
     let mut next = || lines.receive(LOOKING).map_err(failed).and_then(checked);
-    let Answer::Source(source) = next()? else {
+    let Reply::Source(source) = next()? else {
         return Err(senseless());
     };
     let mut changes = Vec::new();
     loop {
         match next()? {
-            Answer::Change(change) => changes.push(*change),
-            Answer::Done => return Ok(Delta { source, changes }),
+            Reply::Change(change) => changes.push(*change),
+            Reply::Done => return Ok(Delta { source, changes }),
             _ => return Err(senseless()),
         }
     }
 }
 
-fn ask(
-    mount: &MountEntry,
-    question: &Question,
-    patience: Duration,
-) -> Result<Answer, ControlError> {
+fn ask(mount: &MountEntry, question: &Question, patience: Duration) -> Result<Reply, ControlError> {
     let stream = ask_for(mount, question)?;
     let answer = line::receive(&stream, ANSWER_LIMIT, patience);
     checked(answer.map_err(failed)?)
@@ -135,9 +131,9 @@ fn failed(error: io::Error) -> ControlError {
     }
 }
 
-fn checked(answer: Answer) -> Result<Answer, ControlError> {
+fn checked(answer: Reply) -> Result<Reply, ControlError> {
     match answer {
-        Answer::Error(reason) => Err(ControlError::Refused(reason)),
+        Reply::Error(reason) => Err(ControlError::Refused(reason)),
         answer => Ok(answer),
     }
 }

@@ -45,7 +45,7 @@ pub struct Change {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Answer {
+enum Reply {
     Stats(Box<Stats>),
     Source(Source),
     Change(Box<delta::Change>),

@@ -1,6 +1,6 @@
 //! The side that answers.
 
-use crate::control::{Answer, Change, Question, Stats, line};
+use crate::control::{Change, Question, Reply, Stats, line};
 use crate::delta::Delta;
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
@@ -106,19 +106,19 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
 fn answer(stream: UnixStream, asked: &impl Asked) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(&stream)?.uid;
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
-        Answer::Error("not permitted".to_owned())
+        Reply::Error("not permitted".to_owned())
     } else {
         match line::receive(&stream, QUESTION_LIMIT, line::PATIENCE) {
-            Ok(Question::Stats) => Answer::Stats(Box::new(asked.stats())),
+            Ok(Question::Stats) => Reply::Stats(Box::new(asked.stats())),
             Ok(Question::Set(change)) => match asked.set(change) {
-                Ok(()) => Answer::Done,
-                Err(reason) => Answer::Error(reason),
+                Ok(()) => Reply::Done,
+                Err(reason) => Reply::Error(reason),
             },
             Ok(Question::Delta) => match asked.delta() {
                 Ok(delta) => return tell_in_time(stream, delta),
-                Err(reason) => Answer::Error(reason),
+                Err(reason) => Reply::Error(reason),
             },
-            Err(error) => Answer::Error(error.to_string()),
+            Err(error) => Reply::Error(error.to_string()),
         }
     };
     line::send(&stream, &answer)
@@ -137,9 +137,9 @@ fn tell_in_time(stream: UnixStream, delta: Delta) -> io::Result<()> {
 
 fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
     let changes = delta.changes.into_iter();
-    let changes = changes.map(|change| Answer::Change(Box::new(change)));
-    let first = std::iter::once(Answer::Source(delta.source));
-    line::send_all(stream, first.chain(changes).chain([Answer::Done]))
+    let changes = changes.map(|change| Reply::Change(Box::new(change)));
+    let first = std::iter::once(Reply::Source(delta.source));
+    line::send_all(stream, first.chain(changes).chain([Reply::Done]))
 }
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ mod tests {
         Server::bind(&dir.join("socket"), Echo(AtomicU32::new(7))).unwrap()
     }
 
-    fn ask(dir: &Path, bytes: &[u8]) -> Answer {
+    fn ask(dir: &Path, bytes: &[u8]) -> Reply {
         let mut stream = UnixStream::connect(dir.join("socket")).unwrap();
         // The server may answer and hang up before everything is written.
         stream.write_all(bytes).unwrap_or_default();
@@ -221,7 +221,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _server = server(dir.path());
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
-        assert!(matches!(answer, Answer::Stats(stats) if stats.pid == 7));
+        assert!(matches!(answer, Reply::Stats(stats) if stats.pid == 7));
     }
 
     #[test]
@@ -229,9 +229,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _server = server(dir.path());
         let change = b"{\"request\":\"set\",\"max_inodes\":9}\n";
-        assert_eq!(ask(dir.path(), change), Answer::Done);
+        assert_eq!(ask(dir.path(), change), Reply::Done);
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
-        assert!(matches!(answer, Answer::Stats(stats) if stats.pid == 9));
+        assert!(matches!(answer, Reply::Stats(stats) if stats.pid == 9));
     }
 
     #[test]
@@ -241,15 +241,15 @@ mod tests {
         let stream = UnixStream::connect(dir.path().join("socket")).unwrap();
         line::send(&stream, &Question::Delta).unwrap();
         let other = ask(dir.path(), b"{\"request\":\"stats\"}\n");
-        assert!(matches!(other, Answer::Stats(_)), "nobody else waits");
+        assert!(matches!(other, Reply::Stats(_)), "nobody else waits");
         let mut lines = Lines::new(&stream, 1 << 10);
-        let mut next = || lines.receive::<Answer>(line::PATIENCE).unwrap();
+        let mut next = || lines.receive::<Reply>(line::PATIENCE).unwrap();
         let expected = many(5000);
-        assert_eq!(next(), Answer::Source(expected.source));
+        assert_eq!(next(), Reply::Source(expected.source));
         for change in expected.changes {
-            assert_eq!(next(), Answer::Change(Box::new(change)));
+            assert_eq!(next(), Reply::Change(Box::new(change)));
         }
-        assert_eq!(next(), Answer::Done);
+        assert_eq!(next(), Reply::Done);
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _server = Server::bind(&dir.path().join("socket"), Echo(AtomicU32::new(0))).unwrap();
         let answer = ask(dir.path(), b"{\"request\":\"delta\"}\n");
-        assert_eq!(answer, Answer::Error("it has no source".to_owned()));
+        assert_eq!(answer, Reply::Error("it has no source".to_owned()));
     }
 
     #[test]
@@ -280,10 +280,10 @@ mod tests {
         ];
         for bytes in hostile {
             let answer = ask(dir.path(), bytes);
-            assert!(matches!(answer, Answer::Error(_)), "{bytes:?}: {answer:?}");
+            assert!(matches!(answer, Reply::Error(_)), "{bytes:?}: {answer:?}");
         }
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
-        assert!(matches!(answer, Answer::Stats(_)), "still answering");
+        assert!(matches!(answer, Reply::Stats(_)), "still answering");
     }
 
     #[test]
@@ -292,8 +292,8 @@ mod tests {
         let _server = server(dir.path());
         let mut stream = UnixStream::connect(dir.path().join("socket")).unwrap();
         stream.write_all(&vec![b' '; QUESTION_LIMIT]).unwrap();
-        let answer: Answer = line::receive(&stream, 1 << 20, line::PATIENCE).unwrap();
-        assert!(matches!(answer, Answer::Error(reason) if reason.contains("too long")));
+        let answer: Reply = line::receive(&stream, 1 << 20, line::PATIENCE).unwrap();
+        assert!(matches!(answer, Reply::Error(reason) if reason.contains("too long")));
     }
 
     #[test]
@@ -315,6 +315,6 @@ mod tests {
         let _second = server(dir.path());
         drop(first);
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
-        assert!(matches!(answer, Answer::Stats(_)));
+        assert!(matches!(answer, Reply::Stats(_)));
     }
 }

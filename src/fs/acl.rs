@@ -29,7 +29,7 @@ const OTHERS: u16 = 0x20;
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
-struct Entry {
+struct AclEntry {
     tag: U16,
     bits: U16,
     id: U32,
@@ -52,7 +52,7 @@ pub enum Who {
     Others,
 }
 
-impl Entry {
+impl AclEntry {
     /// `None` for a tag there is not, or an id that is none.
     fn who(&self) -> Option<Who> {
         let id = || Some(self.id.get()).filter(|id| *id != NOBODY);
@@ -71,7 +71,7 @@ impl Entry {
 /// A valid access control list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Acl {
-    entries: Box<[Entry]>,
+    entries: Box<[AclEntry]>,
 }
 
 impl Acl {
@@ -95,7 +95,7 @@ impl Acl {
         if version.get() != VERSION {
             return Err(Errno::OPNOTSUPP);
         }
-        let entries = <[Entry]>::ref_from_bytes(rest).map_err(|_| Errno::INVAL)?;
+        let entries = <[AclEntry]>::ref_from_bytes(rest).map_err(|_| Errno::INVAL)?;
         if entries.is_empty() {
             return Ok(None);
         }
@@ -114,7 +114,7 @@ impl Acl {
         Acl::copy_of(&self.entries)
     }
 
-    fn copy_of(entries: &[Entry]) -> Result<Acl> {
+    fn copy_of(entries: &[AclEntry]) -> Result<Acl> {
         let mut copy = Vec::new();
         copy.try_reserve_exact(entries.len())
             .map_err(|_| Errno::NOSPC)?;
@@ -150,7 +150,7 @@ impl Acl {
 
     /// The entries in their order, each with its permissions (rwx).
     pub fn entries(&self) -> impl Iterator<Item = (Who, u16)> {
-        let known = |entry: &Entry| Some((entry.who()?, entry.bits.get() & RWX));
+        let known = |entry: &AclEntry| Some((entry.who()?, entry.bits.get() & RWX));
         self.entries.iter().filter_map(known)
     }
 
@@ -214,7 +214,7 @@ impl Acl {
         others && !in_a_group
     }
 
-    fn entry(&self, tag: u16) -> Option<&Entry> {
+    fn entry(&self, tag: u16) -> Option<&AclEntry> {
         self.entries.iter().find(|entry| entry.tag.get() == tag)
     }
 
@@ -225,7 +225,7 @@ impl Acl {
 }
 
 /// EINVAL unless the entries make a list.
-fn check(entries: &[Entry]) -> Result<()> {
+fn check(entries: &[AclEntry]) -> Result<()> {
     let mut last = 0;
     let (mut seen, mut named) = (0, false);
     for entry in entries {

@@ -85,7 +85,7 @@ pub struct OriginRoot {
 }
 
 /// A directory that is being filled. Nobody else can change it meanwhile.
-pub struct Filling<'f> {
+pub struct Loading<'f> {
     fs: &'f Fs,
     config: Guard<Arc<Config>>,
     /// The turn to make the last inodes, one by one.
@@ -95,7 +95,7 @@ pub struct Filling<'f> {
     names: tree::Filling<'f, Node>,
 }
 
-impl Filling<'_> {
+impl Loading<'_> {
     /// As [`tree::Filling::at`].
     pub fn at(&mut self, at: u32) {
         self.names.at(at);
@@ -161,7 +161,7 @@ impl Filling<'_> {
     /// One more name of an inode already loaded, whose shown nlink stays.
     ///
     /// # Errors
-    /// As [`Filling::add`], EPERM for a directory, ESTALE.
+    /// As [`Loading::add`], EPERM for a directory, ESTALE.
     pub fn link(&mut self, id: NodeId, name: &[u8]) -> Result<()> {
         let inode = self.fs.get(id)?;
         if inode.links() > 0 {
@@ -238,9 +238,9 @@ impl Fs {
     ///
     /// # Errors
     /// ENOENT, ENOTDIR, ENOSPC, ESTALE.
-    pub fn fill(&self, parent: NodeId, names: usize) -> Result<Filling<'_>> {
+    pub fn fill(&self, parent: NodeId, names: usize) -> Result<Loading<'_>> {
         let config = self.config.load();
-        Ok(Filling {
+        Ok(Loading {
             fs: self,
             last: self.room_for(names as u64, config.max_inodes),
             tight: !self.has_memory(names as u64),
@@ -249,18 +249,18 @@ impl Fs {
         })
     }
 
-    /// A new inode under `parent`, as [`Filling::add`] makes it.
+    /// A new inode under `parent`, as [`Loading::add`] makes it.
     ///
     /// # Errors
-    /// As [`Fs::fill`] and [`Filling::add`].
+    /// As [`Fs::fill`] and [`Loading::add`].
     pub fn load(&self, parent: NodeId, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
         self.fill(parent, 1)?.add(name, new)
     }
 
-    /// One more name of an inode already loaded, as [`Filling::link`] makes it.
+    /// One more name of an inode already loaded, as [`Loading::link`] makes it.
     ///
     /// # Errors
-    /// As [`Fs::fill`] and [`Filling::link`].
+    /// As [`Fs::fill`] and [`Loading::link`].
     pub fn load_link(&self, id: NodeId, parent: NodeId, name: &[u8]) -> Result<()> {
         self.fill(parent, 1)?.link(id, name)
     }

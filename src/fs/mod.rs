@@ -69,7 +69,7 @@ pub use data::Backing;
 pub use holes::Sought;
 pub use kept::Xattr;
 pub use limits::{Config, INODE_BYTES, InUse, StatFs};
-pub use load::{Filling, Loaded, Origin, OriginRoot, Reading};
+pub use load::{Loaded, Loading, Origin, OriginRoot, Reading};
 pub use node::Node;
 pub use permission::Permissions;
 pub use record::{Before, Gone};

@@ -45,7 +45,7 @@ use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
 use crate::transport::session::table;
 use crate::tree::NodeId;
-use attributes::Xattrs;
+use attributes::XattrReader;
 use contents::Contents;
 use names::Place;
 use parking_lot::Mutex;
@@ -54,7 +54,7 @@ use root::SourceRoot;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use scan::{Load, Worker};
+use scan::{Load, Loader};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -115,7 +115,7 @@ pub fn load(
         });
     }
     let mut attr = attributes::attr(&stat).ok_or(failed(Errno::NOTDIR))?;
-    let mut found = Xattrs::of_fd(root.fd());
+    let mut found = XattrReader::of_fd(root.fd());
     acl::settle(fs.keeps_acls(), &mut attr, &mut found);
     let numbers = &root.numbers;
     fs.number(numbers.of(&stat)).map_err(failed)?;
@@ -181,7 +181,7 @@ fn run(load: &Load<'_>, queue: &Queue) -> Result<LoadReport, LoadError> {
         };
         let hired = (0..queue.enough()).take_while(|_| crew.hire(queue.join()).is_ok());
         if hired.count() == 0 {
-            crew.work(queue.join(), Xattrs::for_any_thread());
+            crew.work(queue.join(), XattrReader::for_any_thread());
         }
     });
     total.into_inner()
@@ -202,7 +202,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
 
     /// Makes a thread. If there cannot be one, the load goes on with those there are.
     fn hire(self, seat: Seat<'env>) -> io::Result<()> {
-        let work = move || self.work(seat, Xattrs::for_this_thread());
+        let work = move || self.work(seat, XattrReader::for_this_thread());
         let thread = Builder::new().name("load".into()).stack_size(Crew::STACK);
         let hired = thread.spawn_scoped(self.scope, work);
         hired.map(drop).inspect_err(|error| {
@@ -219,9 +219,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     /// Works in the calling thread until nothing is left to do.
-    fn work(self, seat: Seat<'env>, xattrs: Xattrs) {
+    fn work(self, seat: Seat<'env>, xattrs: XattrReader) {
         let staff = || self.staff();
-        let found = Worker::new(self.load, seat, xattrs, &staff).run();
+        let found = Loader::new(self.load, seat, xattrs, &staff).run();
         let mut total = self.total.lock();
         match (&mut *total, found) {
             (Ok(total), Ok(found)) => total.absorb(found),

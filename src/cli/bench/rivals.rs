@@ -4,7 +4,7 @@ use crate::cli::fail::say;
 use crate::cli::private::{self, Private};
 use anyhow::{Context, anyhow};
 use norefs::transport::Transport;
-use norefs::transport::session::place::Place;
+use norefs::transport::session::mount_point::MountPoint;
 use norefs::transport::session::table;
 use norefs_bench::{Contender, Load};
 use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat};
@@ -187,7 +187,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let mountpoint = self.private.mount_point();
-        let ended = Place::find(&mountpoint)
+        let ended = MountPoint::find(&mountpoint)
             .and_then(|place| place.unmount(false).or_else(|_| place.unmount(true)));
         if let Err(error) = ended {
             say(format_args!(

@@ -329,7 +329,7 @@ mod tests {
         names.extend_from_slice(b"fifo\0");
         let root = SourceRoot::open(dir, false).unwrap();
         let inode = root.directory(&root.stat().unwrap());
-        let names = crate::source::directory::names::Names::new(&names);
+        let names = crate::source::directory::names::NameList::new(&names);
         let first = root.add(Place::ROOT, inode, names, files + 1).unwrap();
         (ReadAhead::new(Arc::new(root)), first.0..first.0 + files + 1)
     }

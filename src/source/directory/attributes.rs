@@ -127,7 +127,7 @@ impl Found {
 /// The calls take a path, not a directory and a name. So the reading thread stops sharing its
 /// working directory with the others and goes into each directory it reads. Where a sandbox forbids
 /// that, the path leads through `/proc/self/fd`, which costs four times as much.
-pub(super) struct Xattrs {
+pub(super) struct XattrReader {
     own_cwd: bool,
     path: Vec<u8>,
     directory: usize,
@@ -135,19 +135,19 @@ pub(super) struct Xattrs {
     value: Buffer,
 }
 
-impl Xattrs {
+impl XattrReader {
     /// For the calling thread, which must not live longer than the load.
-    pub(super) fn for_this_thread() -> Xattrs {
+    pub(super) fn for_this_thread() -> XattrReader {
         let own_cwd = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).is_ok();
-        Xattrs {
+        XattrReader {
             own_cwd,
-            ..Xattrs::for_any_thread()
+            ..XattrReader::for_any_thread()
         }
     }
 
     /// For a thread whose working directory is not ours.
-    pub(super) fn for_any_thread() -> Xattrs {
-        Xattrs {
+    pub(super) fn for_any_thread() -> XattrReader {
+        XattrReader {
             own_cwd: false,
             path: Vec::new(),
             directory: 0,
@@ -260,7 +260,7 @@ mod tests {
         rustix::fs::lsetxattr(&path, "user.name", b"value", XattrFlags::empty()).unwrap();
         let fd = rustix::fs::open(dir.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
         let found = std::thread::spawn(move || {
-            let mut xattrs = Xattrs::for_this_thread();
+            let mut xattrs = XattrReader::for_this_thread();
             [xattrs.own_cwd, false].map(|own_cwd| {
                 xattrs.own_cwd = own_cwd;
                 xattrs.enter(&fd);

@@ -23,11 +23,11 @@ impl Place {
 /// Some names of one directory, each ended by NUL. They are looked through from the first to the last, so there
 /// are not many.
 #[derive(Clone)]
-pub(super) struct Names(Arc<[u8]>);
+pub(super) struct NameList(Arc<[u8]>);
 
-impl Names {
-    pub(super) fn new(bytes: &[u8]) -> Names {
-        Names(bytes.into())
+impl NameList {
+    pub(super) fn new(bytes: &[u8]) -> NameList {
+        NameList(bytes.into())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &CStr> {
@@ -49,7 +49,7 @@ pub(super) struct Part {
     pub(super) directory: Place,
     /// What the directory is found by if it is moved.
     pub(super) inode: Directory,
-    pub(super) names: Names,
+    pub(super) names: NameList,
 }
 
 /// All names that were read, in the order of their places.
@@ -65,7 +65,7 @@ impl Parts {
         &mut self,
         directory: Place,
         inode: Directory,
-        names: Names,
+        names: NameList,
         count: u32,
     ) -> Result<Place> {
         let first = Place(self.next);

@@ -3,7 +3,7 @@
 use super::filesystem::Filesystem;
 use super::identity::Device;
 use super::identity::Directory;
-use super::names::{Names, Place};
+use super::names::{NameList, Place};
 use super::pace::Pace;
 use crate::tree::NodeId;
 use parking_lot::{Condvar, Mutex};
@@ -21,7 +21,7 @@ pub(super) struct Waiting {
 }
 
 /// A directory whose names have been read.
-pub(super) struct Listing {
+pub(super) struct ListedDir {
     /// The directory's inode.
     pub(super) id: NodeId,
     /// Where its own name stands.
@@ -39,13 +39,13 @@ pub(super) struct Listing {
 /// Some of the names of one directory.
 pub(super) struct Chunk {
     /// The directory.
-    pub(super) listing: Arc<Listing>,
+    pub(super) listing: Arc<ListedDir>,
     /// Where the first of `names` stands.
     pub(super) first: Place,
     /// How many names of the directory were listed before it.
     pub(super) before: u32,
     /// Names of the directory.
-    pub(super) names: Names,
+    pub(super) names: NameList,
     /// Which of them these are.
     pub(super) range: Range<u32>,
 }
@@ -314,7 +314,7 @@ mod tests {
     fn chunk(names: u32) -> Chunk {
         let fd = open("/", OFlags::PATH, Mode::empty()).unwrap();
         Chunk {
-            listing: Arc::new(Listing {
+            listing: Arc::new(ListedDir {
                 id: NodeId::ROOT,
                 place: Place::ROOT,
                 device: Device::default(),
@@ -324,7 +324,7 @@ mod tests {
             }),
             first: Place(0),
             before: 0,
-            names: Names::new(&b"name\0".repeat(names as usize)),
+            names: NameList::new(&b"name\0".repeat(names as usize)),
             range: 0..names,
         }
     }

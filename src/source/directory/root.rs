@@ -3,7 +3,7 @@
 
 use super::filesystem::Filesystem;
 use super::identity::{Device, Directory, Identities, Identity, Number, device};
-use super::names::{Names, Parts, Place};
+use super::names::{NameList, Parts, Place};
 use super::numbers::Numbers;
 use super::open_files::{Changed, Look, OpenFile, Seen};
 use super::opening::{CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, stat_content};
@@ -42,7 +42,7 @@ pub(super) struct Recorded {
     /// Where their names stand.
     pub(super) places: Map<Directory, Place>,
     /// The names in each, by that place.
-    pub(super) names: Map<Place, Vec<Names>>,
+    pub(super) names: Map<Place, Vec<NameList>>,
 }
 
 fn stat_of(fd: &OwnedFd) -> Result<Statx> {
@@ -83,7 +83,7 @@ impl SourceRoot {
         &self,
         directory: Place,
         inode: Directory,
-        names: Names,
+        names: NameList,
         count: u32,
     ) -> Result<Place> {
         self.parts.write().add(directory, inode, names, count)

@@ -1,17 +1,17 @@
 //! What each thread of a load does.
 
 use super::acl;
-use super::attributes::{self, Mount, XattrList, Xattrs};
+use super::attributes::{self, Mount, XattrList, XattrReader};
 use super::backing;
 use super::identity::device;
 use super::links::{Key, Links};
-use super::names::{Names, Place};
+use super::names::{NameList, Place};
 use super::numbers::Numbers;
 use super::pace::Meter;
 use super::probe;
-use super::queue::{Chunk, Job, Listing, Seat, Waiting};
+use super::queue::{Chunk, Job, ListedDir, Seat, Waiting};
 use super::root::SourceRoot;
-use crate::fs::{Filling, Fs, Loaded};
+use crate::fs::{Fs, Loaded, Loading};
 use crate::source::{LoadError, LoadOptions, LoadReport, Progress, Unreadable};
 use crate::tree::{Attr, Kind, Seed};
 use rustix::fs::{AtFlags, RawDir, Statx};
@@ -63,11 +63,11 @@ impl<'a> Load<'a> {
     /// Takes `count` names of a directory, of which `before` were taken before.
     fn chunk(
         &self,
-        listing: &Arc<Listing>,
+        listing: &Arc<ListedDir>,
         names: &mut Vec<u8>,
         (before, count): (u32, u32),
     ) -> Result<Chunk> {
-        let part = Names::new(names);
+        let part = NameList::new(names);
         names.clear();
         Ok(Chunk {
             listing: listing.clone(),
@@ -107,16 +107,16 @@ impl<'a> Load<'a> {
 }
 
 /// One thread's part.
-pub(super) struct Worker<'l, 'a> {
+pub(super) struct Loader<'l, 'a> {
     load: &'l Load<'a>,
     seat: Seat<'l>,
     /// Makes threads that are worth it.
     staff: &'l dyn Fn(),
     found: LoadReport,
     meter: Meter,
-    xattrs: Xattrs,
+    xattrs: XattrReader,
     /// The directory in which subdirectories were found last.
-    parent: Option<Arc<Listing>>,
+    parent: Option<Arc<ListedDir>>,
     /// Directories found by the current job.
     waiting: Vec<Waiting>,
     dirents: Box<[MaybeUninit<u8>]>,
@@ -125,7 +125,7 @@ pub(super) struct Worker<'l, 'a> {
     targets: Vec<u8>,
 }
 
-impl<'l, 'a> Worker<'l, 'a> {
+impl<'l, 'a> Loader<'l, 'a> {
     /// Names that one job loads at most.
     const CHUNK: u32 = 512;
     const DIRENT_BYTES: usize = 32 * 1024;
@@ -144,10 +144,10 @@ impl<'l, 'a> Worker<'l, 'a> {
     pub(super) fn new(
         load: &'l Load<'a>,
         seat: Seat<'l>,
-        xattrs: Xattrs,
+        xattrs: XattrReader,
         staff: &'l dyn Fn(),
-    ) -> Worker<'l, 'a> {
-        Worker {
+    ) -> Loader<'l, 'a> {
+        Loader {
             load,
             seat,
             staff,
@@ -191,7 +191,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     fn load_children(
         &mut self,
         waiting: &Waiting,
-        opened: Result<Option<Listing>>,
+        opened: Result<Option<ListedDir>>,
     ) -> Fallible<()> {
         let listing = match opened {
             Ok(Some(listing)) => Arc::new(listing),
@@ -225,7 +225,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     /// `None` if it is on a mount that is not to be entered.
-    fn open(&self, waiting: &Waiting) -> Result<Option<Listing>> {
+    fn open(&self, waiting: &Waiting) -> Result<Option<ListedDir>> {
         let fd = match &self.parent {
             Some(parent) => self.open_from(parent, waiting.place)?,
             None => self.load.root.open_directory(waiting.place)?,
@@ -234,7 +234,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         if self.load.is_elsewhere(&stat) {
             return Ok(None);
         }
-        Ok(Some(Listing {
+        Ok(Some(ListedDir {
             id: waiting.id,
             place: waiting.place,
             device: device(&stat),
@@ -245,7 +245,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     /// Opens the directory whose name stands at `place`, which mostly is in `parent`.
-    fn open_from(&self, parent: &Listing, place: Place) -> Result<OwnedFd> {
+    fn open_from(&self, parent: &ListedDir, place: Place) -> Result<OwnedFd> {
         let root = &self.load.root;
         let (directory, name) = root.find(place);
         match directory == parent.place {
@@ -255,7 +255,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     /// Collects the names in a directory. Full chunks are for whoever is free, the last one is for this thread.
-    fn list(&mut self, listing: &Arc<Listing>) -> (Option<Chunk>, Result<()>) {
+    fn list(&mut self, listing: &Arc<ListedDir>) -> (Option<Chunk>, Result<()>) {
         let (mut names, mut count, mut before) = (Vec::new(), 0, 0);
         let mut last: Option<Chunk> = None;
         let mut end_chunk = |names: &mut Vec<u8>, count| {
@@ -379,10 +379,10 @@ impl<'l, 'a> Worker<'l, 'a> {
     /// What the source says of `name`, and why its extended attributes are missing if they are.
     fn read<'e>(
         &mut self,
-        listing: &Listing,
+        listing: &ListedDir,
         name: &'e CStr,
         place: Place,
-    ) -> Result<(Entry<'e>, Option<Errno>)> {
+    ) -> Result<(Scanned<'e>, Option<Errno>)> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let stat = stat(listing.fd.as_fd(), name, flags)?;
         let mut attr = attributes::attr(&stat).ok_or(Errno::INVAL)?;
@@ -406,7 +406,7 @@ impl<'l, 'a> Worker<'l, 'a> {
             (attr.size, attr.blocks) = (0, 0);
         }
         let several = attr.kind != Kind::Directory && attr.nlink > 1;
-        let entry = Entry {
+        let entry = Scanned {
             name: name.to_bytes(),
             place,
             ino: self.load.numbers.of(&stat),
@@ -422,7 +422,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     }
 
     /// The target's place in `targets`.
-    fn read_target(&mut self, listing: &Listing, name: &CStr) -> Result<Range<usize>> {
+    fn read_target(&mut self, listing: &ListedDir, name: &CStr) -> Result<Range<usize>> {
         let length = rustix::fs::readlinkat_raw(&listing.fd, name, &mut self.target[..])?;
         let from = self.targets.len();
         self.targets.extend_from_slice(&self.target[..length]);
@@ -432,7 +432,7 @@ impl<'l, 'a> Worker<'l, 'a> {
     /// What a file's content is found by later, or the content itself where the file does not tell how long it is.
     fn content(
         &self,
-        listing: &Listing,
+        listing: &ListedDir,
         (name, place): (&CStr, Place),
         stat: &Statx,
         attr: &Attr,
@@ -462,7 +462,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         }
     }
 
-    fn hand_over(&mut self, chunk: &Chunk, entries: Vec<Entry<'_>>) -> Fallible<()> {
+    fn hand_over(&mut self, chunk: &Chunk, entries: Vec<Scanned<'_>>) -> Fallible<()> {
         let mut filling = match self.load.fs.fill(chunk.listing.id, entries.len()) {
             Ok(filling) => filling,
             Err(errno) => {
@@ -481,7 +481,7 @@ impl<'l, 'a> Worker<'l, 'a> {
         Ok(())
     }
 
-    fn add(&mut self, filling: &mut Filling<'_>, entry: Entry<'_>) -> Result<()> {
+    fn add(&mut self, filling: &mut Loading<'_>, entry: Scanned<'_>) -> Result<()> {
         // Held until the inode is entered: another thread may meet its next name.
         let mut links = entry.key.map(|key| (self.load.links.shard(&key), key));
         let known = links.as_ref().and_then(|(shard, key)| shard.get(key));
@@ -544,7 +544,7 @@ impl<'l, 'a> Worker<'l, 'a> {
 pub(super) type Fallible<T> = std::result::Result<T, LoadError>;
 
 /// What was read of one name.
-struct Entry<'e> {
+struct Scanned<'e> {
     name: &'e [u8],
     place: Place,
     ino: Option<NonZeroU64>,

@@ -137,7 +137,7 @@ fn missing_is_none(found: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
 mod tests {
     use super::*;
     use crate::source::directory::filesystem::LOCAL;
-    use crate::source::directory::names::Names;
+    use crate::source::directory::names::NameList;
     use crate::source::directory::root::SourceRoot;
     use std::fs::{remove_file, rename, write};
     use std::sync::Arc;
@@ -150,7 +150,7 @@ mod tests {
             write(dir.join(name), name).unwrap();
         }
         let inode = root.directory(&root.stat().unwrap());
-        let first = root.add(Place::ROOT, inode, Names::new(b"a\0b\0c\0"), 3);
+        let first = root.add(Place::ROOT, inode, NameList::new(b"a\0b\0c\0"), 3);
         let first = first.unwrap();
         root.complete();
         let identity = |name: &str| {

@@ -24,9 +24,9 @@ pub(crate) struct Writebacks {
 }
 
 /// Counts a thread as long as it works, however that ends.
-struct Place(Arc<AtomicUsize>);
+struct Busy(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for Busy {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -45,7 +45,7 @@ impl Writebacks {
     /// one, which may not block.
     pub(crate) fn run(&self, work: impl FnOnce(MayBlock) + Send + 'static) {
         let others = self.busy.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.busy.clone());
+        let place = Busy(self.busy.clone());
         if others >= MOST || !is_memory_left_for_a_thread() {
             return work(MayBlock::Nobody);
         }

@@ -3,8 +3,8 @@
 use crate::transport::channel::open_device;
 use crate::transport::session::error::MountError;
 use crate::transport::session::fusermount::one_line;
+use crate::transport::session::mount_point::{Identity, MountPoint};
 use crate::transport::session::negotiate::Negotiator;
-use crate::transport::session::place::{Identity, Place};
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::unmount::{remove_dead, unmount};
 use crate::transport::{Options, Permissions};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: usize = 16;
 
 /// Makes sure that `place` can be mounted on. A dead norefs mount there is taken away first.
-pub(crate) fn check(place: &Place) -> Result<(), MountError> {
+pub(crate) fn check(place: &MountPoint) -> Result<(), MountError> {
     let path = || place.path().to_owned();
     match remove_dead(place) {
         Ok(true) => tracing::warn!(path = %path().display(), "removed a dead mount"),
@@ -40,7 +40,7 @@ pub(crate) fn check(place: &Place) -> Result<(), MountError> {
 }
 
 /// The directory that is to be seen at `place`.
-pub(crate) fn directory(place: &Place) -> Result<OwnedFd, MountError> {
+pub(crate) fn directory(place: &MountPoint) -> Result<OwnedFd, MountError> {
     let path = || place.path().to_owned();
     place.directory().map_err(|error| match error.kind() {
         io::ErrorKind::NotADirectory => MountError::NotDirectory(path()),
@@ -50,7 +50,7 @@ pub(crate) fn directory(place: &Place) -> Result<OwnedFd, MountError> {
 
 /// A directory to mount on, which nobody else who goes by its lock mounts on meanwhile.
 pub(crate) struct Ground {
-    place: Place,
+    place: MountPoint,
     directory: OwnedFd,
     _lock: Option<File>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Attached {
 }
 
 impl Ground {
-    pub(crate) fn take(place: Place) -> Result<Ground, MountError> {
+    pub(crate) fn take(place: MountPoint) -> Result<Ground, MountError> {
         let unreachable = |error| MountError::Unreachable(place.path().to_owned(), error);
         for _ in 0..TRIES {
             check(&place)?;
@@ -83,7 +83,7 @@ impl Ground {
         Err(unreachable(changing))
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &MountPoint {
         &self.place
     }
 

@@ -4,7 +4,7 @@
 //! of this very mount and is not locked any more, the mount counts as dead: its server may also live where the file is not to
 //! be seen. The lock goes with the process, however that ends.
 
-use crate::transport::session::place::Identity;
+use crate::transport::session::mount_point::Identity;
 use crate::transport::session::runtime::{self, LENGTH_LIMIT, ignore_missing};
 use crate::transport::session::table::MountEntry;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};

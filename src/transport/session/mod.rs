@@ -1,7 +1,7 @@
 //! A mount from its beginning to its end: the place it is made at, what is agreed with the kernel, the channels that
 //! carry it, and taking it away. [`mount()`] begins one.
 //!
-//! [`table`] reads the kernel's mount table, [`place`] resolves a path once, [`unmount`] takes a mount away, [`utab`]
+//! [`table`] reads the kernel's mount table, [`mount_point`] resolves a path once, [`unmount`] takes a mount away, [`utab`]
 //! keeps the options that the kernel does not know.
 
 mod attach;
@@ -10,8 +10,8 @@ mod error;
 mod fusermount;
 mod lease;
 mod mount;
+pub mod mount_point;
 mod negotiate;
-pub mod place;
 pub(crate) mod runtime;
 pub mod table;
 pub mod unmount;

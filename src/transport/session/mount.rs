@@ -11,8 +11,8 @@ use crate::transport::session::attach::{self, Attached, Ground};
 use crate::transport::session::carry::{self, Carried, CarryError, Rings};
 use crate::transport::session::error::MountError;
 use crate::transport::session::lease::Lease;
+use crate::transport::session::mount_point::{Identity, MountPoint};
 use crate::transport::session::negotiate::Negotiator;
-use crate::transport::session::place::{Identity, Place};
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::unmount::{abort, remove_remains, unmount};
 use crate::transport::wire::Agreed;
@@ -35,8 +35,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// Makes sure that `path` can be mounted on, and holds on to that place whatever happens to the path. A dead norefs mount there
 /// is taken away first.
-pub fn prepare(path: &Path) -> Result<Place, MountError> {
-    let place = Place::find(path);
+pub fn prepare(path: &Path) -> Result<MountPoint, MountError> {
+    let place = MountPoint::find(path);
     let place = place.map_err(|error| MountError::Unreachable(path.to_owned(), error))?;
     attach::check(&place)?;
     attach::directory(&place)?;
@@ -57,7 +57,11 @@ pub fn mount(
 }
 
 /// As [`mount`], at a place that was resolved before.
-pub fn mount_at(fs: Arc<Fs>, place: Place, options: &Options) -> Result<MountHandle, MountError> {
+pub fn mount_at(
+    fs: Arc<Fs>,
+    place: MountPoint,
+    options: &Options,
+) -> Result<MountHandle, MountError> {
     if options.passthrough && !options.read_only {
         let reason = "the mount is not read-only";
         return Err(MountError::Passthrough(reason));
@@ -153,7 +157,7 @@ fn check_memory(options: &Options) -> Result<(), MountError> {
 
 /// Mounts and negotiates.
 pub(crate) fn connect(
-    place: Place,
+    place: MountPoint,
     options: &Options,
     permissions: Permissions,
 ) -> Result<Connection, MountError> {

@@ -1,21 +1,21 @@
 //! Taking a mount away: directly where allowed, through fusermount3 otherwise. What is mounted is never asked.
 
 use crate::transport::session::lease::{self, Lease};
-use crate::transport::session::place::{Identity, Place};
+use crate::transport::session::mount_point::{Identity, MountPoint};
 use crate::transport::session::table::{self, MountEntry};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::io;
 
 /// Unmounts the mount that `entry` tells of, and no other: `ENOENT` or `ELOOP` if it is not to be seen where the table had it.
-/// `lazily` and other errors are as of [`Place::unmount`].
+/// `lazily` and other errors are as of [`MountPoint::unmount`].
 pub fn unmount(entry: &MountEntry, lazily: bool) -> io::Result<()> {
     place_of(entry)?.unmount(lazily)
 }
 
 /// Where `entry` is to be seen.
-fn place_of(entry: &MountEntry) -> io::Result<Place> {
-    let place = Place::exact(&entry.mount_point)?;
+fn place_of(entry: &MountEntry) -> io::Result<MountPoint> {
+    let place = MountPoint::exact(&entry.mount_point)?;
     let seen = place.mounted()?;
     match seen.is_some_and(|seen| seen.id == entry.id && seen.device == entry.device) {
         true => Ok(place),
@@ -42,7 +42,7 @@ pub(crate) fn abort((major, minor): (u32, u32)) -> io::Result<()> {
 }
 
 /// Takes away dead norefs mounts at `place`. Returns whether there was one.
-pub fn remove_dead(place: &Place) -> io::Result<bool> {
+pub fn remove_dead(place: &MountPoint) -> io::Result<bool> {
     let mut found = false;
     while let Some(entry) = place.mounted()?
         && entry.is_norefs()

@@ -2,7 +2,7 @@
 
 use super::block::{Head, WORDS};
 use super::name::Name;
-use super::writer::{Place, Writer};
+use super::writer::{Position, Writer};
 use super::{Attr, Entry, Errno, InodeRef, Kind, PATH_MAX, Result, Seed, Time, Tree};
 use crate::sync::{Lifetime, Up};
 use std::num::NonZeroU64;
@@ -207,7 +207,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if is_directory {
             self.directory(inode)?.up.set(Up::Name(dentry));
         }
-        let place = now.map_or(Place::Loaded, |_| Place::New);
+        let place = now.map_or(Position::Loaded, |_| Position::New);
         names.publish(dentry, name, place);
         if let Some(now) = now {
             names.touch(now, 1, is_directory.into());

@@ -60,7 +60,7 @@ impl Directory {
 pub(crate) struct Names {
     /// Cells of the table that are full or tombs.
     pub(crate) used_cells: u32,
-    order: Vec<Place>,
+    order: Vec<Numbered>,
     holes: u32,
     last_cookie: u32,
     /// Up to this cookie entries were loaded.
@@ -68,7 +68,7 @@ pub(crate) struct Names {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Numbered {
     cookie: u32,
     /// 0 is a hole.
     dentry: u32,
@@ -110,7 +110,7 @@ impl Names {
     pub(crate) fn push(&mut self, dentry: u32) -> u32 {
         let cookie = self.last_cookie.max(FIRST_COOKIE - 1) + 1;
         self.last_cookie = cookie;
-        self.order.push(Place { cookie, dentry });
+        self.order.push(Numbered { cookie, dentry });
         cookie
     }
 
@@ -123,13 +123,13 @@ impl Names {
         let wanted = at.and_then(|at| at.checked_add(FIRST_COOKIE));
         let cookie = match wanted.filter(|cookie| *cookie < LOADED) {
             Some(cookie) if cookie > self.last_cookie => {
-                self.order.push(Place { cookie, dentry });
+                self.order.push(Numbered { cookie, dentry });
                 self.last_cookie = cookie;
                 cookie
             }
             Some(cookie) => match self.order.binary_search_by_key(&cookie, |p| p.cookie) {
                 Err(index) => {
-                    self.order.insert(index, Place { cookie, dentry });
+                    self.order.insert(index, Numbered { cookie, dentry });
                     return cookie;
                 }
                 // A number is given once; a directory that is loaded again goes on behind.
@@ -151,7 +151,7 @@ impl Names {
         }
     }
 
-    fn find(&mut self, dentry: u32, cookie: u32) -> Option<&mut Place> {
+    fn find(&mut self, dentry: u32, cookie: u32) -> Option<&mut Numbered> {
         let at = self
             .order
             .binary_search_by_key(&cookie, |p| p.cookie)
@@ -209,7 +209,7 @@ impl Names {
 
     /// What the listing takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.order.capacity() * size_of::<Place>()
+        self.order.capacity() * size_of::<Numbered>()
     }
 
     /// Gives back what is kept for more entries after most of them went.

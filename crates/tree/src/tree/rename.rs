@@ -9,7 +9,7 @@
 
 use super::block::Head;
 use super::name::Name;
-use super::writer::{Place, Writer};
+use super::writer::{Position, Writer};
 use super::{Attr, Errno, InodeRef, Kind, NewInode, NodeId, Result, Time, Tree};
 use crate::sync::{Live, Up, hand_over};
 use arrayvec::ArrayVec;
@@ -86,13 +86,13 @@ impl<'t, E: Send + Sync + 'static> Both<'t, E> {
 }
 
 /// One side: the name, the dentry that has it now, and the inode that leads to.
-struct Side<'n, 't, E: Send + Sync + 'static> {
+struct Resolved<'n, 't, E: Send + Sync + 'static> {
     name: Name<'n>,
     dentry: u32,
     inode: InodeRef<'t, E>,
 }
 
-impl<E: Send + Sync + 'static> Side<'_, '_, E> {
+impl<E: Send + Sync + 'static> Resolved<'_, '_, E> {
     fn is_directory(&self) -> bool {
         self.inode.kind() == Kind::Directory
     }
@@ -103,16 +103,16 @@ struct Plan<'n, 't, E: Send + Sync + 'static> {
     tree: &'t Tree<E>,
     from: &'n InodeRef<'t, E>,
     to: &'n InodeRef<'t, E>,
-    moved: Side<'n, 't, E>,
+    moved: Resolved<'n, 't, E>,
     new_name: Name<'n>,
-    target: Option<Side<'n, 't, E>>,
+    target: Option<Resolved<'n, 't, E>>,
     /// What gets the old name; it has no other.
     left: Option<&'n InodeRef<'t, E>>,
     now: Time,
 }
 
 /// What a plan comes to.
-enum Step {
+enum Effect {
     Nothing,
     Move,
     Exchange,
@@ -191,9 +191,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
             now,
         };
         let renamed = match plan.check(relation, mode)? {
-            Step::Nothing => Ok(plan.renamed(false)),
-            Step::Move => plan.move_over(&mut both),
-            Step::Exchange => plan.exchange(&mut both),
+            Effect::Nothing => Ok(plan.renamed(false)),
+            Effect::Move => plan.move_over(&mut both),
+            Effect::Exchange => plan.exchange(&mut both),
         };
         // A replaced file may end with the plan: not under the locks.
         drop((both, still, change));
@@ -264,12 +264,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
         &'t self,
         names: &Writer<'t, E>,
         name: Name<'n>,
-    ) -> Result<Option<Side<'n, 't, E>>> {
+    ) -> Result<Option<Resolved<'n, 't, E>>> {
         let Some(dentry) = names.find(&name) else {
             return Ok(None);
         };
         let inode = InodeRef::take(self, self.store.dentry(dentry).inode()).ok_or(Errno::NOENT)?;
-        Ok(Some(Side {
+        Ok(Some(Resolved {
             name,
             dentry,
             inode,
@@ -278,14 +278,14 @@ impl<E: Send + Sync + 'static> Tree<E> {
 }
 
 impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
-    fn check(&self, relation: Relation, mode: RenameMode) -> Result<Step> {
+    fn check(&self, relation: Relation, mode: RenameMode) -> Result<Effect> {
         if relation == Relation::FromAbove(self.moved.inode.slot) {
             return Err(Errno::INVAL);
         }
         let Some(target) = &self.target else {
             return match mode {
                 RenameMode::Exchange => Err(Errno::NOENT),
-                _ => Ok(Step::Move),
+                _ => Ok(Effect::Move),
             };
         };
         let trapped = relation == Relation::ToAbove(target.inode.slot);
@@ -293,12 +293,12 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             RenameMode::NoReplace => Err(Errno::EXIST),
             RenameMode::Exchange if trapped => Err(Errno::INVAL),
             RenameMode::Replace if trapped => Err(Errno::NOTEMPTY),
-            _ if self.moved.inode.slot == target.inode.slot => Ok(Step::Nothing),
-            RenameMode::Exchange => Ok(Step::Exchange),
+            _ if self.moved.inode.slot == target.inode.slot => Ok(Effect::Nothing),
+            RenameMode::Exchange => Ok(Effect::Exchange),
             RenameMode::Replace => match (self.moved.is_directory(), target.is_directory()) {
                 (true, false) => Err(Errno::NOTDIR),
                 (false, true) => Err(Errno::ISDIR),
-                _ => Ok(Step::Move),
+                _ => Ok(Effect::Move),
             },
         }
     }
@@ -312,7 +312,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
         }
     }
 
-    fn live(&self, side: &Side<'_, '_, E>) -> &'t Live {
+    fn live(&self, side: &Resolved<'_, '_, E>) -> &'t Live {
         &self.tree.store.dentry(side.dentry).live
     }
 
@@ -336,7 +336,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             both.to().publish(new, &self.new_name, self.place());
             if let Some(left) = left {
                 both.from
-                    .publish(left, &moved.name, Place::Of(moved.dentry));
+                    .publish(left, &moved.name, Position::Of(moved.dentry));
             }
             tree.set_up(&moved.inode, Up::Name(new));
             if let Some(target) = target {
@@ -358,13 +358,13 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
     }
 
     /// Where the new name is listed: a name that is there all the time stays where it is, and so does a file that only changes its name.
-    fn place(&self) -> Place {
+    fn place(&self) -> Position {
         match &self.target {
-            Some(target) => Place::Of(target.dentry),
+            Some(target) => Position::Of(target.dentry),
             None if self.from.slot == self.to.slot && self.left.is_none() => {
-                Place::Of(self.moved.dentry)
+                Position::Of(self.moved.dentry)
             }
-            None => Place::New,
+            None => Position::New,
         }
     }
 
@@ -382,7 +382,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
         let (now, target) = (self.now, self.target.as_ref());
         let left = i64::from(self.left.is_some());
         let directories = i32::from(self.moved.is_directory());
-        let gone = i32::from(target.is_some_and(Side::is_directory));
+        let gone = i32::from(target.is_some_and(Resolved::is_directory));
         match &both.to {
             None => both
                 .from
@@ -407,8 +407,8 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             .inspect_err(|_| tree.store.free_dentry(there))?;
         both.hand_over(&[self.live(one), self.live(other)], |both| {
             both.to()
-                .publish(there, &other.name, Place::Of(other.dentry));
-            both.from.publish(back, &one.name, Place::Of(one.dentry));
+                .publish(there, &other.name, Position::Of(other.dentry));
+            both.from.publish(back, &one.name, Position::Of(one.dentry));
             tree.set_up(&one.inode, Up::Name(there));
             tree.set_up(&other.inode, Up::Name(back));
         });
@@ -442,7 +442,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     /// Gives dead dentries back; nothing leads to them any more.
-    fn retire(&self, sides: [Option<&Side<'_, '_, E>>; 2]) {
+    fn retire(&self, sides: [Option<&Resolved<'_, '_, E>>; 2]) {
         let guard = crossbeam_epoch::pin();
         for side in sides.into_iter().flatten() {
             self.store.retire_dentry(side.dentry, &guard);

@@ -25,7 +25,7 @@ pub(super) struct Writer<'t, E: Send + Sync + 'static> {
 
 /// Where a name that appears is listed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum Position {
     /// Where nobody who lists now comes to.
     New,
     /// As [`Writer::at`] says, or behind what was loaded before.
@@ -115,18 +115,18 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
     }
 
     /// Makes a dentry that is live and in no table yet reachable, at this place of the listing. Room was reserved.
-    pub(super) fn publish(&mut self, dentry: u32, name: &Name<'_>, place: Place) {
+    pub(super) fn publish(&mut self, dentry: u32, name: &Name<'_>, place: Position) {
         let store = &self.tree.store;
         let cookie = match place {
-            Place::New => self.names.push(dentry),
-            Place::Loaded => self.names.push_loaded(dentry, self.at.take()),
-            Place::Of(old) => {
+            Position::New => self.names.push(dentry),
+            Position::Loaded => self.names.push_loaded(dentry, self.at.take()),
+            Position::Of(old) => {
                 let cookie = store.dentry(old).cookie();
                 self.names.put_in_place(dentry, (old, cookie));
                 cookie
             }
         };
-        let loaded = matches!(place, Place::Loaded);
+        let loaded = matches!(place, Position::Loaded);
         store.dentry(dentry).set_place(cookie, loaded);
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;

@@ -17,9 +17,9 @@
 //! # What would wait
 //! A worker never waits for anything but its ring, because all callers on its CPU wait for it. A
 //! request that cannot be answered at once ([`Answer::Later`](super::exchange::Answer)) goes to a
-//! side thread together with its memory and comes back answered.
+//! thread of the blocking pool together with its memory and comes back answered.
 //!
-//! While side threads have most entries of a queue, the worker registers further ones. A new entry
+//! While threads of the blocking pool have most entries of a queue, the worker registers further ones. A new entry
 //! takes the next request that comes; none that waits in the queue already, since those move on with a
 //! commit alone (`fuse_uring_do_register`, `fuse_uring_next_fuse_req`). So the worker has the kernel
 //! send a request of its own through the new entry ([`Channel::nudge`]), and its commit fetches
@@ -40,7 +40,7 @@ use crate::transport::channel::lost::{self, EndConnection};
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use worker::{Side, Worker};
+use worker::{Returns, Worker};
 
 /// Where the kernel is told whether to offer rings.
 const ENABLED: &str = "/sys/module/fuse/parameters/enable_uring";
@@ -92,7 +92,7 @@ enum Go {
 
 struct Thread {
     handle: JoinHandle<io::Result<()>>,
-    side: Arc<Side>,
+    side: Arc<Returns>,
     go: mpsc::Sender<Go>,
     done: mpsc::Receiver<io::Result<()>>,
 }
@@ -233,7 +233,7 @@ fn live(
 }
 
 /// The threads that serve a connection. Dropping it makes them leave.
-pub(crate) struct Serving(Vec<(JoinHandle<io::Result<()>>, Arc<Side>)>);
+pub(crate) struct Serving(Vec<(JoinHandle<io::Result<()>>, Arc<Returns>)>);
 
 impl Serving {
     /// Waits until the connection has ended; what a thread failed with, if one did.

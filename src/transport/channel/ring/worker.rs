@@ -2,7 +2,7 @@
 //!
 //! Every entry is in one of three places: with the kernel, which completes its command when there
 //! is a request or the connection has ended; with this thread, between that completion and the
-//! commit; or in a side thread, which hands it back through [`Side`]. An entry has ended once its
+//! commit; or with a thread of the blocking pool, which hands it back through [`Returns`]. An entry has ended once its
 //! command completed with an error, and a worker once all its entries have.
 
 use super::buffer::Buffer;
@@ -28,22 +28,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const SIDE: u64 = u64::MAX;
 const NOBODY: u64 = u64::MAX - 1;
 
-/// A queue of which no more entries than this are left by side threads gets a further one.
+/// A queue of which no more entries than this are left by the blocking pool gets a further one.
 const FEW: usize = 2;
 
 /// No worker makes further entries beyond this many: more requests are not answered by the blocking pool at once.
 const MANY: usize = blocking::MOST;
 
-/// Where side threads hand entries back, and what wakes their worker.
-pub(super) struct Side {
+/// Where the blocking pool hands entries back, and what wakes their worker.
+pub(super) struct Returns {
     answered: Mutex<Vec<(usize, Buffer)>>,
     event: OwnedFd,
     stop: AtomicBool,
 }
 
-impl Side {
-    fn new() -> io::Result<Side> {
-        Ok(Side {
+impl Returns {
+    fn new() -> io::Result<Returns> {
+        Ok(Returns {
             answered: Mutex::default(),
             event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stop: AtomicBool::new(false),
@@ -72,9 +72,9 @@ impl Side {
     }
 }
 
-struct Entry {
+struct RingEntry {
     queue: u16,
-    /// Absent while a side thread has it. The kernel may write into it until the entry has ended,
+    /// Absent while a thread of the blocking pool has it. The kernel may write into it until the entry has ended,
     /// so it is not freed before.
     buffer: Option<ManuallyDrop<Buffer>>,
 }
@@ -86,7 +86,7 @@ pub(super) struct Worker {
     memory: Vec<(u16, Buffer)>,
     payload: usize,
     cpus: Vec<usize>,
-    side: Arc<Side>,
+    side: Arc<Returns>,
     blocking: BlockingPool,
     writebacks: Writebacks,
 }
@@ -107,20 +107,20 @@ impl Worker {
             .dontfork()
             .setup_single_issuer()
             .setup_defer_taskrun()
-            // One for each entry, one for the side threads, one to give up with.
+            // One for each entry, one for the threads of the blocking pool, one to give up with.
             .build(u32::try_from(memory.len().max(MANY) + 2).map_err(io::Error::other)?)?;
         Ok(Worker {
             ring,
             memory,
             payload,
             cpus: assignment.cpus,
-            side: Arc::new(Side::new()?),
+            side: Arc::new(Returns::new()?),
             writebacks: Writebacks::on(everywhere.clone()),
             blocking: BlockingPool::on(everywhere),
         })
     }
 
-    pub(super) fn side(&self) -> &Arc<Side> {
+    pub(super) fn side(&self) -> &Arc<Returns> {
         &self.side
     }
 
@@ -157,7 +157,7 @@ pub(super) struct Registered {
     device: Arc<Channel>,
     /// The CPUs this thread stays on; all if empty.
     cpus: Vec<usize>,
-    entries: Vec<Entry>,
+    entries: Vec<RingEntry>,
     /// How many entries there may be.
     most: usize,
     /// Bytes that the largest read or write has.
@@ -166,7 +166,7 @@ pub(super) struct Registered {
     living: usize,
     /// What completed while entries were registered.
     early: Vec<cqueue::Entry>,
-    side: Arc<Side>,
+    side: Arc<Returns>,
     blocking: BlockingPool,
     writebacks: Writebacks,
 }
@@ -190,7 +190,7 @@ impl Registered {
         let mut buffer = ManuallyDrop::new(buffer);
         let number = self.entries.len();
         let register = command::register(queue, buffer.vectors());
-        self.entries.push(Entry {
+        self.entries.push(RingEntry {
             queue,
             buffer: Some(buffer),
         });
@@ -230,7 +230,7 @@ impl Registered {
         self.push(Entry128::from(poll.user_data(SIDE)))
     }
 
-    /// Serves until the connection has ended or [`Side::stop`] is called.
+    /// Serves until the connection has ended or [`Returns::stop`] is called.
     pub(super) fn run(mut self, serve: &Arc<dyn Serve>) -> io::Result<()> {
         self.watch_side()?;
         let mut completed = std::mem::take(&mut self.early);
@@ -309,7 +309,7 @@ impl Registered {
 
     /// Registers a further entry if few are left, which may be too late for those who wait in the queue by now: these it helps on.
     fn replenish(&mut self, queue: u16, node: NodeId) {
-        let is_left = |entry: &&Entry| entry.queue == queue && entry.buffer.is_some();
+        let is_left = |entry: &&RingEntry| entry.queue == queue && entry.buffer.is_some();
         if self.entries.iter().filter(is_left).count() > FEW || self.entries.len() >= self.most {
             return;
         }
@@ -332,7 +332,7 @@ impl Registered {
         }
     }
 
-    /// Lets a side thread answer what takes long, so that nothing else waits for it.
+    /// Lets a thread of the blocking pool answer what takes long, so that nothing else waits for it.
     fn answer_blocking(
         &mut self,
         serve: &Arc<dyn Serve>,

@@ -28,7 +28,7 @@
 //! of it: pointers read twice, errors not validated, hooks that may block.
 
 mod access;
-mod place;
+mod locator;
 mod readlink;
 mod stat;
 
@@ -45,7 +45,7 @@ use super::walk::{RcuWalk, Walked};
 use super::{Attr, Credential, Errno, InodeRef, Kind, Mask, NodeId, PathArgs, Result, Tree};
 use crate::sync::Slab;
 use crossbeam_epoch::Guard;
-use place::Place;
+use locator::Locator;
 use std::sync::OnceLock;
 
 /// How often an operation tries without a reference before it takes the locked walk.
@@ -273,7 +273,12 @@ impl<E: Send + Sync + 'static> Tree<E> {
     }
 
     #[inline(always)]
-    fn noref<P: Place<E, O>, O: NorefOp>(&self, place: P, op: &O, out: &mut O::Out) -> Result<()> {
+    fn noref<P: Locator<E, O>, O: NorefOp>(
+        &self,
+        place: P,
+        op: &O,
+        out: &mut O::Out,
+    ) -> Result<()> {
         match place.attempt(self, op, out) {
             Attempt::Ended(answer) => self.ended(answer),
             first => self.noref_on(place, op, out, first),
@@ -283,7 +288,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// The same with the answer as a value. It takes no place in memory before it is known, which
     /// makes the usual case a straight line from the block's words to the caller's.
     #[inline(always)]
-    fn noref_value<P: Place<E, O>, O: NorefOp<Out: Default>>(
+    fn noref_value<P: Locator<E, O>, O: NorefOp<Out: Default>>(
         &self,
         place: P,
         op: &O,
@@ -301,7 +306,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
     /// What follows a first attempt that did not end.
     #[cold]
     #[inline(never)]
-    fn noref_on<P: Place<E, O>, O: NorefOp>(
+    fn noref_on<P: Locator<E, O>, O: NorefOp>(
         &self,
         place: P,
         op: &O,

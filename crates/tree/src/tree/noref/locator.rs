@@ -9,7 +9,7 @@ use crate::tree::{Errno, NodeId, PathArgs, Result, Tree};
 use crossbeam_epoch::Guard;
 
 /// What leads an operation to its inode.
-pub(super) trait Place<E: Send + Sync + 'static, O: NorefOp>: Copy {
+pub(super) trait Locator<E: Send + Sync + 'static, O: NorefOp>: Copy {
     /// Once without a reference.
     fn attempt(self, tree: &Tree<E>, op: &O, out: &mut O::Out) -> Attempt;
 
@@ -17,7 +17,7 @@ pub(super) trait Place<E: Send + Sync + 'static, O: NorefOp>: Copy {
     fn locked(self, tree: &Tree<E>, op: &O, out: &mut O::Out) -> Result<()>;
 }
 
-impl<E: Send + Sync + 'static, O: NorefOp> Place<E, O> for NodeId {
+impl<E: Send + Sync + 'static, O: NorefOp> Locator<E, O> for NodeId {
     #[inline(always)]
     fn attempt(self, tree: &Tree<E>, op: &O, out: &mut O::Out) -> Attempt {
         let guard = O::FOLLOWS_POINTER.then(crossbeam_epoch::pin);
@@ -49,7 +49,7 @@ impl<E: Send + Sync + 'static, O: NorefOp> Place<E, O> for NodeId {
     }
 }
 
-impl<E: Send + Sync + 'static, O: NorefOp> Place<E, O> for &PathArgs<'_> {
+impl<E: Send + Sync + 'static, O: NorefOp> Locator<E, O> for &PathArgs<'_> {
     #[inline(always)]
     fn attempt(self, tree: &Tree<E>, op: &O, out: &mut O::Out) -> Attempt {
         tree.attempt_path(self, &crossbeam_epoch::pin(), op, out)

@@ -29,7 +29,7 @@ const NOTHING: StatxFlags = StatxFlags::empty();
 const ITSELF: &str = ".";
 
 /// A name in a directory that is held open.
-pub struct Place {
+pub struct MountPoint {
     parent: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -54,9 +54,9 @@ impl Identity {
     }
 }
 
-impl Place {
+impl MountPoint {
     /// Resolves `path` as anybody would, following links. `ENOENT` if nothing is there.
-    pub fn find(path: &Path) -> io::Result<Place> {
+    pub fn find(path: &Path) -> io::Result<MountPoint> {
         for _ in 0..TRIES {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             let found = openat(CWD, path, flags, Mode::empty())?;
@@ -65,7 +65,7 @@ impl Place {
             let link = format!("/proc/self/fd/{}", found.as_raw_fd());
             let real = readlinkat(CWD, link, Vec::new())?.into_bytes();
             drop(found);
-            match Place::exact(&PathBuf::from(OsString::from_vec(real))) {
+            match MountPoint::exact(&PathBuf::from(OsString::from_vec(real))) {
                 Ok(place) if place.look()?.stx_mnt_id == there => return Ok(place),
                 Err(error) if !is_passing(&error) => return Err(error),
                 _ => {}
@@ -75,14 +75,14 @@ impl Place {
     }
 
     /// Resolves an absolute path that has no links in it, such as those of the mount table. `ELOOP` if it has.
-    pub fn exact(path: &Path) -> io::Result<Place> {
+    pub fn exact(path: &Path) -> io::Result<MountPoint> {
         let (above, name) = match (path.parent(), path.file_name()) {
             (Some(above), Some(name)) => (above, name),
             _ => (path, OsStr::new(ITSELF)),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_SYMLINKS;
-        Ok(Place {
+        Ok(MountPoint {
             parent: openat2(CWD, above, flags, Mode::empty(), resolve)?,
             name: name.to_owned(),
             path: path.to_owned(),
@@ -231,11 +231,11 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         symlink(&real, dir.path().join("link")).unwrap();
         for name in ["link", "real", "real/.", "link/../link"] {
-            let place = Place::find(&dir.path().join(name)).unwrap();
+            let place = MountPoint::find(&dir.path().join(name)).unwrap();
             assert_eq!(place.path(), real, "{name}");
             assert_eq!(place.mounted().unwrap(), None, "{name}");
         }
-        let missing = Place::find(&dir.path().join("missing")).err().unwrap();
+        let missing = MountPoint::find(&dir.path().join("missing")).err().unwrap();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 
@@ -245,7 +245,7 @@ mod tests {
         let dir = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(dir.join("decoy/mount")).unwrap();
         symlink("decoy", dir.join("way")).unwrap();
-        let refused = Place::exact(&dir.join("way/mount")).err().unwrap();
+        let refused = MountPoint::exact(&dir.join("way/mount")).err().unwrap();
         assert_eq!(Errno::from_io_error(&refused), Some(Errno::LOOP));
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let dir = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(dir.join("way/mount")).unwrap();
         std::fs::create_dir(dir.join("decoy")).unwrap();
-        let place = Place::find(&dir.join("way/mount")).unwrap();
+        let place = MountPoint::find(&dir.join("way/mount")).unwrap();
         std::fs::rename(dir.join("way"), dir.join("moved")).unwrap();
         symlink("decoy", dir.join("way")).unwrap();
         assert!(place.mounted().unwrap().is_none());
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn the_root_of_the_namespace_is_a_mount() {
         for path in ["/", "/..", "/."] {
-            let place = Place::find(Path::new(path)).unwrap();
+            let place = MountPoint::find(Path::new(path)).unwrap();
             let entry = place.mounted().unwrap().unwrap();
             assert_eq!(entry.mount_point, Path::new("/"));
             assert_eq!(place.identity(&entry).id, entry.id);

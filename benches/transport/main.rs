@@ -1,4 +1,4 @@
-//! What a round trip through each channel costs: `cargo bench --bench transport --features seams`.
+//! What a round trip through each channel costs: `cargo bench --bench transport --features failpoints`.
 //!
 //! Every contender serves a mount from a process of its own; the contenders take turns at each
 //! course, and the table gives medians and what they are in terms of a server that answers a

@@ -1,10 +1,10 @@
-//! A mount served by the test's own process, so that the test reaches the seams and the counters.
+//! A mount served by the test's own process, so that the test reaches the failpoints and the counters.
 
 use crate::guard::{Scratch, Watchdog};
 use crate::report;
 use crate::transport;
 use norefs::fs::{Config, Fs, Permissions};
-use norefs::transport::seam::Seams;
+use norefs::transport::failpoint::Failpoints;
 use norefs::transport::{Cache, MountHandle, Options, RequestKind, Requests, Transport, mount};
 use norefs::tree::{Attr, Kind, NodeId, Outcomes, Time};
 use std::path::{Path, PathBuf};
@@ -99,8 +99,8 @@ impl InProcess {
     }
 
     /// The places at which a test may interfere.
-    pub fn seams(&self) -> &Arc<Seams> {
-        self.handle.seams()
+    pub fn failpoints(&self) -> &Arc<Failpoints> {
+        self.handle.failpoints()
     }
 
     /// The node id of `path`, which is its inode number.

@@ -9,14 +9,14 @@
 
 mod channel;
 mod dispatch;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 mod notify;
 mod options;
 mod passthrough;
 mod requests;
-#[cfg(feature = "seams")]
-pub mod seam;
 pub mod session;
-#[cfg(any(test, feature = "seams", feature = "fuzzing"))]
+#[cfg(any(test, feature = "failpoints", feature = "fuzzing"))]
 pub mod testing;
 mod wire;
 

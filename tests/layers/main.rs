@@ -37,7 +37,7 @@ const ORDERS: &[Order] = &[
             &["dispatch"],
             &["notify", "passthrough"],
             &["channel"],
-            &["requests", "seam", "options"],
+            &["requests", "failpoint", "options"],
             &["wire"],
         ],
     },

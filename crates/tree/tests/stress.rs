@@ -91,10 +91,10 @@ fn a_reader_tries_a_bounded_number_of_times() {
 
 /// An adversary renames whenever an answer is about to be validated: no attempt can succeed, so the
 /// locked walk answers after exactly as many as there may be.
-#[cfg(feature = "seams")]
+#[cfg(feature = "failpoints")]
 #[test]
 fn an_adversary_cannot_keep_a_reader_busy() {
-    use norefs_tree::seam::{self, Seam};
+    use norefs_tree::failpoint::{self, Failpoint};
     use std::sync::Arc;
 
     let tree = Arc::new(Tree::new(attr(Kind::Directory)));
@@ -105,8 +105,8 @@ fn an_adversary_cannot_keep_a_reader_busy() {
     let reader = std::thread::current().id();
     let adversary = {
         let tree = Arc::clone(&tree);
-        move |seam| {
-            if seam == Seam::BeforeValidate && std::thread::current().id() == reader {
+        move |failpoint| {
+            if failpoint == Failpoint::BeforeValidate && std::thread::current().id() == reader {
                 let root = tree.root();
                 for (from, to) in [(&b"a"[..], &b"x"[..]), (b"x", b"a")] {
                     let mode = RenameMode::Replace;
@@ -116,7 +116,7 @@ fn an_adversary_cannot_keep_a_reader_busy() {
         }
     };
     const TIMES: u64 = if cfg!(miri) { 3 } else { 100 };
-    let installed = seam::install(adversary);
+    let installed = failpoint::install(adversary);
     for _ in 0..TIMES {
         assert_eq!(tree.stat(&path("a")).map(|entry| entry.id), Ok(a));
         assert_eq!(tree.lookup_path(&path("a")).map(|inode| inode.id()), Ok(a));
@@ -395,22 +395,22 @@ fn nothing_is_made_in_a_removed_directory() {
 }
 
 /// Hooks are for one test at a time.
-#[cfg(feature = "seams")]
+#[cfg(feature = "failpoints")]
 static HOOKED: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// Two threads move two directories into each other: at most one succeeds, and both stay reachable.
 /// Each lets the other one come as far as it can before it locks.
-#[cfg(feature = "seams")]
+#[cfg(feature = "failpoints")]
 #[test]
 fn directories_never_go_in_circles() {
-    use norefs_tree::seam::{self, Seam};
+    use norefs_tree::failpoint::{self, Failpoint};
 
     const ROUNDS: usize = if cfg!(miri) { 10 } else { 100 };
     let _alone = HOOKED
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let _installed = seam::install(|seam| {
-        if seam == Seam::BeforeBothLocks {
+    let _installed = failpoint::install(|failpoint| {
+        if failpoint == Failpoint::BeforeBothLocks {
             (0..20).for_each(|_| std::thread::yield_now());
         }
     });

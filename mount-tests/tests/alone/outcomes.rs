@@ -2,13 +2,13 @@
 //! the daemon.
 //!
 //! The retries cannot be forced reliably from outside: there a step of the test is put between
-//! reading and validating, through the tree's seam.
+//! reading and validating, through the tree's failpoint.
 
 use mount_tests::InProcess;
 use mount_tests::posix::{as_user, seen};
 use norefs::fs::{Caller, Fs, SetAttr};
 use norefs::transport::{Cache, Options, Permissions};
-use norefs::tree::seam::{Seam, install};
+use norefs::tree::failpoint::{Failpoint, install};
 use norefs::tree::{NodeId, Outcomes};
 use rustix::fs::{Access, OFlags, access, chmod, chown, fstat, lstat, readlink, symlink};
 use rustix::io::Errno;
@@ -25,24 +25,24 @@ const ROOT: Caller = Caller {
     umask: 0,
 };
 
-/// The tree's seam is one for the whole process: each test has it, and so the process, for itself.
+/// The tree's failpoint is one for the whole process: each test has it, and so the process, for itself.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How the no-reference operations and the lookups end of `work`, while `change` is made at the first `times` arrivals at
-/// `seam`, between reading and validating.
+/// `failpoint`, between reading and validating.
 fn interfere(
     mount: &InProcess,
-    (seam, times): (Seam, usize),
+    (failpoint, times): (Failpoint, usize),
     change: impl Fn(&Fs, usize) + Send + Sync + 'static,
     work: impl FnOnce(),
 ) -> (Outcomes, Outcomes) {
     let (fs, arrivals) = (Arc::clone(mount.fs()), Arc::new(AtomicUsize::new(0)));
     let arrived = Arc::clone(&arrivals);
     let _hook = install(move |reached| {
-        if reached == seam {
+        if reached == failpoint {
             let number = arrived.fetch_add(1, Ordering::SeqCst);
             if number < times {
                 std::thread::scope(|scope| scope.spawn(|| change(&fs, number)).join()).unwrap();
@@ -53,7 +53,7 @@ fn interfere(
     let lookups = mount.lookups(|| outcomes = mount.outcomes(work));
     assert!(
         arrivals.load(Ordering::SeqCst) >= times,
-        "{seam:?} was not reached"
+        "{failpoint:?} was not reached"
     );
     (outcomes, lookups)
 }
@@ -162,7 +162,7 @@ fn retry_because_attributes_changed() {
     let mount = InProcess::start(Cache::None);
     let (file, id) = opened(&mount);
     let change = move |fs: &Fs, _| set_mode(fs, id, 0o751);
-    let (outcomes, _) = interfere(&mount, (Seam::BeforeNodeValidate, 1), change, || {
+    let (outcomes, _) = interfere(&mount, (Failpoint::BeforeNodeValidate, 1), change, || {
         assert_eq!(
             fstat(&file).unwrap().st_mode & 0o7777,
             0o751,
@@ -182,7 +182,7 @@ fn slow_after_three_attempts() {
     let mount = InProcess::start(Cache::None);
     let (file, id) = opened(&mount);
     let change = move |fs: &Fs, number| set_mode(fs, id, 0o700 + number as u16);
-    let (outcomes, _) = interfere(&mount, (Seam::BeforeNodeValidate, 3), change, || {
+    let (outcomes, _) = interfere(&mount, (Failpoint::BeforeNodeValidate, 3), change, || {
         assert_eq!(fstat(&file).unwrap().st_mode & 0o7777, 0o702);
     });
     assert_eq!(
@@ -200,7 +200,7 @@ fn retry_because_a_dentry_died() {
     std::fs::write(mount.path("other"), "the new one").unwrap();
     let other = seen(mount.path("other")).ino;
     let change = |fs: &Fs, _| rename(fs, "other", "file");
-    let (outcomes, lookups) = interfere(&mount, (Seam::BeforeEdgeValidate, 1), change, || {
+    let (outcomes, lookups) = interfere(&mount, (Failpoint::BeforeEdgeValidate, 1), change, || {
         assert_eq!(
             seen(mount.path("file")).ino,
             other,
@@ -219,13 +219,14 @@ fn retry_because_of_a_rename() {
         std::fs::write(mount.path("other"), "").unwrap();
         let to = if missing { "elsewhere" } else { "name" };
         let change = move |fs: &Fs, _| rename(fs, "other", to);
-        let (outcomes, lookups) = interfere(&mount, (Seam::BeforeMissValidate, 1), change, || {
-            assert_eq!(
-                lstat(mount.path("name")).is_err(),
-                missing,
-                "the name came by a rename"
-            );
-        });
+        let (outcomes, lookups) =
+            interfere(&mount, (Failpoint::BeforeMissValidate, 1), change, || {
+                assert_eq!(
+                    lstat(mount.path("name")).is_err(),
+                    missing,
+                    "the name came by a rename"
+                );
+            });
         assert_eq!((lookups.retry_rseq, lookups.slow), (1, 0), "{lookups:?}");
         assert_eq!((outcomes.retries(), outcomes.slow), (0, 0), "{outcomes:?}");
     }

@@ -130,7 +130,7 @@ fn serves_beside_slow_ones(transport: Transport, threads: Option<usize>) {
         forced(path);
     };
     let node = mount.node(&slow);
-    let hold = mount.seams().hold(RequestKind::Getattr, Some(node));
+    let hold = mount.failpoints().hold(RequestKind::Getattr, Some(node));
     std::thread::scope(|scope| {
         for _ in 0..50 {
             scope.spawn(|| asks(&slow));

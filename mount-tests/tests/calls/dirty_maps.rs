@@ -300,7 +300,7 @@ fn a_page_that_is_still_read_is_waited_for_and_holds_up_nobody_else() {
     assert_eq!(map[0], 0);
     drop(map);
     let hold = mount
-        .seams()
+        .failpoints()
         .hold(RequestKind::Read, Some(mount.node(&path)));
     let (tell, told) = mpsc::channel();
     let reading = path.clone();

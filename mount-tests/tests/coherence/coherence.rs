@@ -101,11 +101,11 @@ fn race(case: &Case, notifications: bool) -> (Seen, Seen) {
         seen(mount.path(name));
     }
 
-    mount.seams().set_notifications(notifications);
+    mount.failpoints().set_notifications(notifications);
     let (before, after) = (mount.path(case.subject.0), mount.path(case.subject.1));
     let node = mount.node(&before);
     std::thread::scope(|scope| {
-        let hold = mount.seams().hold(RequestKind::Getattr, Some(node));
+        let hold = mount.failpoints().hold(RequestKind::Getattr, Some(node));
         scope.spawn(|| forced(&before));
         assert!(hold.wait_held(Duration::from_secs(60)), "no GETATTR came");
         (case.change)(mount.root());
@@ -142,7 +142,7 @@ fn fallocate_that_keeps_the_size_is_covered_too() {
     let file = File::options().write(true).open(&path).unwrap();
     let node = mount.node(&path);
     std::thread::scope(|scope| {
-        let hold = mount.seams().hold(RequestKind::Getattr, Some(node));
+        let hold = mount.failpoints().hold(RequestKind::Getattr, Some(node));
         scope.spawn(|| forced(&path));
         assert!(hold.wait_held(Duration::from_secs(60)), "no GETATTR came");
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

@@ -47,7 +47,7 @@ fn each_kind_of_request_survives_a_panic() {
         }),
     ];
     for (kind, call) in calls {
-        mount.seams().panic_on(kind, None);
+        mount.failpoints().panic_on(kind, None);
         assert_eq!(call(), Err(Errno::IO), "{kind:?}");
         assert_eq!(call(), Ok(()), "{kind:?} after a panic");
         if kind == RequestKind::Rename {
@@ -60,7 +60,7 @@ fn each_kind_of_request_survives_a_panic() {
 #[test]
 fn a_lookup_survives_a_panic() {
     let mount = InProcess::start(Cache::Forever);
-    mount.seams().panic_on(RequestKind::Lookup, None);
+    mount.failpoints().panic_on(RequestKind::Lookup, None);
     fails(Errno::IO, rustix::fs::lstat(mount.path("name")));
     fails(Errno::NOENT, rustix::fs::lstat(mount.path("name")));
 }
@@ -71,7 +71,7 @@ fn more_panics_than_event_loops() {
     std::fs::write(mount.path("file"), "content").unwrap();
     let force = AtFlags::STATX_FORCE_SYNC;
     for _ in 0..30 {
-        mount.seams().panic_on(RequestKind::Getattr, None);
+        mount.failpoints().panic_on(RequestKind::Getattr, None);
         fails(
             Errno::IO,
             statx(CWD, mount.path("file"), force, StatxFlags::BASIC_STATS),
@@ -90,7 +90,7 @@ fn nobody_waits_for_a_serving_thread_that_is_gone() {
         };
         assert_eq!(ask(), Ok(()));
         for kind in [RequestKind::Statx, RequestKind::Getattr] {
-            mount.seams().lose_thread_on(kind, None);
+            mount.failpoints().lose_thread_on(kind, None);
         }
         fails(Errno::CONNABORTED, ask());
         assert!(mount.wait().is_err(), "{transport}");

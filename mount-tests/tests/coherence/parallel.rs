@@ -20,7 +20,7 @@ fn beside(
 ) {
     let node = mount.node(path);
     std::thread::scope(|scope| {
-        let hold = mount.seams().hold(kind, Some(node));
+        let hold = mount.failpoints().hold(kind, Some(node));
         scope.spawn(&slow);
         assert!(hold.wait_held(LONG), "no {kind:?} came");
         let (done, ended) = channel();

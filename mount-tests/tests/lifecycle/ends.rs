@@ -193,7 +193,7 @@ fn a_signal_unmounts() {
 fn a_forced_end_answers_a_request_that_is_being_served() {
     for transport in each() {
         let mount = InProcess::on(transport);
-        let hold = mount.seams().hold(RequestKind::Getattr, None);
+        let hold = mount.failpoints().hold(RequestKind::Getattr, None);
         let caller = waiting_caller(mount.root());
         assert!(hold.wait_held(Duration::from_secs(60)));
         unmount(mount.root(), UnmountFlags::FORCE | UnmountFlags::DETACH).unwrap();
@@ -212,7 +212,7 @@ fn a_mount_that_has_ended_leaves_the_one_alone_that_got_its_number() {
         let mount = InProcess::on(transport);
         let old = number(&mount);
         // Its threads do not see the end yet.
-        let hold = mount.seams().hold(RequestKind::Getattr, None);
+        let hold = mount.failpoints().hold(RequestKind::Getattr, None);
         let caller = waiting_caller(mount.root());
         assert!(hold.wait_held(Duration::from_secs(60)));
         unmount(mount.root(), UnmountFlags::FORCE | UnmountFlags::DETACH).unwrap();

@@ -16,8 +16,8 @@ impl Shared {
     fn call(&self, exchange: &mut Exchange<'_>, may_block: MayBlock) -> Answer {
         let (kind, node) = (exchange.kind(), exchange.node());
         let called = catch_unwind(AssertUnwindSafe(|| {
-            #[cfg(feature = "seams")]
-            self.seams.before_call(kind, node);
+            #[cfg(feature = "failpoints")]
+            self.failpoints.before_call(kind, node);
             dispatch(self, exchange, may_block)
         }));
         debug_assert!(!crossbeam_epoch::is_pinned());
@@ -50,10 +50,10 @@ impl Serve for Shared {
     /// counted.
     fn handle(&self, exchange: &mut Exchange<'_>, may_block: MayBlock) -> Answer {
         let kind = exchange.kind();
-        #[cfg(feature = "seams")]
+        #[cfg(feature = "failpoints")]
         let node = exchange.node();
-        #[cfg(feature = "seams")]
-        if may_block == MayBlock::No && self.seams.wants(kind, node) {
+        #[cfg(feature = "failpoints")]
+        if may_block == MayBlock::No && self.failpoints.wants(kind, node) {
             return Answer::Later;
         }
         let arrived = Instant::now();
@@ -73,10 +73,10 @@ impl Serve for Shared {
             return answer;
         }
         self.metrics.arrived(kind);
-        #[cfg(feature = "seams")]
-        self.seams.after_call(kind, node);
-        #[cfg(feature = "seams")]
-        self.seams.before_reply(kind, node);
+        #[cfg(feature = "failpoints")]
+        self.failpoints.after_call(kind, node);
+        #[cfg(feature = "failpoints")]
+        self.failpoints.before_reply(kind, node);
         // ENOSYS is no failure: it tells the kernel to do without, once and for all.
         if matches!(answer, Answer::Error(errno) if errno != Errno::NOSYS) {
             self.metrics.failed(kind);

@@ -30,8 +30,8 @@ pub(crate) struct Shared {
     failed_writes: AtomicU64,
     /// Files the kernel reads by itself, if any may be.
     pub(crate) passthrough: Option<Passthrough>,
-    #[cfg(feature = "seams")]
-    pub(crate) seams: Arc<crate::transport::seam::Seams>,
+    #[cfg(feature = "failpoints")]
+    pub(crate) failpoints: Arc<crate::transport::failpoint::Failpoints>,
 }
 
 /// The lifetime of [`Cache::Forever`], the longest there is, is less than half of what fits.
@@ -52,8 +52,8 @@ impl Shared {
             invalidator: Invalidator::default(),
             failed_writes: AtomicU64::new(0),
             passthrough: agreed.passthrough.then(Passthrough::default),
-            #[cfg(feature = "seams")]
-            seams: Arc::default(),
+            #[cfg(feature = "failpoints")]
+            failpoints: Arc::default(),
         }
     }
 
@@ -118,8 +118,8 @@ impl Shared {
     /// Tells the kernel that the attributes of `node` are stale.
     fn invalidate(&self, node: NodeId) {
         debug_assert!(!crossbeam_epoch::is_pinned());
-        #[cfg(feature = "seams")]
-        if !self.seams.notifications() {
+        #[cfg(feature = "failpoints")]
+        if !self.failpoints.notifications() {
             return;
         }
         self.invalidator.attributes(node);

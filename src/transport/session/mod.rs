@@ -18,6 +18,6 @@ pub mod unmount;
 pub mod utab;
 
 pub use error::MountError;
-#[cfg(feature = "seams")]
+#[cfg(feature = "failpoints")]
 pub(crate) use mount::connect;
 pub use mount::{MountCounters, MountHandle, mount, mount_at, prepare};

@@ -312,9 +312,9 @@ impl MountHandle {
     }
 
     /// Where a test takes hold of this mount.
-    #[cfg(feature = "seams")]
-    pub fn seams(&self) -> &Arc<crate::transport::seam::Seams> {
-        &self.shared.seams
+    #[cfg(feature = "failpoints")]
+    pub fn failpoints(&self) -> &Arc<crate::transport::failpoint::Failpoints> {
+        &self.shared.failpoints
     }
 
     /// Whether the mount is served and to be seen in this mount namespace.

@@ -1,6 +1,6 @@
 //! Servers for tests and measurements. Never part of a release build.
 
-#[cfg(feature = "seams")]
+#[cfg(feature = "failpoints")]
 pub mod constant;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

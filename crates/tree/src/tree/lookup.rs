@@ -67,7 +67,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if !life.nlookup.get() {
             return Err(Retry::RetryEdge);
         }
-        seam!(BeforeEdgeValidate);
+        failpoint!(BeforeEdgeValidate);
         let read = self.store.inode(slot).block.read();
         let retry = match read {
             // The slot stays in this life: its `nlookup` was raised.
@@ -101,13 +101,13 @@ impl<E: Send + Sync + 'static> Tree<E> {
             return Ok(Some(found));
         }
         let renames = &self.store.directories.at(head.aux()).renames;
-        seam!(BeforeStamp);
+        failpoint!(BeforeStamp);
         let stamp = renames.stamp().ok_or(Retry::RetryRename)?;
-        seam!(BeforeSecondProbe);
+        failpoint!(BeforeSecondProbe);
         if let Some(found) = self.find(parent, name, guard) {
             return Ok(Some(found));
         }
-        seam!(BeforeMissValidate);
+        failpoint!(BeforeMissValidate);
         let same = renames.is(stamp);
         same.then_some(None).ok_or(Retry::RetryRename)
     }

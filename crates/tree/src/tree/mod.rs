@@ -1,10 +1,10 @@
 //! The dentry tree. The page of the crate tells how it is made and used.
 
 /// Steps of a test between two steps of an operation; nothing in a release build.
-macro_rules! seam {
-    ($seam:ident) => {{
-        #[cfg(any(test, feature = "seams"))]
-        crate::tree::seam::reach(crate::tree::seam::Seam::$seam);
+macro_rules! failpoint {
+    ($failpoint:ident) => {{
+        #[cfg(any(test, feature = "failpoints"))]
+        crate::tree::failpoint::reach(crate::tree::failpoint::Failpoint::$failpoint);
     }};
 }
 
@@ -15,6 +15,8 @@ mod cred;
 mod dentry;
 mod directory;
 mod ext;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod failpoint;
 mod fill;
 mod inode_ref;
 mod listing;
@@ -29,8 +31,6 @@ mod remove;
 mod rename;
 #[cfg(all(test, not(miri)))]
 mod sealed;
-#[cfg(any(test, feature = "seams"))]
-pub mod seam;
 mod store;
 mod survey;
 mod walk;

@@ -73,15 +73,15 @@ impl<'t, E: Send + Sync + 'static> Both<'t, E> {
     fn hand_over(&mut self, kills: &[&Live], publish: impl FnOnce(&mut Both<'t, E>)) {
         let one = &self.from.directory.renames;
         let publish = |both: &mut Both<'t, E>| {
-            seam!(InHandOver);
+            failpoint!(InHandOver);
             publish(both);
-            seam!(InHandOver);
+            failpoint!(InHandOver);
         };
         match self.to.as_ref().map(|to| &to.directory.renames) {
             None => hand_over(&[one], kills, || publish(self)),
             Some(other) => hand_over(&[one, other], kills, || publish(self)),
         }
-        seam!(AfterHandOver);
+        failpoint!(AfterHandOver);
     }
 }
 
@@ -178,7 +178,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             true => self.relation(from.0.slot, to.0.slot)?,
             false => Relation::Unrelated,
         };
-        seam!(BeforeBothLocks);
+        failpoint!(BeforeBothLocks);
         let mut both = self.lock_both(from.0, to.0, relation)?;
         let plan = Plan {
             tree: self,

@@ -5,7 +5,7 @@
 //! every answer is the one a sequential filesystem gives ([`world`]). In each story some state of the
 //! file exists only while it must not be seen: its path leads elsewhere, or is closed.
 //!
-//! With the feature `seams` the threads stop at random between the steps of a walk and before an
+//! With the feature `failpoints` the threads stop at random between the steps of a walk and before an
 //! answer is validated, which is where it could go wrong; without it only the scheduler stops them.
 
 mod world;
@@ -226,15 +226,15 @@ fn stop_at_random() {
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-#[cfg(feature = "seams")]
-fn install() -> norefs_tree::seam::Installed {
-    norefs_tree::seam::install(|_| stop_at_random())
+#[cfg(feature = "failpoints")]
+fn install() -> norefs_tree::failpoint::Installed {
+    norefs_tree::failpoint::install(|_| stop_at_random())
 }
 
-#[cfg(not(feature = "seams"))]
+#[cfg(not(feature = "failpoints"))]
 struct NothingInstalled;
 
-#[cfg(not(feature = "seams"))]
+#[cfg(not(feature = "failpoints"))]
 fn install() -> NothingInstalled {
     NothingInstalled
 }

@@ -79,10 +79,10 @@ fn race(change: fn(&Path), notifications: bool) -> (Seen, Seen) {
     std::fs::write(&file, "content").unwrap();
     set(&file, ACCESS, NAMING).unwrap();
     seen(&file);
-    mount.seams().set_notifications(notifications);
+    mount.failpoints().set_notifications(notifications);
     let node = mount.node(&file);
     std::thread::scope(|scope| {
-        let hold = mount.seams().hold(RequestKind::Getattr, Some(node));
+        let hold = mount.failpoints().hold(RequestKind::Getattr, Some(node));
         scope.spawn(|| forced(&file));
         assert!(hold.wait_held(PATIENCE), "no GETATTR came");
         change(&file);
@@ -126,7 +126,7 @@ fn a_change_overtaking_the_question_for_a_list_leaves_the_new_list() {
         set(&file, ACCESS, OPEN).unwrap();
         let node = mount.node(&file);
         std::thread::scope(|scope| {
-            let hold = mount.seams().hold(RequestKind::Getxattr, Some(node));
+            let hold = mount.failpoints().hold(RequestKind::Getxattr, Some(node));
             scope.spawn(|| reads(&file));
             assert!(hold.wait_held(PATIENCE), "no GETXATTR came");
             change(&file);

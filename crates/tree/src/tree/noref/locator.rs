@@ -37,7 +37,7 @@ impl<E: Send + Sync + 'static, O: NorefOp> Locator<E, O> for NodeId {
             Fast::Err(error) => Err(error),
             Fast::Again => return tree.legitimize_node(self),
         };
-        seam!(BeforeNodeValidate);
+        failpoint!(BeforeNodeValidate);
         match inode.block.is(version) {
             true => Attempt::Ended(answer),
             false => Attempt::Retry(Outcome::RetryAttr),
@@ -111,7 +111,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 }
             }
         };
-        seam!(BeforeValidate);
+        failpoint!(BeforeValidate);
         match walk.validate() {
             Ok(()) => Attempt::Ended(answer),
             Err(cause) => Attempt::Retry(cause),
@@ -129,7 +129,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         if !self.store.life(slot).refs.get() {
             return Attempt::Retry(Outcome::RetryEdge);
         }
-        seam!(BeforeValidate);
+        failpoint!(BeforeValidate);
         match walk.validate() {
             Ok(()) => Attempt::Legitimate(slot),
             Err(cause) => {

@@ -55,7 +55,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         component: &[u8],
         cred: &Credential<'_>,
     ) -> Result<InodeRef<'_, E>> {
-        seam!(BeforeStep);
+        failpoint!(BeforeStep);
         let directory = self.directory(here)?;
         let search = || {
             let allowed = Owner::of(&here.attr()).allows(cred, Mask::EXECUTE);

@@ -177,7 +177,7 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
     /// From the directory `here` through one component.
     #[inline(always)]
     fn step(&mut self, here: &Here<'w, E>, component: &[u8]) -> Go<u32> {
-        seam!(BeforeStep);
+        failpoint!(BeforeStep);
         if !here.head.is_directory() {
             return Err(Stop::Err(Errno::NOTDIR));
         }
@@ -234,10 +234,10 @@ impl<'w, 'g: 'w, E: Send + Sync + 'static> RcuWalk<'w, 'g, E> {
     #[inline(never)]
     fn down_again(&mut self, here: &Here<'w, E>, name: Name<'_>) -> Go<(Option<&'w Dentry>, u32)> {
         let directory = self.tree.store.directories.at(here.head.aux());
-        seam!(BeforeStamp);
+        failpoint!(BeforeStamp);
         let stamp = directory.renames.stamp();
         let stamp = stamp.ok_or(Stop::Retry(Outcome::RetryRename))?;
-        seam!(BeforeSecondProbe);
+        failpoint!(BeforeSecondProbe);
         if let Some((_, dentry)) = self.tree.find_in(here.inode, &name, self.guard) {
             return Ok((Some(dentry), dentry.inode()));
         }

@@ -36,24 +36,24 @@ struct State {
     next: u64,
 }
 
-/// The seams of one mount.
+/// The failpoints of one mount.
 #[derive(Default)]
-pub struct Seams {
+pub struct Failpoints {
     state: Mutex<State>,
     changed: Condvar,
     silent: AtomicBool,
 }
 
-impl Seams {
+impl Failpoints {
     /// Holds back every reply to a request of `kind` for `node` (any if `None`) until the returned
     /// hold is released. The filesystem's call was made by then.
-    pub fn hold(self: &Arc<Seams>, kind: RequestKind, node: Option<NodeId>) -> Hold {
+    pub fn hold(self: &Arc<Failpoints>, kind: RequestKind, node: Option<NodeId>) -> Hold {
         let mut state = self.state.lock();
         let id = state.next;
         state.next += 1;
         state.holds.push((id, Matches { kind, node }));
         Hold {
-            seams: self.clone(),
+            failpoints: self.clone(),
             id,
         }
     }
@@ -120,7 +120,7 @@ impl Seams {
 
 /// Replies are held back while this lives.
 pub struct Hold {
-    seams: Arc<Seams>,
+    failpoints: Arc<Failpoints>,
     id: u64,
 }
 
@@ -128,10 +128,10 @@ impl Hold {
     /// Waits until a reply is being held back; false if none came within `limit`.
     pub fn wait_held(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        let mut state = self.seams.state.lock();
+        let mut state = self.failpoints.state.lock();
         while !state.held.contains(&self.id) {
             if self
-                .seams
+                .failpoints
                 .changed
                 .wait_until(&mut state, deadline)
                 .timed_out()
@@ -148,11 +148,11 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.seams
+        self.failpoints
             .state
             .lock()
             .holds
             .retain(|(id, _)| *id != self.id);
-        self.seams.changed.notify_all();
+        self.failpoints.changed.notify_all();
     }
 }

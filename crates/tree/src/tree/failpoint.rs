@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place in the no-reference path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seam {
+pub enum Failpoint {
     /// A walk, of either form, is about to go through the next component.
     BeforeStep,
     /// A name was not found; the rename sequence is not noted yet.
@@ -29,14 +29,14 @@ pub enum Seam {
     BeforeNodeValidate,
 }
 
-type Hook = Arc<dyn Fn(Seam) + Send + Sync>;
+type Hook = Arc<dyn Fn(Failpoint) + Send + Sync>;
 
 static SET: AtomicBool = AtomicBool::new(false);
 static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 
-/// Calls `hook` at every seam, in every thread, until the result is dropped. One at a time.
+/// Calls `hook` at every failpoint, in every thread, until the result is dropped. One at a time.
 #[must_use]
-pub fn install(hook: impl Fn(Seam) + Send + Sync + 'static) -> Installed {
+pub fn install(hook: impl Fn(Failpoint) + Send + Sync + 'static) -> Installed {
     *HOOK.write() = Some(Arc::new(hook));
     SET.store(true, Ordering::SeqCst);
     Installed(())
@@ -53,11 +53,11 @@ impl Drop for Installed {
     }
 }
 
-pub(crate) fn reach(seam: Seam) {
+pub(crate) fn reach(failpoint: Failpoint) {
     if SET.load(Ordering::Relaxed) {
         let hook = HOOK.read().clone();
         if let Some(hook) = hook {
-            hook(seam);
+            hook(failpoint);
         }
     }
 }

@@ -294,6 +294,25 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_that_is_numbered_anew_keeps_what_was_loaded() {
+        let (tree, told, [_, _, g]) = loaded();
+        let root = tree.root();
+        tree.create(&root, b"new", plain(Kind::Regular), Some(NOW))
+            .unwrap();
+        let (store, directory) = (&tree.store, tree.store.directories.at(root.aux()));
+        let renumber = |dentry, cookie| store.dentry(dentry).set_cookie(cookie);
+        directory.names.write().renumber(renumber);
+        let found: Vec<_> = names(&tree)
+            .into_iter()
+            .map(|name| (name.1, name.3))
+            .collect();
+        assert_eq!(found, [(b"new".to_vec(), false)]);
+        tree.unlink(&root, b"g", NOW).unwrap();
+        tree.unlink(&root, b"new", NOW).unwrap();
+        assert_eq!(*told.gone.lock(), [(NodeId::ROOT, b"g".to_vec(), g)]);
+    }
+
+    #[test]
     fn a_name_that_was_not_published_is_no_name() {
         let (tree, _, _) = loaded();
         let root = tree.root();

@@ -17,7 +17,7 @@ pub mod apply;
 pub mod control;
 pub mod delta;
 pub mod fs;
-mod host;
+pub mod host;
 pub mod source;
 pub mod transport;
 pub mod warm;

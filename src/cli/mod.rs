@@ -79,6 +79,7 @@ enum Verb {
 }
 
 pub fn main() -> ExitCode {
+    norefs::host::spare_addresses();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match helper::is_called(&arguments) {
         true => helper::run(&arguments),

@@ -3,5 +3,5 @@
 mod heap;
 mod pool;
 
-pub use heap::{give_back_memory, is_memory_left, is_memory_left_for_a_thread};
+pub use heap::{give_back_memory, is_memory_left, is_memory_left_for_a_thread, spare_addresses};
 pub use pool::{Pool, Shape as PoolShape};

@@ -43,6 +43,7 @@ mod search;
 
 use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
+use crate::host::is_memory_left_for_a_thread;
 use crate::transport::session::table;
 use crate::tree::NodeId;
 use attributes::XattrReader;
@@ -202,6 +203,10 @@ impl<'scope, 'env> Crew<'scope, 'env> {
 
     /// Makes a thread. If there cannot be one, the load goes on with those there are.
     fn hire(self, seat: Seat<'env>) -> io::Result<()> {
+        if !is_memory_left_for_a_thread() {
+            self.queue.no_more();
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         let work = move || self.work(seat, XattrReader::for_this_thread());
         let thread = Builder::new().name("load".into()).stack_size(Crew::STACK);
         let hired = thread.spawn_scoped(self.scope, work);

@@ -4,7 +4,7 @@ use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
 use norefs::control::{self, Asked, Change, Server, Stats, WarmStats};
-use norefs::delta::{self, Delta};
+use norefs::delta::{self, Applied, Delta};
 use norefs::fs::Config;
 use norefs::transport::session::utab::UserOptions;
 use norefs::transport::{
@@ -211,6 +211,11 @@ impl Asked for Served {
 
     fn delta(&self) -> Result<Delta, String> {
         delta::of(self.counters.fs()).map_err(|unknown| unknown.to_string())
+    }
+
+    fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {
+        let rebased = delta::rebase(self.counters.fs(), applied);
+        rebased.map_err(|unknown| unknown.to_string())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The side that asks.
 
 use crate::control::line::{self, Lines, PATIENCE};
-use crate::control::{Change, Question, Reply, ServerProcess, Stats};
-use crate::delta::Delta;
+use crate::control::{Change, Question, Reply, ServerProcess, Stats, Written};
+use crate::delta::{Applied, Delta};
 use crate::transport::session::runtime;
 use crate::transport::session::table::{self, MountEntry};
 use rustix::io::Errno;
@@ -102,6 +102,31 @@ pub fn delta(mount: &MountEntry) -> Result<Delta, ControlError> {
             Reply::Done => return Ok(Delta { source, changes }),
             _ => return Err(senseless()),
         }
+    }
+}
+
+/// Tells the server of a norefs mount what of [its differences](delta) was written to the source: it makes that the one from which
+/// further ones are told ([`delta::rebase`](crate::delta::rebase)). Gives how many of them hold. If this process ends meanwhile
+/// nothing comes of any.
+pub fn rebase(
+    mount: &MountEntry,
+    applied: impl IntoIterator<Item = Applied>,
+) -> Result<usize, ControlError> {
+    let stream = ask_for(mount, &Question::Rebase)?;
+    let mut lines = Lines::new(&stream, ANSWER_LIMIT);
+    let mut next = || lines.receive(LOOKING).map_err(failed).and_then(checked);
+    let Reply::Tell = next()? else {
+        return Err(senseless());
+    };
+    let applied = applied.into_iter();
+    let applied = applied.map(|one| Written::Applied(Box::new(one)));
+    let sent = line::send_all(&stream, applied.chain([Written::End]));
+    match next() {
+        Ok(Reply::Rebased(held)) => Ok(held),
+        Ok(_) => Err(senseless()),
+        // Why it hung up.
+        Err(error @ ControlError::Refused(_)) => Err(error),
+        Err(error) => Err(sent.map_or_else(failed, |()| error)),
     }
 }
 

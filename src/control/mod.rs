@@ -1,18 +1,19 @@
 //! How a running mount is asked things: a Unix socket that only its owner can open.
 //!
 //! One line of JSON asks, one line of JSON answers, then the connection ends. What differs from a source takes many lines: where
-//! it is, each difference, and that this was all.
+//! it is, each difference, and that this was all. So does the other way what of it was written there: once it is asked for, each
+//! difference, and that this was all; without that line nothing comes of it.
 
 mod client;
 mod line;
 mod process;
 mod server;
 
-pub use client::{ControlError, delta, elsewhere, server_of, set, stats, stats_within};
+pub use client::{ControlError, delta, elsewhere, rebase, server_of, set, stats, stats_within};
 pub use process::ServerProcess;
 pub use server::{Asked, Server};
 
-use crate::delta::{self, Source};
+use crate::delta::{self, Applied, Source};
 use crate::transport::{Cache, Requests};
 use crate::tree::Outcomes;
 use crate::warm;
@@ -26,6 +27,15 @@ enum Question {
     Stats,
     Set(Change),
     Delta,
+    Rebase,
+}
+
+/// What comes after [`Question::Rebase`] once that was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Written {
+    Applied(Box<Applied>),
+    End,
 }
 
 /// What may be changed of a mount while it is served; `None` leaves alone.
@@ -49,6 +59,10 @@ enum Reply {
     Stats(Box<Stats>),
     Source(Source),
     Change(Box<delta::Change>),
+    /// What was written may be told.
+    Tell,
+    /// So much of it holds.
+    Rebased(usize),
     Done,
     Error(String),
 }

@@ -1,7 +1,9 @@
 //! The side that answers.
 
-use crate::control::{Change, Question, Reply, Stats, line};
-use crate::delta::Delta;
+use crate::control::line::{Lines, PATIENCE};
+use crate::control::{Change, Question, Reply, Stats, Written, line};
+use crate::delta::{Applied, Delta};
+use crate::host::is_memory_left;
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
@@ -17,8 +19,18 @@ use std::time::Duration;
 /// The longest question, in bytes.
 const QUESTION_LIMIT: usize = 4096;
 
+/// The longest line about something that was written, in bytes.
+const WRITTEN_LIMIT: usize = 1 << 20;
+
+/// How long the next one may take.
+const WRITING: Duration = Duration::from_secs(120);
+
+/// Memory is looked for before each so many of them, and so many bytes for each.
+const STRIDE: usize = 4096;
+const WRITTEN_BYTES: usize = 1024;
+
 /// What can be asked of whoever serves a mount. The answers must not touch the mount.
-pub trait Asked: Send + 'static {
+pub trait Asked: Send + Sync + 'static {
     /// The counters.
     fn stats(&self) -> Stats;
 
@@ -27,6 +39,10 @@ pub trait Asked: Send + 'static {
 
     /// What differs from the source, or why nobody knows.
     fn delta(&self) -> Result<Delta, String>;
+
+    /// Makes the source the one that further differences are told from, after `applied` was written there. Gives how many
+    /// of it hold, or why none does. Asked beside other questions.
+    fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String>;
 }
 
 /// Answers on a mount's socket until it is dropped, which removes the socket.
@@ -58,7 +74,7 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("norefs-control".to_owned())
             .spawn({
-                let (listener, ending) = (listener.clone(), ending.clone());
+                let (listener, ending, asked) = (listener.clone(), ending.clone(), Arc::new(asked));
                 move || accept(&listener, &ending, &asked)
             })
             // A socket that nobody listens to says that the server is gone.
@@ -89,7 +105,7 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
+fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &Arc<impl Asked>) {
     while !ending.load(Ordering::SeqCst) {
         match listener.accept() {
             Ok((stream, _)) => {
@@ -103,36 +119,62 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &impl Asked) {
     }
 }
 
-fn answer(stream: UnixStream, asked: &impl Asked) -> io::Result<()> {
+fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(&stream)?.uid;
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
         Reply::Error("not permitted".to_owned())
     } else {
-        match line::receive(&stream, QUESTION_LIMIT, line::PATIENCE) {
+        match line::receive(&stream, QUESTION_LIMIT, PATIENCE) {
             Ok(Question::Stats) => Reply::Stats(Box::new(asked.stats())),
             Ok(Question::Set(change)) => match asked.set(change) {
                 Ok(()) => Reply::Done,
                 Err(reason) => Reply::Error(reason),
             },
             Ok(Question::Delta) => match asked.delta() {
-                Ok(delta) => return tell_in_time(stream, delta),
+                Ok(delta) => return beside(move || tell(&stream, delta)),
                 Err(reason) => Reply::Error(reason),
             },
+            Ok(Question::Rebase) => {
+                let asked = Arc::clone(asked);
+                return beside(move || rebase(&stream, &asked));
+            }
             Err(error) => Reply::Error(error.to_string()),
         }
     };
     line::send(&stream, &answer)
 }
 
-/// Others are answered meanwhile: whoever asked may read slowly.
-fn tell_in_time(stream: UnixStream, delta: Delta) -> io::Result<()> {
+/// Others are answered meanwhile: whoever asked may read, or write, slowly.
+fn beside(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("norefs-delta".to_owned());
-    let told = thread.spawn(move || {
-        if let Err(error) = tell(&stream, delta) {
+    let begun = thread.spawn(move || {
+        if let Err(error) = work() {
             tracing::debug!(%error, "a control connection failed");
         }
     });
-    told.map(drop)
+    begun.map(drop)
+}
+
+fn rebase(stream: &UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
+    line::send(stream, &Reply::Tell)?;
+    let rebased = written(stream).and_then(|applied| asked.rebase(applied));
+    let answer = rebased.map_or_else(Reply::Error, Reply::Rebased);
+    line::send(stream, &answer)
+}
+
+/// All that was written, or why it is not taken.
+fn written(stream: &UnixStream) -> Result<Vec<Applied>, String> {
+    let mut lines = Lines::new(stream, WRITTEN_LIMIT);
+    let mut applied = Vec::new();
+    loop {
+        match lines.receive(WRITING).map_err(|error| error.to_string())? {
+            Written::Applied(one) => applied.push(*one),
+            Written::End => return Ok(applied),
+        }
+        if applied.len() % STRIDE == 1 && !is_memory_left(STRIDE * WRITTEN_BYTES) {
+            return Err("there is no memory for so many differences".to_owned());
+        }
+    }
 }
 
 fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
@@ -145,7 +187,6 @@ fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::line::Lines;
     use crate::delta::{Base, Change, Metadata, PathBytes, Seen, Source, What};
     use crate::tree::Attr;
     use std::io::Write;
@@ -173,6 +214,14 @@ mod tests {
                 0 => Err("it has no source".to_owned()),
                 number => Ok(many(number)),
             }
+        }
+
+        fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {
+            let changes = applied.into_iter().map(|one| one.change);
+            let changes: Vec<_> = changes.collect();
+            self.0.store(changes.len() as u32, Ordering::Relaxed);
+            let same = many(changes.len() as u32).changes == changes;
+            same.then_some(changes.len()).ok_or("other ones".to_owned())
         }
     }
 
@@ -250,6 +299,72 @@ mod tests {
             assert_eq!(next(), Reply::Change(Box::new(change)));
         }
         assert_eq!(next(), Reply::Done);
+    }
+
+    fn lines(number: u32) -> Vec<Written> {
+        let applied = many(number).changes.into_iter().map(|change| Applied {
+            change,
+            found: None,
+        });
+        applied.map(|one| Written::Applied(Box::new(one))).collect()
+    }
+
+    /// What comes of `written`, line by line.
+    fn told(dir: &Path, written: &[&[u8]]) -> Reply {
+        let mut stream = UnixStream::connect(dir.join("socket")).unwrap();
+        line::send(&stream, &Question::Rebase).unwrap();
+        let answer: Reply = line::receive(&stream, 100, PATIENCE).unwrap();
+        assert_eq!(answer, Reply::Tell);
+        for line in written {
+            stream.write_all(line).unwrap_or_default();
+        }
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap_or_default();
+        line::receive(&stream, 1 << 20, PATIENCE).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_comes_one_by_one_and_others_are_answered_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let stream = UnixStream::connect(dir.path().join("socket")).unwrap();
+        line::send(&stream, &Question::Rebase).unwrap();
+        let mut answers = Lines::new(&stream, 1 << 10);
+        let mut next = || answers.receive::<Reply>(PATIENCE).unwrap();
+        assert_eq!(next(), Reply::Tell);
+        let lines = lines(9000);
+        line::send_all(&stream, &lines[..5000]).unwrap();
+        let other = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(other, Reply::Stats(stats) if stats.pid == 7));
+        line::send_all(&stream, &lines[5000..]).unwrap();
+        line::send(&stream, &Written::End).unwrap();
+        assert_eq!(next(), Reply::Rebased(9000));
+    }
+
+    #[test]
+    fn what_was_written_counts_for_nothing_without_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = server(dir.path());
+        let line = |written: &Written| serde_json::to_vec(written).unwrap();
+        let one = [line(&lines(1)[0]), b"\n".to_vec()].concat();
+        let long = vec![b' '; WRITTEN_LIMIT + 1];
+        let hostile: [&[&[u8]]; 7] = [
+            &[],
+            &[&one],
+            &[&one, &line(&Written::End)],
+            &[&one, b"null\n", b"\"end\"\n"],
+            &[&one, b"{\"applied\":{}}\n", b"\"end\"\n"],
+            &[&one, &long, b"\n\"end\"\n"],
+            &[b"\xff\n"],
+        ];
+        for written in hostile {
+            let answer = told(dir.path(), written);
+            assert!(matches!(answer, Reply::Error(_)), "{answer:?}");
+        }
+        let stats = ask(dir.path(), b"{\"request\":\"stats\"}\n");
+        assert!(matches!(stats, Reply::Stats(stats) if stats.pid == 7));
+        assert_eq!(told(dir.path(), &[&one, b"\"end\"\n"]), Reply::Rebased(1));
     }
 
     #[test]

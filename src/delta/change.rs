@@ -200,6 +200,23 @@ impl Seen {
         }
     }
 
+    /// As attributes. What is not looked at has its default.
+    pub fn attr(&self) -> Attr {
+        let kind = self.kind().unwrap_or(Kind::Regular);
+        Attr {
+            kind,
+            perm: (self.mode & 0o7777) as u16,
+            uid: self.uid,
+            gid: self.gid,
+            nlink: self.nlink,
+            rdev: packed(self.rdev),
+            size: self.size,
+            mtime: self.mtime,
+            ctime: self.ctime,
+            ..Attr::default()
+        }
+    }
+
     /// The kind; `None` only of something that no server sends.
     pub fn kind(&self) -> Option<Kind> {
         Kind::from_mode(self.mode)
@@ -214,6 +231,12 @@ impl Seen {
 /// `st_rdev` of a device number of 32 bits, as the kernel packs it.
 fn unpacked(packed: u32) -> u64 {
     libc::makedev(packed >> 8 & 0xfff, packed & 0xff | packed >> 12 & 0xf_ff00)
+}
+
+/// The other way round. A number that does not fit is cut off.
+fn packed(device: u64) -> u32 {
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    minor & 0xff | (major & 0xfff) << 8 | (minor & 0xf_ff00) << 12
 }
 
 /// A time as it is sent.
@@ -435,5 +458,8 @@ mod tests {
     fn a_device_has_the_number_that_stat_shows() {
         assert_eq!(unpacked(0x0fff_ff42), libc::makedev(0xfff, 0xff42));
         assert_eq!(unpacked(1 << 8 | 3), libc::makedev(1, 3));
+        for number in [0, 1 << 8 | 3, 0x0fff_ff42, u32::MAX] {
+            assert_eq!(packed(unpacked(number)), number);
+        }
     }
 }

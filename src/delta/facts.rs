@@ -114,7 +114,7 @@ impl Facts {
 }
 
 /// Where directories are, and were.
-struct Paths<'s, 't> {
+pub(super) struct Paths<'s, 't> {
     survey: &'s Survey<'t, Node>,
     /// The names that directories, and others, had in the source and have no more. A directory had one.
     gone: Map<NodeId, (NodeId, Box<[u8]>)>,
@@ -123,7 +123,7 @@ struct Paths<'s, 't> {
 }
 
 impl<'s, 't> Paths<'s, 't> {
-    fn new(survey: &'s Survey<'t, Node>, gone: &[Gone]) -> Paths<'s, 't> {
+    pub(super) fn new(survey: &'s Survey<'t, Node>, gone: &[Gone]) -> Paths<'s, 't> {
         let gone = gone.iter();
         let root = |map: &mut Map<_, _>| _ = map.insert(NodeId::ROOT, PathBytes::ROOT);
         let mut paths = Paths {
@@ -148,7 +148,7 @@ impl<'s, 't> Paths<'s, 't> {
     }
 
     /// Where `directory` was in the source; `None` if nowhere.
-    fn of_base(&mut self, directory: NodeId) -> Option<PathBytes> {
+    pub(super) fn of_base(&mut self, directory: NodeId) -> Option<PathBytes> {
         let (survey, gone) = (self.survey, &self.gone);
         climb(&mut self.base, directory, |directory| {
             if let Some(gone) = gone.get(&directory) {

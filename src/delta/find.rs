@@ -9,7 +9,7 @@ use crate::tree::Errno;
 use std::os::unix::ffi::OsStrExt;
 
 /// What a difference takes while it is looked for, and told, bytes.
-const CHANGE_BYTES: usize = 1024;
+pub(super) const CHANGE_BYTES: usize = 1024;
 
 /// Why nobody knows what differs.
 #[derive(Debug, thiserror::Error)]

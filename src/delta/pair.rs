@@ -106,7 +106,7 @@ impl<'a> Pairing<'a> {
             }
         }
         for name in waiting.into_values().flatten() {
-            let link = links.get(&name.inode).cloned();
+            let link = further(&name, links);
             self.add(name, link);
         }
         left
@@ -215,13 +215,7 @@ impl<'a> Pairing<'a> {
     }
 
     fn base(&self, path: PathBytes, before: &Before) -> Base {
-        let (dev, ino) = self.origin.number_of(before.ino).unzip();
-        Base {
-            path,
-            dev,
-            ino,
-            seen: Seen::of(&before.attr()),
-        }
+        base(self.fs, self.origin, path, before)
     }
 
     fn sorted(self) -> Vec<Change> {
@@ -256,6 +250,25 @@ fn settle(mut lost: Vec<Lost>, mut found: Vec<Found>) -> (Vec<Lost>, Vec<Found>)
 fn further(name: &Found, links: &Map<NodeId, PathBytes>) -> Option<PathBytes> {
     let first = links.get(&name.inode);
     first.filter(|first| **first != name.path).cloned()
+}
+
+/// What was at `path`, an inode that was `before` when it was loaded, or brought to the source since.
+pub(super) fn base(fs: &Fs, origin: &dyn Origin, path: PathBytes, before: &Before) -> Base {
+    if let Some(brought) = fs.brought(before.inode) {
+        return Base {
+            path,
+            dev: Some(brought.dev),
+            ino: Some(brought.ino),
+            seen: Seen::of(&brought.attr()),
+        };
+    }
+    let (dev, ino) = origin.number_of(before.ino).unzip();
+    Base {
+        path,
+        dev,
+        ino,
+        seen: Seen::of(&before.attr()),
+    }
 }
 
 fn plain(what: What) -> Change {

@@ -1,8 +1,14 @@
 //! What is found of each kind of change.
 
+mod rebase;
+
 use super::*;
-use crate::fs::{Backing, Caller, Config, Fs, Loaded, Origin, OriginRoot, SetAttr, SetTime};
+use crate::fs::{
+    Backing, Caller, Config, Fs, Loaded, Origin, OriginEntry, OriginRoot, SetAttr, SetTime,
+};
 use crate::tree::{Attr, Errno, Kind, NodeId, Seed, Time};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -15,8 +21,9 @@ const ROOT: Caller = Caller {
 const THEN: Time = Time { sec: 9, nsec: 1 };
 const DEV: u64 = 77;
 
-/// A source of which nobody reads a file.
-struct Nowhere;
+/// A source of which nobody reads a file. What lies in it is known where a test says so.
+#[derive(Default)]
+struct Nowhere(Mutex<HashMap<Vec<u8>, OriginEntry>>);
 
 impl Origin for Nowhere {
     fn backing(self: Arc<Nowhere>, _: Seed) -> Box<dyn Backing> {
@@ -34,9 +41,17 @@ impl Origin for Nowhere {
     fn number_of(&self, shown: u64) -> Option<(u64, u64)> {
         Some((DEV, shown)).filter(|_| shown < 1 << 62)
     }
+
+    fn entry(&self, path: &[u8]) -> Result<Option<OriginEntry>, Errno> {
+        let known = self.0.lock();
+        match known.is_empty() {
+            true => Err(Errno::NOSYS),
+            false => Ok(known.get(path).cloned()),
+        }
+    }
 }
 
-struct Mount(Fs);
+struct Mount(Fs, Arc<Nowhere>);
 
 fn attr(kind: Kind) -> Attr {
     Attr {
@@ -55,9 +70,7 @@ impl Mount {
         };
         let fs = Fs::new(config, attr(Kind::Directory)).unwrap();
         fs.number(NonZeroU64::new(1)).unwrap();
-        fs.load_root(attr(Kind::Directory), Vec::new());
-        fs.set_origin(Arc::new(Nowhere)).unwrap();
-        let mount = Mount(fs);
+        let mount = Mount::of(fs, attr(Kind::Directory));
         let d = mount.load(NodeId::ROOT, "d", Kind::Directory, 10);
         mount.load(d, "x", Kind::Regular, 11);
         mount.load(d, "y", Kind::Regular, 12);
@@ -66,6 +79,14 @@ impl Mount {
         let h = mount.load(NodeId::ROOT, "h1", Kind::Regular, 15);
         mount.0.load_link(h, NodeId::ROOT, b"h2").unwrap();
         mount
+    }
+
+    /// Of an empty directory with the attributes `root`.
+    fn of(fs: Fs, root: Attr) -> Mount {
+        let origin = Arc::new(Nowhere::default());
+        fs.load_root(root, Vec::new());
+        fs.set_origin(origin.clone()).unwrap();
+        Mount(fs, origin)
     }
 
     fn load(&self, parent: NodeId, name: &str, kind: Kind, ino: u64) -> NodeId {

@@ -16,11 +16,24 @@ mod memory;
 
 use super::quota::{Charge, Quota};
 use crate::fs::Result;
-use crate::tree::Errno;
+use crate::tree::{Attr, Errno};
 pub(super) use memory::Memory;
 use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+/// Something in the directory that an [origin](crate::fs::Origin) is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginEntry {
+    /// Where it is below that.
+    pub path: Box<[u8]>,
+    /// Its device (`st_dev`).
+    pub dev: u64,
+    /// Its inode number.
+    pub ino: u64,
+    /// Its attributes.
+    pub attr: Attr,
+}
 
 /// Bytes of a file before its first write: read from elsewhere when asked for.
 pub trait Backing: Send + Sync {
@@ -46,6 +59,15 @@ pub trait Backing: Send + Sync {
     /// EAGAIN if it would have to wait; as [`Backing::read_at`].
     fn file(&self, _wait: bool) -> Result<Option<Arc<OwnedFd>>> {
         Ok(None)
+    }
+
+    /// These bytes are to be read from `entry` from now on, which has them: false if it is not there any more.
+    ///
+    /// # Errors
+    /// What looking at it fails with.
+    fn renew(&self, entry: &OriginEntry) -> Result<bool> {
+        let _ = entry;
+        Ok(false)
     }
 
     /// The first byte at or behind `offset` that is not in a hole, `None` if only a hole is left.
@@ -210,6 +232,11 @@ impl<const CHUNK: usize> Content<CHUNK> {
 }
 
 impl Backed {
+    /// As [`Backing::renew`].
+    pub(super) fn renew(&self, entry: &OriginEntry) -> Result<bool> {
+        self.source.backing.renew(entry)
+    }
+
     /// Waits until nobody else copies this.
     pub(super) fn lock_copying(&self) -> MutexGuard<'_, ()> {
         self.source.copying.lock()

@@ -4,7 +4,7 @@
 //! link is counted that was not given. They may be called from several threads, a directory before
 //! what is in it, but not beside requests: the limit of inodes would not be exact.
 
-use super::data::Backing;
+use super::data::{Backing, OriginEntry};
 use super::kept::{Xattr, Xattrs};
 use super::{Config, Fs, Node};
 use crate::fs::Result;
@@ -70,6 +70,20 @@ pub trait Origin: Send + Sync {
     fn number_of(&self, shown: u64) -> Option<(u64, u64)> {
         let _ = shown;
         None
+    }
+
+    /// What lies at `path` below its directory; `None` if nothing does. May have to wait.
+    ///
+    /// # Errors
+    /// ENOSYS if it is none to be looked at so; what looking at it fails with.
+    fn entry(&self, path: &[u8]) -> Result<Option<OriginEntry>> {
+        let _ = path;
+        Err(Errno::NOSYS)
+    }
+
+    /// Directories that were at the first paths are at the second ones now.
+    fn moved(&self, directories: &[(&[u8], &[u8])]) {
+        let _ = directories;
     }
 }
 

@@ -54,6 +54,7 @@ mod permission;
 mod privilege;
 mod quota;
 mod readdir;
+mod rebase;
 mod record;
 mod request;
 mod setattr;
@@ -65,14 +66,15 @@ mod waste;
 mod xattr;
 
 pub use acl::{Acl, Who};
-pub use data::Backing;
+pub use data::{Backing, OriginEntry};
 pub use holes::Sought;
 pub use kept::Xattr;
 pub use limits::{Config, INODE_BYTES, InUse, StatFs};
 pub use load::{Loaded, Loading, Origin, OriginRoot, Reading};
 pub use node::Node;
 pub use permission::Permissions;
-pub use record::{Before, Gone};
+pub use rebase::{Length, Rewrite};
+pub use record::{Before, Brought, Gone};
 pub use request::{Caller, Changed, Committed, Failed, ListEntry, SetAttr, SetTime, deliver};
 
 use crate::host::is_memory_left;

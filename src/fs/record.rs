@@ -1,26 +1,29 @@
 //! What was loaded and is another now: names that are gone, and what inodes were before they changed.
 //!
-//! Nothing is kept of what did not change. Both lists only grow: a name goes once and an inode changes for the first time once,
-//! and node ids name nothing else later. So what they say stays true of the source as it was loaded, also of what lives no more.
+//! Nothing is kept of what did not change. Both lists grow until the source is made what the tree is ([`rebase`](super::rebase)): a name
+//! goes once and an inode changes for the first time once, and node ids name nothing else later. So what they say stays true of the
+//! source as it was loaded, also of what lives no more.
 
 use super::Fs;
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, InodeRef, Kind, NodeId, Record, Time};
+use ahash::RandomState;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Threads rarely write to the same one of so many.
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 
 /// What the record takes for one name and one inode at most, beside the name: asked for before anything grows by it.
 const ENTRY_BYTES: u64 = 512;
 
 /// What an allocation takes beside its bytes.
-const ALLOCATION: usize = 16;
+pub(super) const ALLOCATION: usize = 16;
 
 /// A name of the source that is gone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Gone {
     /// The directory that it was in.
     pub directory: NodeId,
@@ -54,7 +57,8 @@ pub struct Before {
 }
 
 impl Before {
-    fn new(inode: NodeId, ino: u64, attr: &Attr) -> Before {
+    /// Of `inode`, which showed the number `ino` and had the attributes `attr`.
+    pub fn new(inode: NodeId, ino: u64, attr: &Attr) -> Before {
         let device = attr.kind.is_device();
         Before {
             inode,
@@ -91,20 +95,62 @@ impl Before {
     }
 }
 
+/// What an inode is in the source, where it was brought since that was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Its device there (`st_dev`).
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    is: Before,
+}
+
+impl Brought {
+    /// Of `inode`, which has the number `ino` on the device `dev`, and the attributes `attr`.
+    pub fn new(inode: NodeId, (dev, ino): (u64, u64), attr: &Attr) -> Brought {
+        let is = Before::new(inode, ino, attr);
+        Brought { dev, ino, is }
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> NodeId {
+        self.is.inode
+    }
+
+    /// Its attributes there. What is not kept has its default.
+    pub fn attr(&self) -> Attr {
+        self.is.attr()
+    }
+}
+
 /// The record of one filesystem.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     shards: [Mutex<Shard>; SHARDS],
     bytes: AtomicU64,
     /// There was no memory once.
-    lost: AtomicBool,
+    pub(super) lost: AtomicBool,
+    /// Held by who makes it another source's.
+    pub(super) rebasing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard {
-    gone: Vec<Gone>,
-    before: Vec<Before>,
+pub(super) struct Shard {
+    pub(super) gone: Vec<Gone>,
+    pub(super) before: Vec<Before>,
+    /// What inodes are in the source that were brought there since it was loaded.
+    pub(super) brought: HashMap<NodeId, Brought, RandomState>,
+}
+
+impl Shard {
+    /// What it takes, names apart.
+    pub(super) fn bytes(&self) -> usize {
+        self.gone.capacity() * size_of::<Gone>()
+            + self.before.capacity() * size_of::<Before>()
+            // One byte beside each place; a seventh of the places stays free.
+            + self.brought.capacity() * 8 / 7 * (size_of::<(NodeId, Brought)>() + 1)
+    }
 }
 
 impl Changes {
@@ -113,9 +159,33 @@ impl Changes {
         self.bytes.load(Relaxed)
     }
 
-    fn shard(&self, id: NodeId) -> &Mutex<Shard> {
+    pub(super) fn shard(&self, id: NodeId) -> &Mutex<Shard> {
         // Neighbours are mostly changed by one thread.
         &self.shards[(id.raw() as usize >> 6) % SHARDS]
+    }
+
+    /// Has `edit` change each part, which is told its number and gives the bytes of names that it took away.
+    pub(super) fn edit(&self, mut edit: impl FnMut(usize, &mut Shard) -> usize) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            let mut shard = shard.lock();
+            let before = shard.bytes();
+            let less = before + edit(number, &mut shard);
+            let more = shard.bytes();
+            match more.checked_sub(less) {
+                Some(more) => self.bytes.fetch_add(more as u64, Relaxed),
+                None => self.bytes.fetch_sub((less - more) as u64, Relaxed),
+            };
+        }
+    }
+
+    /// How many inodes one part has.
+    pub(super) fn before_of(&self, number: usize) -> usize {
+        self.shards[number].lock().before.len()
+    }
+
+    /// Counts that it takes more.
+    pub(super) fn grew(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
     fn keep<T>(&self, list: &mut Vec<T>, entry: impl FnOnce() -> Option<T>, beside: usize) {
@@ -125,8 +195,12 @@ impl Changes {
             Some(entry) => list.push(entry),
             None => self.lost.store(true, Relaxed),
         }
-        let grown = (list.capacity() - capacity) * size_of::<T>() + beside;
-        self.bytes.fetch_add(grown as u64, Relaxed);
+        self.grew((list.capacity() - capacity) * size_of::<T>() + beside);
+    }
+
+    pub(super) fn keep_before(&self, before: Before) {
+        let mut shard = self.shard(before.inode).lock();
+        self.keep(&mut shard.before, || Some(before), 0);
     }
 }
 
@@ -147,9 +221,7 @@ impl Record for Changes {
     }
 
     fn changed(&self, inode: NodeId, ino: u64, before: &Attr) {
-        let entry = || Some(Before::new(inode, ino, before));
-        let mut shard = self.shard(inode).lock();
-        self.keep(&mut shard.before, entry, 0);
+        self.keep_before(Before::new(inode, ino, before));
     }
 }
 

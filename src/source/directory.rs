@@ -37,6 +37,7 @@ mod opening;
 mod pace;
 mod probe;
 mod queue;
+mod renewed;
 mod root;
 mod scan;
 mod search;

@@ -7,4 +7,5 @@ mod diff;
 mod diff_random;
 mod ls;
 mod options;
+mod rebase;
 mod size_options;

@@ -1,12 +1,14 @@
 //! The content of a file that stayed in the source.
 
+use super::attributes;
 use super::contents::Contents;
 use super::identity::{Device, Identity, device};
 use super::names::Place;
 use super::open_files::{Look, OpenFile};
 use super::opening::stat_content;
-use crate::fs::{Backing, Origin, OriginRoot, Reading};
-use crate::tree::Seed;
+use super::renewed::Renewal;
+use crate::fs::{Backing, Origin, OriginEntry, OriginRoot, Reading};
+use crate::tree::{Attr, Seed};
 use rustix::fs::{ResolveFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 use std::ffi::OsString;
@@ -59,6 +61,26 @@ impl Origin for Contents {
         let (device, number) = self.root.numbers.origin(shown)?;
         Some((number_of_device(device), number))
     }
+
+    fn entry(&self, path: &[u8]) -> Result<Option<OriginEntry>> {
+        let stat = match self
+            .root
+            .find_inside(None, if path.is_empty() { b"." } else { path })
+        {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+            found => stat_content(found?)?,
+        };
+        Ok(attributes::attr(&stat).map(|attr| OriginEntry {
+            path: path.into(),
+            dev: number_of_device(device(&stat)),
+            ino: stat.stx_ino,
+            attr,
+        }))
+    }
+
+    fn moved(&self, directories: &[(&[u8], &[u8])]) {
+        self.root.renewed.moved(directories);
+    }
 }
 
 /// As in `st_dev`.
@@ -69,33 +91,38 @@ fn number_of_device((major, minor): Device) -> u64 {
 impl SourceFile {
     /// What `ask` learns from the file if it is the recorded one, before and after.
     fn on_unchanged<T>(&self, ask: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
-        let file = self.open(ResolveFlags::empty())?;
+        let recorded = self.identity();
+        let file = self.open(recorded, ResolveFlags::empty())?;
         let answer = ask(&file.fd)?;
-        self.check(&file, ResolveFlags::empty())?;
+        self.check(&file, recorded, ResolveFlags::empty())?;
         Ok(answer)
     }
 
-    fn open(&self, how: ResolveFlags) -> Result<OpenFile> {
-        self.contents.open_file(self.place, self.identity, how)
+    /// What it is known by.
+    fn identity(&self) -> Identity {
+        let renewed = self.contents.root.renewed.get(self.place);
+        renewed.map_or(self.identity, |renewed| renewed.identity)
+    }
+
+    fn open(&self, recorded: Identity, how: ResolveFlags) -> Result<OpenFile> {
+        self.contents.open_file(self.place, recorded, how)
     }
 
     /// `ESTALE` if `file` is not the recorded one any more. Its name is followed in the way that `how` adds if need be.
     ///
     /// A writer moves the times before it touches the content. So an identity found unchanged afterwards vouches for
     /// everything that was read.
-    fn check(&self, file: &OpenFile, how: ResolveFlags) -> Result<()> {
-        match self.contents.root.look(file, self.identity)? {
+    fn check(&self, file: &OpenFile, recorded: Identity, how: ResolveFlags) -> Result<()> {
+        match self.contents.root.look(file, recorded)? {
             Look::Same => Ok(()),
-            Look::Touched => self
-                .contents
-                .follow_again(file, self.place, self.identity, how),
+            Look::Touched => self.contents.follow_again(file, self.place, recorded, how),
             Look::Other => Err(self.contents.stale(self.place)),
         }
     }
 
     /// Whether `file`, which answers at once, is the recorded one still; false if only its name can tell.
-    fn is_same(&self, file: &OpenFile) -> Result<bool> {
-        match self.contents.root.look(file, self.identity)? {
+    fn is_same(&self, file: &OpenFile, recorded: Identity) -> Result<bool> {
+        match self.contents.root.look(file, recorded)? {
             Look::Same => Ok(true),
             Look::Touched => Ok(false),
             Look::Other => Err(self.contents.stale(self.place)),
@@ -127,13 +154,14 @@ impl Backing for SourceFile {
 
     /// What is in the page cache of a file that is opened and looked at without waiting.
     fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
-        let Some(file) = self.contents.file_nowait(self.place, self.identity) else {
+        let recorded = self.identity();
+        let Some(file) = self.contents.file_nowait(self.place, recorded) else {
             return Ok(false);
         };
         let into = &mut [IoSliceMut::new(buf)];
         let read = || rustix::io::preadv2(&file.fd, into, offset, ReadWriteFlags::NOWAIT);
         match self.contents.meter.measure(read) {
-            Ok(length) if length == buf.len() => self.is_same(&file),
+            Ok(length) if length == buf.len() => self.is_same(&file, recorded),
             // A file that ends early has changed: that is for the form that may wait to find out.
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
@@ -141,17 +169,45 @@ impl Backing for SourceFile {
     }
 
     fn file(&self, wait: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let recorded = self.identity();
         if wait {
-            let file = self.open(ResolveFlags::empty())?;
-            self.check(&file, ResolveFlags::empty())?;
+            let file = self.open(recorded, ResolveFlags::empty())?;
+            self.check(&file, recorded, ResolveFlags::empty())?;
             return Ok(Some(file.fd));
         }
-        let file = self.contents.file_nowait(self.place, self.identity);
+        let file = self.contents.file_nowait(self.place, recorded);
         let file = file.ok_or(Errno::AGAIN)?;
-        match self.is_same(&file)? {
+        match self.is_same(&file, recorded)? {
             true => Ok(Some(file.fd)),
             false => Err(Errno::AGAIN),
         }
+    }
+
+    fn renew(&self, entry: &OriginEntry) -> Result<bool> {
+        let root = &self.contents.root;
+        let found = root.find_inside(None, &entry.path)?;
+        let stat = stat_content(&found)?;
+        let same = (number_of_device(device(&stat)), stat.stx_ino) == (entry.dev, entry.ino);
+        let attr = attributes::attr(&stat);
+        let content = |attr: Attr| (attr.kind, attr.size, attr.mtime);
+        if !same || attr.map(content) != Some(content(entry.attr)) {
+            return Ok(false);
+        }
+        let slash = entry.path.iter().rposition(|byte| *byte == b'/');
+        let above = slash.map_or(&b"."[..], |slash| &entry.path[..slash]);
+        let above = stat_content(root.find_inside(None, above)?)?;
+        let filesystem = root.filesystem(device(&stat), || Ok(&found))?;
+        let filesystem = match device(&above) == device(&stat) {
+            true => filesystem,
+            false => filesystem.of_another_device(),
+        };
+        let identity = root.identity(&stat, filesystem);
+        if identity != self.identity() || *entry.path != *root.path_below(self.place) {
+            let path = entry.path.clone();
+            root.renewed.put(self.place, Renewal { path, identity });
+            self.contents.renewed(self.place);
+        }
+        Ok(true)
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -171,6 +171,14 @@ impl Contents {
         Errno::STALE
     }
 
+    /// The file at `place` is known by something else from now on: what was found out about it counts no more.
+    pub(super) fn renewed(&self, place: Place) {
+        self.nowait.drop(place);
+        self.files.drop(place);
+        self.reported.lock().remove(&place);
+        self.contradicting.lock().remove(&place);
+    }
+
     /// Logs, once, that the file at `place` has fewer bytes than the size it tells (`shorter`), or more, and gives the error for its reader.
     pub(super) fn contradicts(&self, place: Place, size: u64, shorter: bool) -> Errno {
         if self.contradicting.lock().insert(place) {

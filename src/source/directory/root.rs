@@ -7,6 +7,7 @@ use super::names::{NameList, Parts, Place};
 use super::numbers::Numbers;
 use super::open_files::{Changed, Look, OpenFile, Seen};
 use super::opening::{CONTENT, DIRECTORY, FOUND, open, open_as, open_quietly, stat_content};
+use super::renewed::Renewed;
 use crate::tree::PATH_MAX;
 use ahash::RandomState;
 use parking_lot::RwLock;
@@ -32,6 +33,8 @@ pub(super) struct SourceRoot {
     crosses_mounts: bool,
     /// The place of a file's first name, and of a further one.
     further_names: RwLock<Vec<(Place, Place)>>,
+    /// Files that are not what, or where, they were when they were loaded, and are the source's still.
+    pub(super) renewed: Renewed,
     /// Whether the root's filesystem answers at once.
     pub(super) answers_at_once: bool,
 }
@@ -66,6 +69,7 @@ impl SourceRoot {
             filesystems: RwLock::default(),
             crosses_mounts,
             further_names: RwLock::default(),
+            renewed: Renewed::default(),
         })
     }
 
@@ -154,7 +158,11 @@ impl SourceRoot {
         self.path.join(OsStr::from_bytes(&below))
     }
 
+    /// Where a name stands below the root; of a file that was renewed where it is since.
     pub(super) fn path_below(&self, mut place: Place) -> Vec<u8> {
+        if let Some(renewed) = self.renewed.get(place) {
+            return renewed.path.into();
+        }
         let parts = self.parts.read();
         let mut names = Vec::new();
         while place != Place::ROOT {

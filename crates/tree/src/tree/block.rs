@@ -188,6 +188,21 @@ pub(crate) fn as_loaded(mut words: [u64; WORDS]) -> [u64; WORDS] {
     words
 }
 
+/// `words` of an inode that is another than what a load would have brought. What was made since has been touched in all that may be.
+pub(crate) fn as_loaded_before(mut words: [u64; WORDS]) -> [u64; WORDS] {
+    if !is_loaded(&words) {
+        let regular = low(words[0]) & libc::S_IFMT == libc::S_IFREG;
+        words[MARKS] |= LOADED | XATTRS | LISTS | if regular { CONTENT } else { 0 };
+    }
+    as_changed(words)
+}
+
+/// `words` of an inode that no load brought.
+pub(crate) fn as_made(mut words: [u64; WORDS]) -> [u64; WORDS] {
+    words[MARKS] &= !(LOADED | CHANGED | TOUCHED);
+    words
+}
+
 /// `words` of an inode that was changed.
 pub(crate) fn as_changed(mut words: [u64; WORDS]) -> [u64; WORDS] {
     words[MARKS] |= CHANGED;

@@ -1,6 +1,7 @@
 //! A dentry: one name of one inode in one directory.
 //!
-//! It is written before it is published and never changed afterwards, but that it dies once. Moving a
+//! It is written before it is published and never changed afterwards, but that it dies once, and that its place in the
+//! listing and its [mark](LOADED) move under the directory's lock. Moving a
 //! file makes a new dentry. So whoever finds a dentry under a pinned epoch may read all of it, and asks
 //! [`Live`] whether it still counts.
 
@@ -83,6 +84,13 @@ impl Dentry {
     pub(crate) fn set_cookie(&self, cookie: u32) {
         let loaded = self.cookie.load(Ordering::Relaxed) & LOADED;
         self.cookie.store(cookie | loaded, Ordering::Relaxed);
+    }
+
+    /// Takes the name, which is published, for one that a load brought. Relaxed, and no one step: under the directory's lock,
+    /// as [`Dentry::set_cookie`], and a survey, without which nobody comes by the slot to read the mark.
+    pub(crate) fn set_loaded(&self) {
+        let word = self.cookie.load(Ordering::Relaxed);
+        self.cookie.store(word | LOADED, Ordering::Relaxed);
     }
 
     /// Whether a load brought the name.

@@ -26,6 +26,7 @@ pub mod noref;
 mod numbers;
 mod outcomes;
 mod path;
+mod rebase;
 mod record;
 mod remove;
 mod rename;

@@ -8,9 +8,10 @@ use crossbeam_utils::sync::ShardedLockWriteGuard;
 /// How many names are looked at before others may free something.
 const STRIDE: u32 = 1024;
 
-/// The tree while no name goes and no attributes are changed. New names may appear.
+/// The tree while no name goes and no attributes are changed. New names may appear, which moves the attributes of the directory they
+/// are in.
 pub struct Survey<'t, E: Send + Sync + 'static = ()> {
-    tree: &'t Tree<E>,
+    pub(super) tree: &'t Tree<E>,
     _still: ShardedLockWriteGuard<'t, ()>,
 }
 

@@ -171,7 +171,7 @@ pub struct Seen {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Names, as `stat` shows them.
+    /// SourceNames, as `stat` shows them.
     pub nlink: u32,
     /// The device's number (`st_rdev`), of a device.
     pub rdev: u64,

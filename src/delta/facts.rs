@@ -34,7 +34,7 @@ pub(super) struct Found {
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) lost: Vec<Lost>,
-    /// Names that are not the source's, and those that lead to an inode of the source's that changed.
+    /// SourceNames that are not the source's, and those that lead to an inode of the source's that changed.
     pub(super) found: Vec<Found>,
     /// What those inodes are that names lead to.
     pub(super) inodes: Map<NodeId, SurveyedInode>,

@@ -12,7 +12,7 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub(super) type Key = (NodeId, Box<[u8]>);
 
 /// All names of the source. Each stands in it once, so each path leads to one inode.
-pub(super) struct Names<'s, 't> {
+pub(super) struct SourceNames<'s, 't> {
     survey: &'s Survey<'t, Node>,
     /// Those that are gone, with the inodes that they led to.
     gone: Map<Key, NodeId>,
@@ -29,10 +29,10 @@ fn split(path: &PathBytes) -> (PathBytes, &[u8]) {
     }
 }
 
-impl<'s, 't> Names<'s, 't> {
+impl<'s, 't> SourceNames<'s, 't> {
     pub(super) fn new(survey: &'s Survey<'t, Node>, gone: &[Gone]) -> Self {
         let key = |gone: &Gone| ((gone.directory, gone.name.clone()), gone.inode);
-        Names {
+        SourceNames {
             survey,
             gone: gone.iter().map(key).collect(),
             found: Map::default(),
@@ -77,7 +77,7 @@ impl<'s, 't> Names<'s, 't> {
         })
     }
 
-    /// Names change: what was found is no more where it was.
+    /// SourceNames change: what was found is no more where it was.
     pub(super) fn begin_changes(&mut self) {
         self.found.clear();
     }

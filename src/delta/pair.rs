@@ -84,7 +84,7 @@ impl<'a> Pairing<'a> {
         });
     }
 
-    /// Names of inodes of the source that are not theirs there: each is one of those they lost, moved, or one more. Gives back
+    /// SourceNames of inodes of the source that are not theirs there: each is one of those they lost, moved, or one more. Gives back
     /// what was lost and not moved.
     fn carry(
         &mut self,
@@ -126,7 +126,7 @@ impl<'a> Pairing<'a> {
         });
     }
 
-    /// Names of inodes that were made: in place of one that was lost, or new.
+    /// SourceNames of inodes that were made: in place of one that was lost, or new.
     fn replace(&mut self, lost: Vec<Lost>, made: Vec<Found>, links: &Map<NodeId, PathBytes>) {
         // By the place in the tree first: a directory that was moved took its names along.
         let mut by_key = Map::default();
@@ -228,7 +228,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// Names that went and came back to the same inode, in the same directory, are taken for what they were. What was lost comes
+/// SourceNames that went and came back to the same inode, in the same directory, are taken for what they were. What was lost comes
 /// in the order of its paths.
 fn settle(mut lost: Vec<Lost>, mut found: Vec<Found>) -> (Vec<Lost>, Vec<Found>) {
     lost.sort_unstable_by(|a, b| a.path.cmp(&b.path));

@@ -1,12 +1,12 @@
 //! Differences that were written to the source are none any more.
 //!
 //! The names of the source stand in the tree and in the record, each once: as a name that a load brought, or as one that is gone
-//! ([`Names`]). A rebase takes the old names of what was written from there and enters the new ones. Where somebody changed things in the
+//! ([`SourceNames`]). A rebase takes the old names of what was written from there and enters the new ones. Where somebody changed things in the
 //! tree since, a new name is entered as one that is gone, so that the later change is told, and nothing else.
 
 use super::facts::Paths;
 use super::find::CHANGE_BYTES;
-use super::names::{Key, Names};
+use super::names::{Key, SourceNames};
 use super::pair;
 use super::{Change, PathBytes, Seen, Unknown, What};
 use crate::fs::{Before, Brought, Fs, Gone, Node, Origin, OriginEntry, Rewrite};
@@ -41,7 +41,7 @@ pub struct SourceEntry {
 }
 
 /// One that may be so.
-struct Line {
+struct Claim {
     change: Change,
     found: Option<SourceEntry>,
     /// What the source has there, as the server sees it; `None` if it cannot look.
@@ -51,9 +51,9 @@ struct Line {
     new: Option<Key>,
 }
 
-impl Line {
+impl Claim {
     /// If it can be true at all.
-    fn of(origin: &dyn Origin, applied: Applied) -> Option<Line> {
+    fn of(origin: &dyn Origin, applied: Applied) -> Option<Claim> {
         let Applied { change, found } = applied;
         let shape = (change.base.is_some(), change.now.is_some(), found.is_some());
         let right = match change.what {
@@ -74,7 +74,7 @@ impl Line {
                 return None;
             }
         }
-        Some(Line {
+        Some(Claim {
             change,
             found,
             entry,
@@ -128,7 +128,7 @@ pub fn rebase(fs: &Fs, applied: Vec<Applied>) -> Result<usize, Unknown> {
     }
     let _turn = fs.turn_to_rebase();
     let lines = applied.into_iter();
-    let lines = lines.filter_map(|applied| Line::of(origin, applied));
+    let lines = lines.filter_map(|applied| Claim::of(origin, applied));
     let (held, later) = {
         let lines = lines.collect();
         let survey = fs.tree().survey();
@@ -175,9 +175,9 @@ struct Rebase<'a, 's, 't> {
     fs: &'a Fs,
     origin: &'a dyn Origin,
     survey: &'s Survey<'t, Node>,
-    names: Names<'s, 't>,
+    names: SourceNames<'s, 't>,
     before: Map<NodeId, Before>,
-    lines: Vec<Line>,
+    lines: Vec<Claim>,
     rewrite: Rewrite,
 }
 
@@ -186,7 +186,7 @@ impl<'a, 's, 't> Rebase<'a, 's, 't> {
         fs: &'a Fs,
         origin: &'a dyn Origin,
         survey: &'s Survey<'t, Node>,
-        mut lines: Vec<Line>,
+        mut lines: Vec<Claim>,
     ) -> Result<(usize, Later), Errno> {
         let (gone, before) = fs.changes()?;
         let length = fs.record_length();
@@ -195,7 +195,7 @@ impl<'a, 's, 't> Rebase<'a, 's, 't> {
             fs,
             origin,
             survey,
-            names: Names::new(survey, &gone),
+            names: SourceNames::new(survey, &gone),
             before: before.into_iter().map(|one| (one.inode, one)).collect(),
             lines: Vec::new(),
             rewrite: Rewrite::default(),
@@ -217,7 +217,7 @@ impl<'a, 's, 't> Rebase<'a, 's, 't> {
     }
 
     /// Keeps `line` if its base is what the source is known to be.
-    fn find(&mut self, mut line: Line) {
+    fn find(&mut self, mut line: Claim) {
         if line.is_of_root() {
             let is_root = line.node() == Some(NodeId::ROOT) && !line.change.replaced;
             if is_root && self.is_base(&line.change, NodeId::ROOT) {
@@ -278,7 +278,7 @@ impl<'a, 's, 't> Rebase<'a, 's, 't> {
     }
 
     /// False if the name cannot be one of the source's.
-    fn enter_new_name(&mut self, line: &mut Line) -> bool {
+    fn enter_new_name(&mut self, line: &mut Claim) -> bool {
         let (Some(node), Some(now)) = (line.node(), &line.change.now) else {
             return true;
         };
@@ -383,7 +383,7 @@ impl<'a, 's, 't> Rebase<'a, 's, 't> {
     }
 
     fn settle_written(&mut self, node: NodeId, lines: &[usize], names: &[Key]) {
-        let lines: Vec<&Line> = lines.iter().map(|at| &self.lines[*at]).collect();
+        let lines: Vec<&Claim> = lines.iter().map(|at| &self.lines[*at]).collect();
         let last = lines.iter().filter_map(|line| {
             let now = line.change.now.as_ref()?;
             Some((line.found?, now))

@@ -151,3 +151,91 @@ impl Fs {
         renewed.then_some(()).ok_or(Errno::STALE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{Bed, ROOT, stale};
+    use crate::fs::{Backing, Origin, SetAttr};
+    use crate::tree::Seed;
+    use std::sync::Arc;
+
+    struct Nothing;
+
+    impl Origin for Nothing {
+        fn backing(self: Arc<Nothing>, _: Seed) -> Box<dyn Backing> {
+            unreachable!("nothing has a seed")
+        }
+    }
+
+    fn bed() -> Bed {
+        let bed = Bed::new();
+        bed.fs.set_origin(Arc::new(Nothing)).unwrap();
+        bed
+    }
+
+    fn chmod(bed: &Bed, id: NodeId, perm: u16) {
+        let change = SetAttr {
+            perm: Some(perm),
+            ..SetAttr::default()
+        };
+        stale(bed.fs.setattr(&ROOT, id, &change));
+    }
+
+    fn take_for_loaded(bed: &Bed, id: NodeId) {
+        let same = bed.fs.tree().survey().rebase_inode(id, |_| true);
+        assert_eq!(same, Some(true));
+    }
+
+    fn rewrite(bed: &Bed, length: Length, id: NodeId) {
+        let outdated = Set::from_iter([id]);
+        let rewrite = Rewrite {
+            outdated,
+            ..Rewrite::default()
+        };
+        bed.fs.rewrite_record(length, rewrite);
+    }
+
+    #[test]
+    fn what_changes_before_the_record_is_made_anew_stays_in_it() {
+        let bed = bed();
+        let id = bed.file("f");
+        take_for_loaded(&bed, id);
+        chmod(&bed, id, 0o600);
+        let length = bed.fs.record_length();
+        take_for_loaded(&bed, id);
+        chmod(&bed, id, 0o644);
+        assert_eq!(bed.fs.changes_kept(), 2);
+        rewrite(&bed, length, id);
+        let (_, before) = bed.fs.changes().unwrap();
+        assert_eq!(before.len(), 1);
+        assert_eq!(before[0].attr().perm, 0o600);
+        rewrite(&bed, bed.fs.record_length(), id);
+        assert_eq!(bed.fs.changes_kept(), 0);
+    }
+
+    #[test]
+    fn what_is_remembered_counts_as_memory_until_it_goes() {
+        let bed = bed();
+        let ids: Vec<_> = (0..1000)
+            .map(|number| bed.file(&number.to_string()))
+            .collect();
+        let before = bed.fs.memory();
+        for id in &ids {
+            let attr = bed.attr(*id);
+            bed.fs.bring(Brought::new(*id, (1, 2), &attr));
+        }
+        let brought = bed.fs.brought(ids[7]).unwrap();
+        assert_eq!((brought.dev, brought.ino, brought.inode()), (1, 2, ids[7]));
+        assert_eq!(brought.attr().mtime, bed.attr(ids[7]).mtime);
+        let more = bed.fs.memory() - before;
+        assert!((1000 * 100..1000 * 400).contains(&more), "{more}");
+        let rewrite = Rewrite {
+            left: ids.iter().copied().collect(),
+            ..Rewrite::default()
+        };
+        bed.fs.rewrite_record(bed.fs.record_length(), rewrite);
+        assert_eq!(bed.fs.memory(), before);
+        assert_eq!(bed.fs.brought(ids[7]), None);
+    }
+}

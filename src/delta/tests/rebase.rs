@@ -397,15 +397,22 @@ fn an_inode_of_which_one_name_was_written_differs_by_the_others() {
 fn what_lost_its_last_name_in_the_source_is_new_when_it_gets_one() {
     let mount = Mount::new();
     let id = mount.id("f");
-    mount.0.lookup(&ROOT, NodeId::ROOT, b"f").unwrap();
     mount.unlink("f");
     mount.write_all();
-    mount
-        .0
-        .link(&ROOT, id, NodeId::ROOT, b"again")
-        .unwrap()
-        .deliver(drop);
+    let link = |name: &[u8]| {
+        let linked = mount.0.link(&ROOT, id, NodeId::ROOT, name);
+        linked.unwrap().deliver(drop);
+    };
+    link(b"again");
     assert_eq!(mount.told(), [format!("Added >again {NEW}")]);
+    mount.unlink("again");
+    mount.unlink("h1");
+    link(b"h1");
+    assert_eq!(
+        mount.told(),
+        ["Content h1>h1 content replaced"],
+        "it takes the place of another"
+    );
     mount.write_all();
 }
 
@@ -451,6 +458,52 @@ fn what_is_kept_is_given_back() {
     assert_eq!(mount.0.changes_kept(), 0);
     let after = mount.0.memory();
     assert!(after < before, "{after} {before}");
+}
+
+#[test]
+fn a_directory_that_has_names_in_the_source_is_not_removed_there() {
+    let mount = Mount::new();
+    mount.unlink("d/x");
+    mount.rename("d/y", "y");
+    mount.rmdir("d");
+    let told = mount.told();
+    let mut applied = written(mount.changes());
+    applied.retain(|line| line.change.path().to_string() == "d");
+    assert_eq!(rebase(&mount.0, applied).unwrap(), 0);
+    assert_eq!(mount.told(), told);
+    mount.write_all();
+}
+
+#[test]
+fn it_can_be_told_while_everything_changes() {
+    let mount = &Mount::new();
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            for round in 0..2000 {
+                let name = format!("d/n{}", round % 7);
+                mount.make(&name, Kind::Regular);
+                mount.write(&name);
+                mount.rename("d/x", "e/x");
+                mount.rename(&name, "d/x");
+                mount.rename("e/x", "d/x");
+            }
+        });
+        while !work.is_finished() {
+            let applied = written(mount.changes());
+            rebase(&mount.0, applied).unwrap();
+        }
+    });
+    // Whatever was taken for another since is remembered as what it was.
+    ["d", "e", "d/x"]
+        .iter()
+        .for_each(|path| mount.mode(path, 0o711));
+    let told = mount.told();
+    for path in ["d", "e", "d/x"] {
+        let mode = |line: &String| line.contains(&format!(">{path} ")) && line.contains(" mode");
+        assert!(told.iter().any(mode), "{told:?}");
+    }
+    mount.mode("d/x", 0o755);
+    mount.write_all();
 }
 
 /// A mount that is loaded from what `mount` shows.

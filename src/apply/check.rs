@@ -2,8 +2,8 @@
 
 use super::ledger::Ledger;
 use super::moves::Moves;
-use super::root::{Found, Root};
-use crate::delta::{Base, Change, Now, PathBytes, What};
+use super::root::Root;
+use crate::delta::{Base, Change, Now, PathBytes, SourceEntry, What};
 use crate::tree::Kind;
 use rustix::fs::OFlags;
 use std::collections::HashSet;
@@ -93,7 +93,7 @@ impl Check<'_, '_> {
     }
 
     /// Whether what was found is as `base` was, or as an apply that was cut off made it.
-    fn is_base(&self, found: &Found, base: &Base) -> bool {
+    fn is_base(&self, found: &SourceEntry, base: &Base) -> bool {
         let mut seen = *found;
         let mtime = found.seen.mtime;
         if self.ledger.is_some() && self.times.contains(&(found.ino, mtime.sec, mtime.nsec)) {
@@ -123,7 +123,7 @@ impl Check<'_, '_> {
     }
 
     /// Whether the name `path` has what it shall have in the end: an apply that was cut off got that far.
-    fn is_placed(&self, path: &PathBytes, found: &Found) -> io::Result<bool> {
+    fn is_placed(&self, path: &PathBytes, found: &SourceEntry) -> io::Result<bool> {
         let Some(change) = self.moves.becomes(path) else {
             return Ok(false);
         };
@@ -261,7 +261,7 @@ impl Check<'_, '_> {
     }
 
     /// Whether what was found is, but for what only metadata says, what `now` is in the mount.
-    fn is_there(&self, found: &Found, now: &Now, at: &PathBytes) -> io::Result<bool> {
+    fn is_there(&self, found: &SourceEntry, now: &Now, at: &PathBytes) -> io::Result<bool> {
         let (seen, shall) = (&found.seen, &now.seen);
         if seen.kind() != shall.kind() {
             return Ok(false);
@@ -311,14 +311,14 @@ fn permissions(seen: u32, was: u32, shall: u32) -> bool {
 }
 
 /// Whether what was found is the inode `base` was, whatever became of it.
-pub(super) fn is_inode(found: &Found, base: &Base, strictness: Strictness) -> bool {
+pub(super) fn is_inode(found: &SourceEntry, base: &Base, strictness: Strictness) -> bool {
     let known = |was: Option<u64>, is: u64| was.is_none_or(|was| was == is);
     let same = known(base.dev, found.dev) && known(base.ino, found.ino);
     found.seen.kind() == base.seen.kind() && (same || strictness == Strictness::Copy)
 }
 
 /// Whether what was found is as `base` was.
-pub(super) fn is_base(found: &Found, base: &Base, strictness: Strictness) -> bool {
+pub(super) fn is_base(found: &SourceEntry, base: &Base, strictness: Strictness) -> bool {
     let (seen, was) = (&found.seen, &base.seen);
     let same = is_inode(found, base, strictness);
     if seen.is_directory() {

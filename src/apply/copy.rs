@@ -1,7 +1,7 @@
 //! Content and attributes of one entry, from the mount to the target.
 
-use super::root::{Found, Root, Slot, found};
-use crate::delta::{Metadata, Now, PathBytes};
+use super::root::{Root, Slot, found};
+use crate::delta::{Metadata, Now, PathBytes, SourceEntry};
 use crate::tree::Time;
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
@@ -77,7 +77,7 @@ pub(super) struct Dress<'a> {
     /// Its mtime is set too.
     pub mtime: bool,
     /// The others, if the entry takes the place of one that keeps them.
-    pub like: Option<(&'a Slot, Found)>,
+    pub like: Option<(&'a Slot, SourceEntry)>,
 }
 
 impl Dress<'_> {
@@ -174,6 +174,14 @@ fn copy_xattr(from: &Slot, to: &Slot, name: &[u8]) -> io::Result<()> {
         let name = String::from_utf8_lossy(name).escape_debug().to_string();
         io::Error::new(errno.kind(), format!("{name}: {}", io::Error::from(errno)))
     })
+}
+
+/// Copies all extended attributes of `path` that can be seen, as far as they can be set there.
+pub(super) fn xattrs(from: &Root, to: &Root, path: &PathBytes) -> io::Result<()> {
+    let (from, to) = (from.slot(path)?, to.slot(path)?);
+    names(&from)?
+        .iter()
+        .try_for_each(|name| copy_xattr(&from, &to, name))
 }
 
 /// Sets the mtime of what is open by `O_PATH`.

@@ -15,16 +15,18 @@
 
 mod check;
 mod copy;
+mod keep;
 mod ledger;
 mod moves;
 mod root;
 mod write;
 
 pub use check::Clash;
+pub use keep::Kept;
 pub use ledger::STAGING;
-pub use root::{Found, Root};
+pub use root::Root;
 
-use crate::delta::{Change, Delta, PathBytes, What};
+use crate::delta::{Applied, Change, Delta, PathBytes, SourceEntry, What};
 use check::{Check, Strictness, Verdict};
 use ledger::{Ledger, Refused};
 use moves::Moves;
@@ -196,7 +198,7 @@ pub fn prepare<'a>(job: &'a Job<'a>) -> Result<Prepared<'a>, Failed> {
         let changes = changes(&chosen);
         let mut moves = Moves::new(&changes);
         if ledger.is_some() {
-            let is_it = |found: &Found, base: &_| match strictness {
+            let is_it = |found: &SourceEntry, base: &_| match strictness {
                 Strictness::Copy => check::is_base(found, base, strictness),
                 _ => check::is_inode(found, base, strictness),
             };
@@ -343,6 +345,22 @@ fn look<'d>(
         verdicts.push(verdict);
     }
     Ok((verdicts, clashes))
+}
+
+/// What `report` says was made of `job`, with what the target has now, for whoever serves the mount.
+///
+/// # Errors
+/// The target cannot be looked at.
+pub fn applied(job: &Job<'_>, report: &Report) -> io::Result<Vec<Applied>> {
+    let applied = |at: &usize| {
+        let change = job.delta.changes[*at].clone();
+        let found = match &change.now {
+            Some(now) => job.target.find(&now.path)?,
+            None => None,
+        };
+        Ok(Applied { change, found })
+    };
+    report.made.iter().map(applied).collect()
 }
 
 impl Prepared<'_> {

@@ -1,8 +1,8 @@
 //! Where things are in the target while some of them move.
 
 use super::ledger::{Ledger, STAGING};
-use super::root::{Found, Root};
-use crate::delta::{Base, Change, Now, PathBytes, What};
+use super::root::Root;
+use crate::delta::{Base, Change, Now, PathBytes, SourceEntry, What};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
@@ -76,7 +76,7 @@ impl<'d> Moves<'d> {
     pub(super) fn look(
         &mut self,
         target: &Root,
-        is_it: impl Fn(&Found, &Base) -> bool,
+        is_it: impl Fn(&SourceEntry, &Base) -> bool,
     ) -> io::Result<()> {
         let bases: Vec<_> = self.list.keys().copied().collect();
         for path in bases {

@@ -1,6 +1,6 @@
 //! A directory tree that is reached from its root alone.
 
-use crate::delta::{PathBytes, Seen};
+use crate::delta::{PathBytes, Seen, SourceEntry};
 use crate::tree::Time;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -19,37 +19,24 @@ pub struct Root {
     fd: OwnedFd,
 }
 
-/// What is found at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its device, `st_dev`.
-    pub dev: u64,
-    /// Its inode number, `st_ino`.
-    pub ino: u64,
-    /// Its attributes.
-    pub seen: Seen,
-}
-
-impl Found {
-    fn of(stat: &Stat) -> Found {
-        let time = |sec: i64, nsec: u64| Time {
-            sec,
-            nsec: u32::try_from(nsec).unwrap_or_default(),
-        };
-        Found {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-            seen: Seen {
-                mode: stat.st_mode,
-                uid: stat.st_uid,
-                gid: stat.st_gid,
-                nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
-                rdev: stat.st_rdev,
-                size: u64::try_from(stat.st_size).unwrap_or_default(),
-                mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-                ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-            },
-        }
+fn entry(stat: &Stat) -> SourceEntry {
+    let time = |sec: i64, nsec: u64| Time {
+        sec,
+        nsec: u32::try_from(nsec).unwrap_or_default(),
+    };
+    SourceEntry {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        seen: Seen {
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+            rdev: stat.st_rdev,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        },
     }
 }
 
@@ -106,14 +93,14 @@ impl Root {
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn itself(&self) -> io::Result<Found> {
+    pub fn itself(&self) -> io::Result<SourceEntry> {
         found(self)
     }
 
     /// What is at `path`, if anything is. What lies behind something that is no directory is not there.
-    pub(super) fn find(&self, path: &PathBytes) -> io::Result<Option<Found>> {
+    pub(super) fn find(&self, path: &PathBytes) -> io::Result<Option<SourceEntry>> {
         match self.open_at(path, OFlags::PATH) {
-            Ok(fd) => Ok(Some(Found::of(&rustix::fs::fstat(fd)?))),
+            Ok(fd) => Ok(Some(entry(&rustix::fs::fstat(fd)?))),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -198,8 +185,8 @@ impl AsFd for Root {
 }
 
 /// What `fd` leads to.
-pub(super) fn found(fd: impl AsFd) -> io::Result<Found> {
-    Ok(Found::of(&rustix::fs::fstat(fd)?))
+pub(super) fn found(fd: impl AsFd) -> io::Result<SourceEntry> {
+    Ok(entry(&rustix::fs::fstat(fd)?))
 }
 
 /// Removes the name, of a directory or of something else.

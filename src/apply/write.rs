@@ -4,9 +4,9 @@ use super::check::{Strictness, is_base};
 use super::copy::{self, Dress};
 use super::ledger::{Ledger, STAGING};
 use super::moves::{Moves, State};
-use super::root::{Found, Root, found, remove};
+use super::root::{Root, found, remove};
 use super::{Failed, Step, Watch};
-use crate::delta::{Base, Change, Metadata, Now, PathBytes, What};
+use crate::delta::{Base, Change, Metadata, Now, PathBytes, SourceEntry, What};
 use crate::tree::Kind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -260,7 +260,7 @@ impl<'a, 'd> Writer<'a, 'd> {
     }
 
     /// Whether content that did not change is written all the same, over another one.
-    fn is_overwritten(&self, change: &Change, old: Option<Found>) -> bool {
+    fn is_overwritten(&self, change: &Change, old: Option<SourceEntry>) -> bool {
         let Some(base) = change.base.as_ref().filter(|_| self.overwrites) else {
             return false;
         };
@@ -304,7 +304,12 @@ impl<'a, 'd> Writer<'a, 'd> {
     }
 
     /// Makes what is no directory, under a name on its way.
-    fn create(&mut self, change: &'d Change, now: &'d Now, kept: Option<Found>) -> io::Result<()> {
+    fn create(
+        &mut self,
+        change: &'d Change,
+        now: &'d Now,
+        kept: Option<SourceEntry>,
+    ) -> io::Result<()> {
         self.ledger.making(&now.path)?;
         let staged = self.staging();
         self.clear(&staged)?;

@@ -3,7 +3,8 @@
 use super::fail::{Failure, say};
 use super::{Outcome, diff, out};
 use anyhow::{Context, anyhow};
-use norefs::apply::{Job, OnConflict, Report, Root, prepare};
+use norefs::apply::{Job, OnConflict, Report, Root, applied, prepare};
+use norefs::control;
 use norefs::delta::{Change, Delta, PathBytes};
 use norefs::transport::session::table::MountEntry;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = CONFLICTS)]
 pub struct Args {
-    /// Where it is mounted
+    /// Where it is mounted, or what was kept of it
     mountpoint: PathBuf,
     /// Only what is at or below these, seen from the mount
     #[arg(value_name = "PATH")]
@@ -56,44 +57,53 @@ impl From<Conflicts> for OnConflict {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let (entry, delta) = diff::whole(&args.mountpoint)?;
-    let only = args
-        .paths
-        .iter()
-        .map(|path| diff::below(&entry.mount_point, path));
+    let told = diff::whole(&args.mountpoint)?;
+    let only = args.paths.iter().map(|path| diff::below(&told.tree, path));
     let only = only.collect::<Result<Vec<PathBytes>, _>>()?;
-    let mount = Root::open(&entry.mount_point)?;
+    let tree = Root::open(&told.tree)?;
     let target = match &args.to {
         Some(to) => Root::open(to).with_context(|| to.display().to_string())?,
-        None => source(&delta)?,
+        None => source(&told.delta)?,
+    };
+    let name = match &told.mount {
+        Some(mount) => name(mount),
+        None => told.tree.display().to_string(),
     };
     let job = Job {
-        delta: &delta,
-        mount: &mount,
+        delta: &told.delta,
+        mount: &tree,
         target: &target,
-        name: &name(&entry),
+        name: &name,
         only: &only,
         on_conflict: args.on_conflict.into(),
         elsewhere: args.to.is_some(),
     };
     if args.dry_run {
         let prepared = prepare(&job)?;
-        out::print(diff::lines(&made(&delta, &prepared.report)))?;
+        out::print(diff::lines(&made(&told.delta, &prepared.report)))?;
         return clash(&prepared.report, prepared.is_refused(), "would be");
     }
-    write(&job)
+    write(&job, told.mount.as_ref())
 }
 
-/// Writes it, and says how that went.
-pub fn write(job: &Job<'_>) -> Outcome {
+/// Writes it, says how that went, and tells whoever serves `mount`.
+pub fn write(job: &Job<'_>, mount: Option<&MountEntry>) -> Outcome {
     let prepared = prepare(job)?;
     let refused = prepared.is_refused();
     let report = prepared.run(&mut ())?;
     if !refused {
-        say(format_args!(
-            "applied: {}",
-            diff::counted(&made(job.delta, &report)).trim_end()
-        ));
+        let made = made(job.delta, &report);
+        say(format_args!("applied: {}", diff::counted(&made).trim_end()));
+        if let Some(mount) = mount.filter(|_| !job.elsewhere) {
+            let told = applied(job, &report)
+                .map_err(anyhow::Error::from)
+                .and_then(|applied| Ok(control::rebase(mount, applied)?));
+            if let Err(error) = told {
+                say(format_args!(
+                    "the mount counts it as different still: {error:#}"
+                ));
+            }
+        }
     }
     clash(&report, refused, "was")
 }

@@ -5,6 +5,7 @@ use super::stats::mount_at;
 use super::{Outcome, out};
 use anyhow::{Context, anyhow};
 use indicatif::{BinaryBytes, HumanCount};
+use norefs::apply::Kept;
 use norefs::control;
 use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
 use norefs::transport::session::table::MountEntry;
@@ -20,7 +21,7 @@ const TROUBLE: u8 = 2;
 #[derive(clap::Args)]
 #[command(after_help = LETTERS)]
 pub struct Args {
-    /// Where it is mounted
+    /// Where it is mounted, or what was kept of it
     mountpoint: PathBuf,
     /// Only what is at or below these, seen from the mount
     #[arg(value_name = "PATH")]
@@ -53,7 +54,9 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn shown(args: Args) -> Outcome {
-    let (mountpoint, mut delta) = ask(&args.mountpoint, &args.paths)?;
+    let Told {
+        mut delta, tree, ..
+    } = ask(&args.mountpoint, &args.paths)?;
     let bare = Change::is_bare_directory;
     let differs = !delta.changes.iter().all(bare);
     if args.json {
@@ -61,7 +64,7 @@ fn shown(args: Args) -> Outcome {
     } else {
         delta.changes.retain(|change| !bare(change));
         match (args.patch, args.stat) {
-            (true, _) => print_patch(&delta, &mountpoint)?,
+            (true, _) => print_patch(&delta, &tree)?,
             (_, true) => out::print(counted(&delta.changes))?,
             _ => out::print(lines(&delta.changes))?,
         }
@@ -95,13 +98,23 @@ fn print_patch(delta: &Delta, mountpoint: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Where the mount is, and what differs at or below `paths`; without any, all.
-fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<(PathBuf, Delta), Failure> {
-    let (entry, mut delta) = whole(mountpoint)?;
-    let within = paths.iter().map(|path| below(&entry.mount_point, path));
+/// What differs, and where its contents are.
+pub struct Told {
+    /// What differs.
+    pub delta: Delta,
+    /// The root of the mount, or of what was kept of it.
+    pub tree: PathBuf,
+    /// The mount, if it is there.
+    pub mount: Option<MountEntry>,
+}
+
+/// What differs at or below `paths`; without any, all.
+fn ask(at: &Path, paths: &[PathBuf]) -> Result<Told, Failure> {
+    let mut told = whole(at)?;
+    let within = paths.iter().map(|path| below(&told.tree, path));
     let within = within.collect::<Result<Vec<_>, _>>()?;
     if !within.is_empty() {
-        delta.changes.retain(|change| {
+        told.delta.changes.retain(|change| {
             let now = change.now.as_ref().map(|now| &now.path);
             let then = change.base.as_ref().map(|base| &base.path);
             let paths = [now, then].into_iter().flatten();
@@ -109,16 +122,30 @@ fn ask(mountpoint: &Path, paths: &[PathBuf]) -> Result<(PathBuf, Delta), Failure
             pairs.any(|(path, top)| path.is_at_or_below(top))
         });
     }
-    Ok((entry.mount_point, delta))
+    Ok(told)
 }
 
-/// The mount at `mountpoint`, and all that differs there.
-pub fn whole(mountpoint: &Path) -> Result<(MountEntry, Delta), Failure> {
-    let shown = mountpoint.display();
-    let (_, entry) = mount_at(mountpoint)?;
+/// All that differs in the mount at `at`, or was kept there.
+pub fn whole(at: &Path) -> Result<Told, Failure> {
+    let shown = at.display();
+    let entry = match mount_at(at) {
+        Ok((_, entry)) => entry,
+        Err(failure) => {
+            let kept = Kept::read(at).with_context(|| shown.to_string())?;
+            let kept = kept.ok_or(failure)?;
+            return Ok(Told {
+                delta: kept.delta,
+                tree: kept.tree,
+                mount: None,
+            });
+        }
+    };
     write_back(&entry.mount_point).with_context(|| shown.to_string())?;
-    let delta = control::delta(&entry).with_context(|| shown.to_string())?;
-    Ok((entry, delta))
+    Ok(Told {
+        delta: control::delta(&entry).with_context(|| shown.to_string())?,
+        tree: entry.mount_point.clone(),
+        mount: Some(entry),
+    })
 }
 
 /// `path` as seen from the mount's root.

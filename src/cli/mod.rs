@@ -7,6 +7,7 @@ mod diff;
 mod entry;
 mod fail;
 mod helper;
+mod kept;
 mod log;
 mod ls;
 mod man;
@@ -70,6 +71,7 @@ enum Verb {
     Stats(stats::Args),
     Set(set::Args),
     Diff(diff::Args),
+    Discard(kept::Args),
     Apply(apply::Args),
     Bench(bench::Args),
     Completions(completions::Args),
@@ -100,6 +102,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
                 Verb::Diff(args) => diff::run(args),
+                Verb::Discard(args) => kept::run(args),
                 Verb::Apply(args) => apply::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),

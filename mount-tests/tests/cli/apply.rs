@@ -239,3 +239,28 @@ fn a_full_disk_in_the_middle_loses_nothing() {
     drop(mount);
     sh(&disk, "umount small");
 }
+
+#[test]
+fn afterwards_the_mount_differs_in_nothing_and_stays_usable() {
+    let loaded = Loaded::changed(SOURCE, "mv d moved; touch -d @5 g; echo more >> f; rm -r e");
+    loaded.is_applied();
+    let diff = || {
+        let mut command = norefs();
+        let output = command
+            .arg("diff")
+            .arg(loaded.mount.root())
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    assert_eq!(diff(), "");
+    // Nobody read these before.
+    sh(
+        loaded.mount.root(),
+        "test $(cat moved/sub/c) = d/sub/c; test $(cat g) = g",
+    );
+    loaded.change("echo again >> f; mv moved/sub sub; echo g > g");
+    assert_eq!(diff(), "M f\nM f2\nM g\nR moved/sub -> sub\n");
+    loaded.is_applied();
+    assert_eq!(diff(), "");
+}

@@ -5,6 +5,7 @@ mod ends;
 mod git;
 mod places;
 mod protect;
+mod then;
 
 use mount_tests::{NOBODY, Scratch, norefs, norefs_as_ordinary_user, text, transport};
 use rustix::thread::set_no_new_privs;

@@ -12,6 +12,7 @@ mod git;
 mod namespace;
 mod plan;
 mod serving;
+mod settle;
 mod view;
 
 use super::Outcome;
@@ -22,6 +23,7 @@ use child::NotStarted;
 use command::Watched;
 use copy::Copied;
 use plan::Plan;
+use settle::Then;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,13 +54,16 @@ pub struct Args {
     /// What it may change with --protect all the same (repeatable)
     #[arg(long, value_name = "PATH", requires = "protect")]
     allow: Vec<PathBuf>,
+    /// What to do with the changes when the command has ended (default: ask on a terminal, else discard)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    then: Option<Then>,
     /// Mount options, separated by commas: those of `norefs mount`
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
     /// Print all counters at the end, not one line
     #[arg(long)]
     report: bool,
-    /// Print nothing at the end
+    /// Print nothing at the end, of what is discarded neither
     #[arg(long, conflicts_with = "report")]
     no_report: bool,
     /// What to run (default: $SHELL)
@@ -108,7 +113,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let status = watch(&args, &plan, &copies);
     let settled = match &status {
-        Ok(_) => settle(&copies),
+        Ok(_) => settle::settle(&copies, args.then, args.no_report),
         Err(_) => Ok(()),
     };
     for copy in copies {
@@ -139,16 +144,4 @@ fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<u8, Failure> {
         signals,
     };
     Ok(watched.wait()?)
-}
-
-/// What is done with what the command has written, once it has ended and before the copies are unmounted. Here all that it takes
-/// is at hand for each copy: the root of its mount, if that is to be seen still, the mount that its control socket is found by, and
-/// the directory that was copied, opened before the command began. Today nothing is kept.
-fn settle(copies: &[Copied]) -> Result<(), Failure> {
-    for copy in copies {
-        let root = copy.root();
-        let source = copy.source.map(|source| (&source.path, &source.directory));
-        tracing::debug!(?root, mount = ?copy.mount, ?source, "the command has ended");
-    }
-    Ok(())
 }

@@ -1,0 +1,207 @@
+//! What becomes of what the command has written, once it has ended.
+
+use super::copy::Copied;
+use crate::cli::fail::{Failure, say};
+use crate::cli::{apply, diff, kept, out};
+use anyhow::Context;
+use norefs::apply::{Job, Kept, OnConflict, Root};
+use norefs::control;
+use norefs::delta::{Change, Delta, What};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+
+/// The exit status where the command's changes could not be applied: what env(1) and timeout(1) say of a failure of their own.
+const NOT_APPLIED: u8 = 125;
+
+/// What to do with the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Then {
+    /// Show what was removed and count the rest, and ask
+    Ask,
+    /// Write them to the original
+    Apply,
+    /// Throw them away
+    Discard,
+    /// Keep them, to be looked at and applied later
+    Keep,
+    /// Show them, and throw them away
+    Diff,
+}
+
+/// What a copy has that its source has not.
+struct Changed<'a> {
+    copy: &'a Copied<'a>,
+    /// What was copied.
+    path: &'a Path,
+    tree: Root,
+    delta: Delta,
+}
+
+/// Does what is asked for with the changes of all `copies`; `quietly` unless something else than discarding them is asked for.
+pub fn settle(copies: &[Copied<'_>], then: Option<Then>, quietly: bool) -> Result<(), Failure> {
+    let goes = matches!(then, None | Some(Then::Discard));
+    if goes && quietly {
+        return Ok(());
+    }
+    let changed = copies.iter().filter_map(|copy| changed(copy).transpose());
+    let changed = match changed.collect::<Result<Vec<_>, Failure>>() {
+        // Its server is gone, and what it had as well.
+        Err(failure) if goes => {
+            failure.print();
+            return Ok(());
+        }
+        changed => changed.map_err(|failure| failure.with(NOT_APPLIED))?,
+    };
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let terminal = || io::stdin().is_terminal() && io::stderr().is_terminal();
+    let then = match then {
+        Some(then) => then,
+        None if terminal() => Then::Ask,
+        None => Then::Discard,
+    };
+    summarize(&changed);
+    match then {
+        Then::Ask => ask(&changed),
+        Then::Apply => write(&changed),
+        Then::Keep => keep(&changed),
+        Then::Diff => {
+            show(&changed)?;
+            discard();
+            Ok(())
+        }
+        Then::Discard => {
+            say("the changes are thrown away (--then apply, keep or ask does otherwise)");
+            Ok(())
+        }
+    }
+}
+
+/// The changes of `copy`, if there are any, and it is to be seen still.
+fn changed<'a>(copy: &'a Copied<'a>) -> Result<Option<Changed<'a>>, Failure> {
+    let Some(source) = copy.source else {
+        return Ok(None);
+    };
+    // Whoever unmounted it has thrown it away.
+    let Ok(root) = copy.root() else {
+        return Ok(None);
+    };
+    let shown = || source.path.display().to_string();
+    let tree = Root::at(root).with_context(shown)?;
+    tree.sync().with_context(shown)?;
+    let delta = control::delta(&copy.mount).with_context(shown)?;
+    let differs = !delta.changes.iter().all(Change::is_bare_directory);
+    Ok(differs.then_some(Changed {
+        copy,
+        path: &source.path,
+        tree,
+        delta,
+    }))
+}
+
+/// Names everything that was removed, and counts the rest.
+fn summarize(changed: &[Changed<'_>]) {
+    for Changed { path, delta, .. } in changed {
+        let removed = |change: &&Change| change.what == What::Removed;
+        delta.changes.iter().filter(removed).for_each(say);
+        let changes = delta.changes.iter();
+        let changes: Vec<_> = changes
+            .filter(|change| !change.is_bare_directory())
+            .cloned()
+            .collect();
+        say(format_args!(
+            "{}: {}",
+            path.display(),
+            diff::counted(&changes).trim_end()
+        ));
+    }
+}
+
+fn show(changed: &[Changed<'_>]) -> io::Result<()> {
+    for Changed { delta, .. } in changed {
+        let changes = delta.changes.iter();
+        let changes: Vec<_> = changes
+            .filter(|change| !change.is_bare_directory())
+            .cloned()
+            .collect();
+        out::print(diff::lines(&changes))?;
+    }
+    Ok(())
+}
+
+fn discard() {
+    say("the changes are thrown away");
+}
+
+fn ask(changed: &[Changed<'_>]) -> Result<(), Failure> {
+    loop {
+        let mut stderr = io::stderr();
+        write!(
+            stderr,
+            "norefs: apply? yes, no, show the difference, or keep [y/n/d/k] "
+        )?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        // Nobody is there to answer any more.
+        if io::stdin().lock().read_line(&mut answer)? == 0 {
+            say("");
+            return keep(changed);
+        }
+        match answer.trim() {
+            "y" | "yes" => return write(changed),
+            "n" | "no" => {
+                discard();
+                return Ok(());
+            }
+            "d" | "diff" => show(changed)?,
+            "k" | "keep" => return keep(changed),
+            _ => {}
+        }
+    }
+}
+
+/// Writes all to the originals. What cannot be written is kept.
+fn write(changed: &[Changed<'_>]) -> Result<(), Failure> {
+    let mut failed = None;
+    for one in changed {
+        if let Err(failure) = apply(one) {
+            failure.with(NOT_APPLIED).print();
+            let kept = keep(std::slice::from_ref(one));
+            failed = Some(kept.err().unwrap_or_else(|| Failure::said(NOT_APPLIED)));
+        }
+    }
+    failed.map_or(Ok(()), |failure| Err(failure.with(NOT_APPLIED)))
+}
+
+fn apply(changed: &Changed<'_>) -> Result<(), Failure> {
+    let Some(source) = changed.copy.source else {
+        return Ok(());
+    };
+    let target = Root::at(&source.directory)?;
+    let job = Job {
+        delta: &changed.delta,
+        mount: &changed.tree,
+        target: &target,
+        name: &apply::name(&changed.copy.mount),
+        only: &[],
+        on_conflict: OnConflict::Stop,
+        elsewhere: false,
+    };
+    apply::write(&job, None).map(drop)
+}
+
+fn keep(changed: &[Changed<'_>]) -> Result<(), Failure> {
+    for Changed {
+        path, tree, delta, ..
+    } in changed
+    {
+        let at = kept::place(path)?;
+        let shown = at.display();
+        Kept::write(delta, tree, &at).with_context(|| format!("cannot keep it in {shown}"))?;
+        say(format_args!(
+            "kept in {shown} (norefs diff, apply or discard it there)"
+        ));
+    }
+    Ok(())
+}

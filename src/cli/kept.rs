@@ -1,20 +1,25 @@
 //! Where differences are kept, and throwing them away: `norefs discard`
 
-use super::Outcome;
-use super::fail::Failure;
+use super::fail::{Failure, say};
+use super::stats::mount_at;
+use super::{Outcome, umount};
 use anyhow::{Context, anyhow};
-use norefs::apply::Kept;
+use norefs::apply::{Kept, Root};
+use norefs::delta::Delta;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Throw away what was kept of a run
+/// Throw away what was kept, or end a mount with all that differs there
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where it was kept
+    /// Where it was kept, or is mounted
     kept: PathBuf,
 }
 
 pub fn run(args: Args) -> Outcome {
+    if mount_at(&args.kept).is_ok() {
+        return umount::run(umount::Args::discarding(args.kept));
+    }
     let shown = args.kept.display().to_string();
     match Kept::read(&args.kept).with_context(|| shown.clone())? {
         Some(_) => Kept::discard(&args.kept).with_context(|| shown)?,
@@ -23,8 +28,19 @@ pub fn run(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Keeps `delta`, with what it takes of `tree`, and says where.
+pub fn keep(delta: &Delta, tree: &Root) -> Result<(), Failure> {
+    let at = place(delta.source.path.as_path())?;
+    let shown = at.display();
+    Kept::write(delta, tree, &at).with_context(|| format!("cannot keep it in {shown}"))?;
+    say(format_args!(
+        "kept in {shown} (norefs diff, apply or discard it there)"
+    ));
+    Ok(())
+}
+
 /// A new place for what differs from the directory `source`, among this user's state.
-pub fn place(source: &Path) -> Result<PathBuf, Failure> {
+fn place(source: &Path) -> Result<PathBuf, Failure> {
     let state = dirs::state_dir().ok_or_else(|| anyhow!("there is no home to keep it in"))?;
     let kept = state.join("norefs/kept");
     std::fs::create_dir_all(&kept).with_context(|| kept.display().to_string())?;

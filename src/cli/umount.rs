@@ -2,10 +2,12 @@
 
 use super::fail::{Failure, say};
 use super::stats::mount_at;
-use super::{Outcome, users};
+use super::{Outcome, diff, kept, users};
+use norefs::apply::Root;
 use norefs::control::{self, ServerProcess};
+use norefs::transport::session::table::MountEntry;
 use norefs::transport::session::{mount_point::MountPoint, unmount};
-use std::io;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,6 +27,24 @@ pub struct Args {
     /// Detach it even if it is in use; it ends when its last user has left
     #[arg(short, long)]
     lazy: bool,
+    /// Keep what differs from the source, to be looked at and applied later
+    #[arg(long, conflicts_with_all = ["lazy", "discard"])]
+    keep: bool,
+    /// Throw it away without a word
+    #[arg(long)]
+    discard: bool,
+}
+
+impl Args {
+    /// Those that end the mount at `mountpoint`, and throw away what differs.
+    pub fn discarding(mountpoint: PathBuf) -> Args {
+        Args {
+            mountpoint,
+            lazy: false,
+            keep: false,
+            discard: true,
+        }
+    }
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -33,6 +53,9 @@ pub fn run(args: Args) -> Outcome {
     let server = control::server_of(&entry);
     if unmount::remove_dead(&place)? {
         return Ok(ExitCode::SUCCESS);
+    }
+    if !args.lazy && !args.discard && !settle(&args, &entry)? {
+        return Ok(ExitCode::FAILURE);
     }
     let patience = if args.lazy { Duration::ZERO } else { GLANCE };
     match unused(&place, patience) {
@@ -50,6 +73,52 @@ pub fn run(args: Args) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is thrown away with the mount, or keeps it; whether the mount is to end.
+fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
+    // One that is stopped is not waited for.
+    let known = match control::stats_within(entry, GLANCE * 5) {
+        Ok(_) => diff::whole(&args.mountpoint),
+        Err(error) if args.keep => return Err(anyhow::Error::from(error).into()),
+        Err(_) => return Ok(true),
+    };
+    let told = match known {
+        Ok(told) => told,
+        Err(failure) if args.keep => return Err(failure),
+        // It has no source.
+        Err(_) => return Ok(true),
+    };
+    let changes = told
+        .delta
+        .changes
+        .iter()
+        .filter(|change| !change.is_bare_directory());
+    let changes: Vec<_> = changes.cloned().collect();
+    if changes.is_empty() {
+        return Ok(true);
+    }
+    if args.keep {
+        let tree = Root::open(&told.tree)?;
+        kept::keep(&told.delta, &tree)?;
+        return Ok(true);
+    }
+    let counted = diff::counted(&changes);
+    say(format_args!(
+        "{}: {}",
+        args.mountpoint.display(),
+        counted.trim_end()
+    ));
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        say("that is thrown away (norefs apply writes it to the source, --keep keeps it)");
+        return Ok(true);
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "norefs: throw it away? [y/n] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
 fn failed(args: &Args, error: &io::Error) -> Failure {

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod diff;
 mod diff_random;
+mod keep;
 mod ls;
 mod options;
 mod rebase;

@@ -4,7 +4,7 @@ use super::copy::Copied;
 use crate::cli::fail::{Failure, say};
 use crate::cli::{apply, diff, kept, out};
 use anyhow::Context;
-use norefs::apply::{Job, Kept, OnConflict, Root};
+use norefs::apply::{Job, OnConflict, Root};
 use norefs::control;
 use norefs::delta::{Change, Delta, What};
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -192,16 +192,7 @@ fn apply(changed: &Changed<'_>) -> Result<(), Failure> {
 }
 
 fn keep(changed: &[Changed<'_>]) -> Result<(), Failure> {
-    for Changed {
-        path, tree, delta, ..
-    } in changed
-    {
-        let at = kept::place(path)?;
-        let shown = at.display();
-        Kept::write(delta, tree, &at).with_context(|| format!("cannot keep it in {shown}"))?;
-        say(format_args!(
-            "kept in {shown} (norefs diff, apply or discard it there)"
-        ));
-    }
-    Ok(())
+    changed
+        .iter()
+        .try_for_each(|one| kept::keep(&one.delta, &one.tree))
 }

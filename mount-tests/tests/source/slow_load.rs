@@ -70,7 +70,8 @@ fn the_names_of_one_directory_are_asked_for_beside_each_other() {
 
 #[test]
 fn a_few_names_are_not_left_to_one_thread() {
-    let most = most_under_way(&shape(1, 32), Duration::from_millis(50));
+    // Long beside what it takes to make a thread, also on a busy machine.
+    let most = most_under_way(&shape(1, 32), Duration::from_millis(400));
     assert!(most >= 16, "{most} calls at once");
 }
 

@@ -39,10 +39,34 @@ pub fn keep(delta: &Delta, tree: &Root) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where this user's differences are kept.
+fn directory() -> Option<PathBuf> {
+    Some(dirs::state_dir()?.join("norefs/kept"))
+}
+
+/// All that this user has kept there. What cannot be read is left out, with a line in the log.
+pub fn all() -> Vec<(PathBuf, Kept)> {
+    let entries = directory().and_then(|kept| std::fs::read_dir(kept).ok());
+    let mut places: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    places.sort();
+    let read = |place: PathBuf| match Kept::read(&place) {
+        Ok(kept) => Some((place, kept?)),
+        Err(error) => {
+            tracing::warn!(%error, place = %place.display(), "what was kept cannot be read");
+            None
+        }
+    };
+    places.into_iter().filter_map(read).collect()
+}
+
 /// A new place for what differs from the directory `source`, among this user's state.
 fn place(source: &Path) -> Result<PathBuf, Failure> {
-    let state = dirs::state_dir().ok_or_else(|| anyhow!("there is no home to keep it in"))?;
-    let kept = state.join("norefs/kept");
+    let kept = directory().ok_or_else(|| anyhow!("there is no home to keep it in"))?;
     std::fs::create_dir_all(&kept).with_context(|| kept.display().to_string())?;
     let name = source.file_name().unwrap_or_default();
     let new = |number: u32| {

@@ -1,19 +1,21 @@
 //! `norefs ls`
 
-use super::{Outcome, out, report};
+use super::{Outcome, kept, out, report};
 use indicatif::{BinaryBytes, HumanCount};
+use norefs::apply::Kept;
 use norefs::control::{self, ControlError, Stats};
 use norefs::transport::session::table::{self, MountEntry};
 use rustix::process::geteuid;
 use serde::Serialize;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a server may take to answer before it counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// List the norefs mounts of this user; root: of everybody
+/// List the norefs mounts of this user, and what was kept of such; root: the mounts of everybody
 #[derive(clap::Args)]
 pub struct Args {
     /// Print one JSON array
@@ -32,6 +34,8 @@ enum State {
     Dead,
     /// Its server cannot be asked from here.
     Unknown,
+    /// It is no mount: what differed in one.
+    Kept,
 }
 
 /// One mount. What is not known is `None`.
@@ -46,12 +50,15 @@ struct Row {
     inodes: Option<u64>,
     bytes: Option<u64>,
     memory: Option<u64>,
+    /// How many differences were kept.
+    changes: Option<usize>,
     #[serde(skip)]
     stats: Option<Stats>,
 }
 
 pub fn run(args: Args) -> Outcome {
-    let rows = rows(&mounts_of_caller()?);
+    let mut rows = rows(&mounts_of_caller()?);
+    rows.extend(kept::all().iter().map(kept_row));
     let text = match args.json {
         true => serde_json::to_string(&rows)? + "\n",
         false => table(&rows),
@@ -120,7 +127,24 @@ fn row(mount: &MountEntry, answer: Option<Result<Stats, ControlError>>) -> Row {
         inodes: known(|stats| stats.inodes),
         bytes: known(|stats| stats.bytes),
         memory: known(|stats| stats.memory),
+        changes: None,
         stats,
+    }
+}
+
+fn kept_row((place, kept): &(PathBuf, Kept)) -> Row {
+    Row {
+        mountpoint: shown(place.as_os_str()),
+        source: kept.delta.source.path.to_string(),
+        state: State::Kept,
+        owner: None,
+        pid: None,
+        uptime_seconds: None,
+        inodes: None,
+        bytes: None,
+        memory: None,
+        changes: Some(kept.delta.changes.len()),
+        stats: None,
     }
 }
 
@@ -155,6 +179,7 @@ fn cells(row: &Row) -> [String; 6] {
         let state = match row.state {
             State::Dead => "dead",
             State::Silent => "does not answer",
+            State::Kept => "kept",
             _ => "cannot be asked",
         };
         return [

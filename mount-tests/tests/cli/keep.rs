@@ -85,6 +85,15 @@ fn what_is_kept_of_a_mount_can_be_applied_when_it_is_gone() {
     ground.ended("umount", &["--keep"]);
     assert_eq!(content(&ground.source.join("a")), "a\n");
     let kept = ground.kept();
+    let listed = text(&ground.norefs("ls", &[]).stdout);
+    let line = listed
+        .lines()
+        .find(|line| line.starts_with(kept[0].to_str().unwrap()));
+    let line = line.unwrap_or_else(|| panic!("{listed}"));
+    assert!(
+        line.contains(ground.source.to_str().unwrap()) && line.contains("kept"),
+        "{line}"
+    );
     let applied = ground.norefs("apply", &[kept[0].to_str().unwrap()]);
     assert!(applied.status.success(), "{applied:?}");
     assert!(!ground.source.join("a").exists());

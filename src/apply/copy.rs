@@ -163,13 +163,10 @@ fn copy_xattr(from: &Slot, to: &Slot, name: &[u8]) -> io::Result<()> {
     if is_label(name) {
         return Ok(());
     }
-    let mut value = vec![0_u8; VALUE];
-    let length = match rustix::fs::lgetxattr(from.path(), name, &mut value) {
-        Ok(length) => length,
-        Err(Errno::NODATA) => return Ok(()),
-        Err(errno) => return Err(errno.into()),
+    let Some(value) = xattr_value(from, name)? else {
+        return Ok(());
     };
-    let set = rustix::fs::lsetxattr(to.path(), name, &value[..length], XattrFlags::empty());
+    let set = rustix::fs::lsetxattr(to.path(), name, &value, XattrFlags::empty());
     set.map_err(|errno| {
         let name = String::from_utf8_lossy(name).escape_debug().to_string();
         io::Error::new(errno.kind(), format!("{name}: {}", io::Error::from(errno)))
@@ -182,6 +179,29 @@ pub(super) fn xattrs(from: &Root, to: &Root, path: &PathBytes) -> io::Result<()>
     names(&from)?
         .iter()
         .try_for_each(|name| copy_xattr(&from, &to, name))
+}
+
+/// All extended attributes of `path` that can be seen, with their values.
+pub(super) fn xattr_values(of: &Root, path: &PathBytes) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let slot = of.slot(path)?;
+    let mut values = Vec::new();
+    for name in names(&slot)? {
+        if let Some(value) = xattr_value(&slot, &name)? {
+            values.push((name, value));
+        }
+    }
+    Ok(values)
+}
+
+/// The value of one of them; none of one that is gone meanwhile.
+fn xattr_value(of: &Slot, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0_u8; VALUE];
+    match rustix::fs::lgetxattr(of.path(), name, &mut value) {
+        Ok(length) => value.truncate(length),
+        Err(Errno::NODATA) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(Some(value))
 }
 
 /// Sets the mtime of what is open by `O_PATH`.

@@ -16,6 +16,7 @@
 mod check;
 mod copy;
 mod keep;
+mod layer;
 mod ledger;
 mod moves;
 mod root;
@@ -23,6 +24,7 @@ mod write;
 
 pub use check::Clash;
 pub use keep::Kept;
+pub use layer::write_layer;
 pub use ledger::STAGING;
 pub use root::Root;
 

@@ -5,11 +5,12 @@ use super::stats::mount_at;
 use super::{Outcome, out};
 use anyhow::{Context, anyhow};
 use indicatif::{BinaryBytes, HumanCount};
-use norefs::apply::Kept;
+use norefs::apply::{Kept, Root, write_layer};
 use norefs::control;
 use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
 use norefs::transport::session::table::MountEntry;
 use rustix::fs::{Mode, OFlags};
+use std::io::{self, BufWriter};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ pub struct Args {
     /// Print a patch that git and patch(1) take, and in lines with # what it cannot say
     #[arg(long, short, conflicts_with_all = ["json", "stat"])]
     patch: bool,
+    /// Write it to FILE as a layer of an OCI image: a tar archive that says what is gone (- for standard output)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "stat", "patch"])]
+    tar: Option<PathBuf>,
     /// Exit with 1 if something differs, and with 2 for a failure
     #[arg(long)]
     exit_code: bool,
@@ -59,7 +63,9 @@ fn shown(args: Args) -> Outcome {
     } = ask(&args.mountpoint, &args.paths)?;
     let bare = Change::is_bare_directory;
     let differs = !delta.changes.iter().all(bare);
-    if args.json {
+    if let Some(file) = &args.tar {
+        write_tar(&delta, &tree, file)?;
+    } else if args.json {
         out::print(serde_json::to_string(&delta)? + "\n")?;
     } else {
         delta.changes.retain(|change| !bare(change));
@@ -74,6 +80,27 @@ fn shown(args: Args) -> Outcome {
 
 pub fn lines(changes: &[Change]) -> String {
     changes.iter().map(|change| format!("{change}\n")).collect()
+}
+
+/// Writes a layer; a file only if all of it can be written.
+fn write_tar(delta: &Delta, tree: &Path, file: &Path) -> Result<(), Failure> {
+    let tree = Root::open(tree)?;
+    if file == Path::new("-") {
+        let stdout = BufWriter::new(io::stdout().lock());
+        return Ok(out::unless_closed(write_layer(delta, &tree, stdout))?);
+    }
+    let shown = || file.display().to_string();
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let new = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")));
+    let new = new.with_context(shown)?;
+    write_layer(delta, &tree, BufWriter::new(new.as_file())).with_context(shown)?;
+    new.as_file().sync_all().with_context(shown)?;
+    new.persist(file)
+        .map_err(|error| error.error)
+        .with_context(shown)?;
+    Ok(())
 }
 
 /// What cannot be had is said of each, and fails in the end.

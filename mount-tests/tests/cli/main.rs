@@ -6,6 +6,7 @@ mod cli;
 mod diff;
 mod diff_random;
 mod keep;
+mod layer;
 mod ls;
 mod options;
 mod rebase;

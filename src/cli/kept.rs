@@ -4,6 +4,7 @@ use super::fail::{Failure, say};
 use super::stats::mount_at;
 use super::{Outcome, umount};
 use anyhow::{Context, anyhow};
+use etcetera::BaseStrategy;
 use norefs::apply::{Kept, Root};
 use norefs::delta::Delta;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ pub fn keep(delta: &Delta, tree: &Root) -> Result<(), Failure> {
 
 /// Where this user's differences are kept.
 fn directory() -> Option<PathBuf> {
-    Some(dirs::state_dir()?.join("norefs/kept"))
+    let user = etcetera::base_strategy::Xdg::new().ok()?;
+    Some(user.state_dir()?.join("norefs/kept"))
 }
 
 /// All that this user has kept there. What cannot be read is left out, with a line in the log.

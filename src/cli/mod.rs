@@ -4,6 +4,7 @@ mod apply;
 mod bench;
 mod completions;
 mod diff;
+mod discard;
 mod entry;
 mod fail;
 mod helper;
@@ -71,7 +72,7 @@ enum Verb {
     Stats(stats::Args),
     Set(set::Args),
     Diff(diff::Args),
-    Discard(kept::Args),
+    Discard(discard::Args),
     Apply(apply::Args),
     Bench(bench::Args),
     Completions(completions::Args),
@@ -102,7 +103,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
                 Verb::Diff(args) => diff::run(args),
-                Verb::Discard(args) => kept::run(args),
+                Verb::Discard(args) => discard::run(args),
                 Verb::Apply(args) => apply::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),

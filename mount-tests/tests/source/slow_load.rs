@@ -70,8 +70,8 @@ fn the_names_of_one_directory_are_asked_for_beside_each_other() {
 
 #[test]
 fn a_few_names_are_not_left_to_one_thread() {
-    // Long beside what it takes to make a thread, also on a busy machine.
-    let most = most_under_way(&shape(1, 32), Duration::from_millis(400));
+    // Each of the first threads looks at 16 calls before there are more: so many are left however those fall.
+    let most = most_under_way(&shape(1, 48), Duration::from_millis(200));
     assert!(most >= 16, "{most} calls at once");
 }
 

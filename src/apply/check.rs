@@ -288,7 +288,7 @@ impl Check<'_, '_> {
 }
 
 /// Whether both give the same bytes.
-pub(super) fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
     let (mut first, mut second) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         let got = one.read(&mut first)?;

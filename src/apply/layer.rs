@@ -25,8 +25,9 @@ pub fn write_layer(delta: &Delta, mount: &Root, out: impl Write) -> io::Result<(
         out: Builder::new(out),
         written: HashMap::new(),
     };
-    let entries = entries(delta, mount)?;
-    for path in whiteouts(delta, &entries) {
+    let gone = gone(delta);
+    let entries = entries(delta, &gone, mount)?;
+    for path in whiteouts(&gone, &entries) {
         layer.empty(&path)?;
     }
     for (path, opaque) in &entries {
@@ -39,9 +40,12 @@ pub fn write_layer(delta: &Delta, mount: &Root, out: impl Write) -> io::Result<(
 }
 
 /// Every path that is there whole, and whether it is a directory that has nothing of one below.
-fn entries(delta: &Delta, mount: &Root) -> io::Result<BTreeMap<PathBytes, bool>> {
+fn entries(
+    delta: &Delta,
+    gone: &BTreeSet<&PathBytes>,
+    mount: &Root,
+) -> io::Result<BTreeMap<PathBytes, bool>> {
     let mut entries = BTreeMap::new();
-    let gone = gone(delta);
     for change in &delta.changes {
         let Some(now) = &change.now else { continue };
         let directory = now.seen.is_directory();
@@ -120,8 +124,7 @@ fn gone(delta: &Delta) -> BTreeSet<&PathBytes> {
 }
 
 /// The marks of names that are gone, but where something else has the name, or the directory is gone as well.
-fn whiteouts(delta: &Delta, entries: &BTreeMap<PathBytes, bool>) -> Vec<PathBytes> {
-    let gone = gone(delta);
+fn whiteouts(gone: &BTreeSet<&PathBytes>, entries: &BTreeMap<PathBytes, bool>) -> Vec<PathBytes> {
     let hidden = |path: &PathBytes| {
         let mut above = path.prefixes().skip(1);
         above.any(|(above, _)| gone.contains(&above) || entries.get(&above) == Some(&true))

@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// The directory in the target that exists as long as an apply is not done: what is on its way lies in it.
 pub const STAGING: &str = ".norefs-apply";
 const LEDGER: &str = "ledger";
+
+/// The path of that directory.
+pub(super) fn staging() -> PathBytes {
+    STAGING.as_bytes().to_vec().into()
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,13 +77,7 @@ impl Ledger {
 
     /// Whether an apply to `target` was cut off; if so `what` has to be the same.
     pub(super) fn look(target: &Root, what: &str) -> Result<Option<Ledger>, Refused> {
-        let path = PathBytes::from(
-            Path::new(STAGING)
-                .join(LEDGER)
-                .as_os_str()
-                .as_bytes()
-                .to_vec(),
-        );
+        let path = staging().join(LEDGER.as_bytes());
         let fd = match target.open_at(&path, OFlags::RDWR | OFlags::APPEND) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
@@ -123,7 +120,7 @@ impl Ledger {
 
     /// A new one, for `what`.
     pub(super) fn begin(target: &Root, what: &str, root: Time) -> io::Result<Ledger> {
-        let staging = PathBytes::from(STAGING.as_bytes().to_vec());
+        let staging = staging();
         let made = rustix::fs::mkdirat(target, STAGING, Mode::RWXU);
         if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
             made?;
@@ -195,7 +192,7 @@ impl Ledger {
 
     /// Ends it: everything else is done, and on disk.
     pub(super) fn end(self, target: &Root) -> io::Result<()> {
-        let staging = PathBytes::from(STAGING.as_bytes().to_vec());
+        let staging = staging();
         // What is left there is of names that were made twice: the ledger goes last.
         for name in target.names(&staging)? {
             if name != LEDGER.as_bytes() {

@@ -163,8 +163,6 @@ pub struct Report {
     pub conflicts: Vec<Conflict>,
     /// The changes that are, or would be, made, as numbers in the difference.
     pub made: Vec<usize>,
-    /// It goes on with one that was cut off.
-    pub resumed: bool,
 }
 
 /// What was found out before anything is written.
@@ -207,31 +205,29 @@ pub fn prepare<'a>(job: &'a Job<'a>) -> Result<Prepared<'a>, Failed> {
             moves.look(job.target, is_it).map_err(Failed::Look)?;
         }
         let found = look(job, &changes, &moves, ledger.as_ref(), strictness);
-        let (done, clashes) = found.map_err(Failed::Look)?;
-        let skips = job.on_conflict == OnConflict::Skip && !clashes.is_empty();
-        let skipped: HashSet<&PathBytes> = clashes.iter().map(|at| changes[*at].path()).collect();
-        conflicts.extend(
-            clashes
-                .iter()
-                .zip(&done)
-                .map(|(at, _)| conflict(changes[*at], &done[*at])),
-        );
-        if !skips {
-            let resumed = ledger.is_some();
-            let done = done
-                .iter()
-                .map(|verdict| *verdict == Verdict::Done)
-                .collect();
-            let made = chosen;
+        let verdicts = found.map_err(Failed::Look)?;
+        let clashes = changes
+            .iter()
+            .zip(&verdicts)
+            .filter_map(|(change, verdict)| match verdict {
+                Verdict::Clash(clash) => Some((change.path(), clash)),
+                Verdict::Todo | Verdict::Done => None,
+            });
+        let skipped: HashSet<&PathBytes> = clashes.clone().map(|(path, _)| path).collect();
+        conflicts.extend(clashes.map(|(path, clash)| Conflict {
+            path: path.clone(),
+            clash: clash.clone(),
+        }));
+        if job.on_conflict != OnConflict::Skip || skipped.is_empty() {
+            let done = verdicts.iter().map(|verdict| *verdict == Verdict::Done);
             let report = Report {
                 conflicts,
-                made,
-                resumed,
+                made: chosen,
             };
             return Ok(Prepared {
                 job,
+                done: done.collect(),
                 changes,
-                done,
                 strictness,
                 moves,
                 ledger,
@@ -242,15 +238,6 @@ pub fn prepare<'a>(job: &'a Job<'a>) -> Result<Prepared<'a>, Failed> {
         let stays = |at: &usize| !depends(&job.delta.changes[*at], &skipped);
         chosen.retain(stays);
     }
-}
-
-fn conflict(change: &Change, verdict: &Verdict) -> Conflict {
-    let clash = match verdict {
-        Verdict::Clash(clash) => clash.clone(),
-        Verdict::Todo | Verdict::Done => Clash::Changed,
-    };
-    let path = change.path().clone();
-    Conflict { path, clash }
 }
 
 /// Whether `change` cannot be made without those of the paths `left`.
@@ -302,14 +289,14 @@ fn chosen(job: &Job<'_>) -> Result<Vec<usize>, Failed> {
     Ok(chosen)
 }
 
-/// What is to be done about each change, and which of them clash.
+/// What is to be done about each change.
 fn look<'d>(
     job: &Job<'_>,
     changes: &[&'d Change],
     moves: &Moves<'d>,
     ledger: Option<&Ledger>,
     strictness: Strictness,
-) -> io::Result<(Vec<Verdict>, Vec<usize>)> {
+) -> io::Result<Vec<Verdict>> {
     let leaves =
         |change: &&&Change| matches!(change.what, What::Removed | What::Moved | What::Retyped);
     let leaving = changes.iter().filter(leaves);
@@ -333,20 +320,12 @@ fn look<'d>(
         leaving: &leaving,
         times: &times,
     };
-    let mut verdicts = Vec::with_capacity(changes.len());
-    let mut clashes = Vec::new();
-    for (at, change) in changes.iter().enumerate() {
-        let reserved = change.path().as_bytes().starts_with(STAGING.as_bytes());
-        let verdict = match reserved {
-            true => Verdict::Clash(Clash::Reserved),
-            false => check.of(change)?,
-        };
-        if matches!(verdict, Verdict::Clash(_)) {
-            clashes.push(at);
-        }
-        verdicts.push(verdict);
-    }
-    Ok((verdicts, clashes))
+    let verdict = |change: &&Change| match change.path().as_bytes().starts_with(STAGING.as_bytes())
+    {
+        true => Ok(Verdict::Clash(Clash::Reserved)),
+        false => check.of(change),
+    };
+    changes.iter().map(verdict).collect()
 }
 
 /// What `report` says was made of `job`, with what the target has now, for whoever serves the mount.

@@ -1,6 +1,6 @@
 //! Where things are in the target while some of them move.
 
-use super::ledger::{Ledger, STAGING};
+use super::ledger::{Ledger, staging};
 use super::root::Root;
 use crate::delta::{Base, Change, Now, PathBytes, SourceEntry, What};
 use std::collections::{BTreeMap, HashMap};
@@ -67,7 +67,7 @@ impl<'d> Moves<'d> {
             let number = names.entry(moved.base.ino).or_default();
             let name = format!("moved-{}-{number}", moved.base.ino.unwrap_or_default());
             *number += 1;
-            moved.staged = PathBytes::from(STAGING.as_bytes().to_vec()).join(name.as_bytes());
+            moved.staged = staging().join(name.as_bytes());
         }
     }
 

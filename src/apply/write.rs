@@ -2,9 +2,9 @@
 
 use super::check::{Strictness, is_base};
 use super::copy::{self, Dress};
-use super::ledger::{Ledger, STAGING};
+use super::ledger::{Ledger, staging};
 use super::moves::{Moves, State};
-use super::root::{Root, found, remove};
+use super::root::{Root, Slot, found, remove};
 use super::{Failed, Step, Watch};
 use crate::delta::{Base, Change, Metadata, Now, PathBytes, SourceEntry, What};
 use crate::tree::Kind;
@@ -146,7 +146,7 @@ impl<'a, 'd> Writer<'a, 'd> {
         Ok(())
     }
 
-    /// Does one step, which those who watch may end before and after.
+    /// Does one step, which those who watch may end before it begins.
     fn step(
         &mut self,
         path: &PathBytes,
@@ -164,10 +164,10 @@ impl<'a, 'd> Writer<'a, 'd> {
         Ok(())
     }
 
-    fn staging(&mut self) -> PathBytes {
+    fn next_staged(&mut self) -> PathBytes {
         self.staged += 1;
         let name = format!("new-{}", self.staged);
-        PathBytes::from(STAGING.as_bytes().to_vec()).join(name.as_bytes())
+        staging().join(name.as_bytes())
     }
 
     /// Takes what moves away from its old name.
@@ -236,11 +236,11 @@ impl<'a, 'd> Writer<'a, 'd> {
                 _ => Ok(()),
             };
         }
-        let old = match change.what {
-            What::Added | What::Retyped => None,
-            _ => self.target.find(&now.path)?,
-        };
         let new = matches!(change.what, What::Added | What::Retyped);
+        let old = match new {
+            true => None,
+            false => self.target.find(&now.path)?,
+        };
         if !new && !change.content && !self.is_overwritten(change, old) {
             return match change.metadata.any() {
                 true => self.dress(&now.path, now, change.metadata),
@@ -311,13 +311,9 @@ impl<'a, 'd> Writer<'a, 'd> {
         kept: Option<SourceEntry>,
     ) -> io::Result<()> {
         self.ledger.making(&now.path)?;
-        let staged = self.staging();
-        self.clear(&staged)?;
+        let staged = self.next_staged();
         let slot = self.target.slot(&staged)?;
-        match remove(&slot, false) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&slot)?;
         let mode = Mode::RUSR | Mode::WUSR;
         match now.seen.kind() {
             Some(Kind::Regular) => {
@@ -418,19 +414,13 @@ impl<'a, 'd> Writer<'a, 'd> {
         if there.is_some_and(|there| there.seen.is_directory()) {
             self.remove_at(&now.path)?;
         }
-        let staged = self.staging();
+        let staged = self.next_staged();
         let (from, to) = (self.target.slot(first)?, self.target.slot(&staged)?);
-        match remove(&to, false) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&to)?;
         rustix::fs::linkat(&from.dir, &from.name, &to.dir, &to.name, AtFlags::empty())?;
         self.rename(&staged, &now.path, false)?;
         // Of two names of one inode the first stays where it was.
-        match remove(&to, false) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_if_there(&to)
     }
 
     fn rename(&mut self, from: &PathBytes, to: &PathBytes, fresh: bool) -> io::Result<()> {
@@ -503,6 +493,14 @@ impl<'a, 'd> Writer<'a, 'd> {
             put().map_err(|error| Failed::Step(Step::Attributes, path.clone(), error))?;
         }
         Ok(())
+    }
+}
+
+/// Removes what is no directory, if anything has the name.
+fn remove_if_there(slot: &Slot) -> io::Result<()> {
+    match remove(slot, false) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -127,7 +127,7 @@ fn source(delta: &Delta) -> Result<Root, Failure> {
 
 fn made(delta: &Delta, report: &Report) -> Vec<Change> {
     let made = report.made.iter().map(|at| delta.changes[*at].clone());
-    made.filter(|change| !change.is_bare_directory()).collect()
+    diff::worth_telling(&made.collect::<Vec<_>>())
 }
 
 /// Says what was in the way.

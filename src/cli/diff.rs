@@ -9,7 +9,6 @@ use norefs::apply::{Kept, Root, write_layer};
 use norefs::control;
 use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
 use norefs::transport::session::table::MountEntry;
-use rustix::fs::{Mode, OFlags};
 use std::io::{self, BufWriter};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -76,6 +75,12 @@ fn shown(args: Args) -> Outcome {
         }
     }
     Ok(ExitCode::from(u8::from(args.exit_code && differs)))
+}
+
+/// What people are told of: a directory of which only the mtime differs is not worth a line.
+pub fn worth_telling(changes: &[Change]) -> Vec<Change> {
+    let changes = changes.iter().filter(|change| !change.is_bare_directory());
+    changes.cloned().collect()
 }
 
 pub fn lines(changes: &[Change]) -> String {
@@ -167,7 +172,9 @@ pub fn whole(at: &Path) -> Result<Told, Failure> {
             });
         }
     };
-    write_back(&entry.mount_point).with_context(|| shown.to_string())?;
+    // What the kernel holds of writes counts only once the mount's server has it.
+    let written = Root::open(&entry.mount_point).and_then(|root| root.sync());
+    written.with_context(|| shown.to_string())?;
     Ok(Told {
         delta: control::delta(&entry).with_context(|| shown.to_string())?,
         tree: entry.mount_point.clone(),
@@ -191,13 +198,6 @@ pub fn below(mountpoint: &Path, path: &Path) -> Result<PathBytes, Failure> {
         }
     }
     Ok(below)
-}
-
-/// What the kernel holds of writes counts only once the mount's server has it.
-fn write_back(mountpoint: &Path) -> rustix::io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(mountpoint, flags, Mode::empty())?;
-    rustix::fs::syncfs(root)
 }
 
 const COUNTED: [(What, &str); 6] = [

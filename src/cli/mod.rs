@@ -18,6 +18,7 @@ mod near;
 mod out;
 mod private;
 mod progress;
+mod prompt;
 mod quantity;
 mod remount;
 mod report;

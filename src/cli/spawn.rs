@@ -66,14 +66,16 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
     Ok(numbers.collect())
 }
 
-fn variable((name, value): (OsString, OsString)) -> OsString {
+/// `NAME=VALUE`.
+pub fn variable((name, value): (OsString, OsString)) -> OsString {
     let mut both = name;
     both.push("=");
     both.push(value);
     both
 }
 
-fn strings(all: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
+/// As the system takes them.
+pub fn strings(all: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
     all.map(|one| Ok(CString::new(one.into_vec())?)).collect()
 }
 

@@ -2,12 +2,12 @@
 
 use super::fail::{Failure, say};
 use super::stats::mount_at;
-use super::{Outcome, diff, kept, users};
+use super::{Outcome, diff, kept, prompt, users};
 use norefs::apply::Root;
 use norefs::control::{self, ServerProcess};
 use norefs::transport::session::table::MountEntry;
 use norefs::transport::session::{mount_point::MountPoint, unmount};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -89,12 +89,7 @@ fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
         // It has no source.
         Err(_) => return Ok(true),
     };
-    let changes = told
-        .delta
-        .changes
-        .iter()
-        .filter(|change| !change.is_bare_directory());
-    let changes: Vec<_> = changes.cloned().collect();
+    let changes = diff::worth_telling(&told.delta.changes);
     if changes.is_empty() {
         return Ok(true);
     }
@@ -109,16 +104,12 @@ fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
         args.mountpoint.display(),
         counted.trim_end()
     ));
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !prompt::is_possible() {
         say("that is thrown away (norefs apply writes it to the source, --keep keeps it)");
         return Ok(true);
     }
-    let mut stderr = io::stderr();
-    write!(stderr, "norefs: throw it away? [y/n] ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "yes"))
+    let answer = prompt::ask("throw it away? [y/n]")?.unwrap_or_default();
+    Ok(matches!(&*answer, "y" | "yes"))
 }
 
 fn failed(args: &Args, error: &io::Error) -> Failure {

@@ -393,6 +393,24 @@ fn only_what_is_asked_for_is_applied() {
     assert_eq!(fs::read(pair.source().join("two/file")).unwrap(), b"2");
 }
 
+/// What an apply called `name` finds before it writes.
+fn looked_at(pair: &Pair, delta: &Delta, name: &str) -> Result<norefs::apply::Report, Failed> {
+    let (mount, target) = (
+        Root::open(&pair.copy()).unwrap(),
+        Root::open(&pair.source()).unwrap(),
+    );
+    let job = Job {
+        delta,
+        mount: &mount,
+        target: &target,
+        name,
+        only: &[],
+        on_conflict: OnConflict::Stop,
+        elsewhere: false,
+    };
+    prepare(&job).map(|prepared| prepared.report)
+}
+
 #[test]
 fn another_apply_that_was_cut_off_is_named() {
     let pair = changed(1);
@@ -400,24 +418,11 @@ fn another_apply_that_was_cut_off_is_named() {
     let mut until = Until { left: 3 };
     apply(&pair, &delta, &mut until).unwrap_err();
     assert!(pair.source().join(STAGING).is_dir());
-    let (mount, target) = (
-        Root::open(&pair.copy()).unwrap(),
-        Root::open(&pair.source()).unwrap(),
-    );
-    let job = Job {
-        delta: &delta,
-        mount: &mount,
-        target: &target,
-        name: "another one",
-        only: &[],
-        on_conflict: OnConflict::Stop,
-        elsewhere: false,
-    };
     loop {
-        match prepare(&job) {
+        match looked_at(&pair, &delta, "another one") {
             Err(Failed::Busy) => std::thread::yield_now(),
             Err(Failed::Foreign(name)) => break assert_eq!(name, "the test's"),
-            other => panic!("{:?}", other.map(|prepared| prepared.report)),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -428,18 +433,5 @@ fn two_applies_at_once_are_refused() {
     let delta = pair.delta();
     let held = fs::File::open(pair.source()).unwrap();
     held.lock().unwrap();
-    let (mount, target) = (
-        Root::open(&pair.copy()).unwrap(),
-        Root::open(&pair.source()).unwrap(),
-    );
-    let job = Job {
-        delta: &delta,
-        mount: &mount,
-        target: &target,
-        name: "",
-        only: &[],
-        on_conflict: OnConflict::Stop,
-        elsewhere: false,
-    };
-    assert!(matches!(prepare(&job).map(drop), Err(Failed::Busy)));
+    assert!(matches!(looked_at(&pair, &delta, ""), Err(Failed::Busy)));
 }

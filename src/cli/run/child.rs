@@ -3,12 +3,13 @@
 
 use super::view::{Obstacle, View};
 use crate::cli::entry;
+use crate::cli::spawn::{strings, variable};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{ForkResult, execvpe, fork};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 /// What runs, and how.
 pub struct Program {
@@ -127,15 +128,4 @@ fn become_program(program: &Program, view: &View, mask: &SigSet, mut tell: PipeW
         .unwrap_or_default();
     // SAFETY: ends this process; what its parent is to do at its end is none of its business.
     unsafe { libc::_exit(1) }
-}
-
-fn variable((name, value): (OsString, OsString)) -> OsString {
-    let mut both = name;
-    both.push("=");
-    both.push(value);
-    both
-}
-
-fn strings(all: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
-    all.map(|one| Ok(CString::new(one.into_vec())?)).collect()
 }

@@ -2,12 +2,12 @@
 
 use super::copy::Copied;
 use crate::cli::fail::{Failure, say};
-use crate::cli::{apply, diff, kept, out};
+use crate::cli::{apply, diff, kept, out, prompt};
 use anyhow::Context;
 use norefs::apply::{Job, OnConflict, Root};
 use norefs::control;
 use norefs::delta::{Change, Delta, What};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io;
 use std::path::Path;
 
 /// The exit status where the command's changes could not be applied: what env(1) and timeout(1) say of a failure of their own.
@@ -55,10 +55,9 @@ pub fn settle(copies: &[Copied<'_>], then: Option<Then>, quietly: bool) -> Resul
     if changed.is_empty() {
         return Ok(());
     }
-    let terminal = || io::stdin().is_terminal() && io::stderr().is_terminal();
     let then = match then {
         Some(then) => then,
-        None if terminal() => Then::Ask,
+        None if prompt::is_possible() => Then::Ask,
         None => Then::Discard,
     };
     summarize(&changed);
@@ -105,11 +104,7 @@ fn summarize(changed: &[Changed<'_>]) {
     for Changed { path, delta, .. } in changed {
         let removed = |change: &&Change| change.what == What::Removed;
         delta.changes.iter().filter(removed).for_each(say);
-        let changes = delta.changes.iter();
-        let changes: Vec<_> = changes
-            .filter(|change| !change.is_bare_directory())
-            .cloned()
-            .collect();
+        let changes = diff::worth_telling(&delta.changes);
         say(format_args!(
             "{}: {}",
             path.display(),
@@ -120,11 +115,7 @@ fn summarize(changed: &[Changed<'_>]) {
 
 fn show(changed: &[Changed<'_>]) -> io::Result<()> {
     for Changed { delta, .. } in changed {
-        let changes = delta.changes.iter();
-        let changes: Vec<_> = changes
-            .filter(|change| !change.is_bare_directory())
-            .cloned()
-            .collect();
+        let changes = diff::worth_telling(&delta.changes);
         out::print(diff::lines(&changes))?;
     }
     Ok(())
@@ -136,19 +127,13 @@ fn discard() {
 
 fn ask(changed: &[Changed<'_>]) -> Result<(), Failure> {
     loop {
-        let mut stderr = io::stderr();
-        write!(
-            stderr,
-            "norefs: apply? yes, no, show the difference, or keep [y/n/d/k] "
-        )?;
-        stderr.flush()?;
-        let mut answer = String::new();
         // Nobody is there to answer any more.
-        if io::stdin().lock().read_line(&mut answer)? == 0 {
+        let Some(answer) = prompt::ask("apply? yes, no, show the difference, or keep [y/n/d/k]")?
+        else {
             say("");
             return keep(changed);
-        }
-        match answer.trim() {
+        };
+        match &*answer {
             "y" | "yes" => return write(changed),
             "n" | "no" => {
                 discard();

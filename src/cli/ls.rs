@@ -92,11 +92,11 @@ fn rows(mounts: &[MountEntry]) -> Vec<Row> {
             })
             .collect();
         let answers = asked.into_iter().map(|asked| asked?.join().ok());
-        mounts
-            .iter()
-            .zip(answers)
-            .map(|(mount, answer)| row(mount, answer))
-            .collect()
+        let rows = mounts.iter().zip(answers);
+        let rows = rows.map(|(mount, answer)| row(mount, answer));
+        // Nobody sees it, and it is no mount by now.
+        let is_past = |row: &Row| row.mountpoint.is_empty() && matches!(row.state, State::Dead);
+        rows.filter(|row| !is_past(row)).collect()
     })
 }
 

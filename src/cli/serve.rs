@@ -144,6 +144,10 @@ fn limits(config: &Config) -> String {
 }
 
 impl Asked for Served {
+    fn is_there(&self) -> bool {
+        self.counters.is_connected()
+    }
+
     fn stats(&self) -> Stats {
         let fs = self.counters.fs();
         let config = fs.config();

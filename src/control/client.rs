@@ -25,7 +25,7 @@ pub enum ControlError {
     /// No socket of this mount was found: its server runs where it cannot be seen, or is gone.
     #[error("no server answers for this mount")]
     NotFound,
-    /// Its socket is there and nobody listens: its server is gone.
+    /// Its socket is there and nobody listens, or whoever did hung up: its server is gone, or about to be.
     #[error("the mount's server is gone")]
     Gone,
     /// Nothing came back in time: its server is stopped, or has no time.
@@ -152,6 +152,9 @@ fn ask_for(mount: &MountEntry, question: &Question) -> Result<UnixStream, Contro
 fn failed(error: io::Error) -> ControlError {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ControlError::Silent,
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset => ControlError::Gone,
         _ => ControlError::Exchange(error),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads one line of at most `limit` bytes, its end included. `InvalidData` if it is longer, cut
-/// off or not what was expected; `TimedOut` if it does not come within `patience`.
+/// off or not what was expected; `UnexpectedEof` if the other side hung up instead; `TimedOut` if it does not come within `patience`.
 pub(crate) fn receive<T: DeserializeOwned>(
     stream: &UnixStream,
     limit: usize,
@@ -76,6 +76,7 @@ impl<'s> Lines<'s> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Err(io::ErrorKind::TimedOut.into())
                 }
+                Ok(0) if self.buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(0) => Err(invalid("the line is cut off")),
                 Ok(got) => {
                     self.buffer.extend_from_slice(&chunk[..got]);

@@ -31,6 +31,9 @@ const WRITTEN_BYTES: usize = 1024;
 
 /// What can be asked of whoever serves a mount. The answers must not touch the mount.
 pub trait Asked: Send + Sync + 'static {
+    /// Whether the mount is still there. Once it is not, nobody is answered.
+    fn is_there(&self) -> bool;
+
     /// The counters.
     fn stats(&self) -> Stats;
 
@@ -120,6 +123,9 @@ fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &Arc<impl Asked>)
 }
 
 fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
+    if !asked.is_there() {
+        return Ok(());
+    }
     let peer = rustix::net::sockopt::socket_peercred(&stream)?.uid;
     let answer = if !peer.is_root() && peer != rustix::process::geteuid() {
         Reply::Error("not permitted".to_owned())
@@ -192,10 +198,17 @@ mod tests {
     use std::io::Write;
     use std::sync::atomic::AtomicU32;
 
+    /// As a number of inodes: the mount is gone.
+    const ENDED: u32 = u32::MAX;
+
     /// Shows as its process id what was last set as the number of inodes.
     struct Echo(AtomicU32);
 
     impl Asked for Echo {
+        fn is_there(&self) -> bool {
+            self.0.load(Ordering::Relaxed) != ENDED
+        }
+
         fn stats(&self) -> Stats {
             Stats {
                 pid: self.0.load(Ordering::Relaxed),
@@ -281,6 +294,16 @@ mod tests {
         assert_eq!(ask(dir.path(), change), Reply::Done);
         let answer = ask(dir.path(), b"{\"request\":\"stats\"}\n");
         assert!(matches!(answer, Reply::Stats(stats) if stats.pid == 9));
+    }
+
+    #[test]
+    fn nobody_is_answered_for_a_mount_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let echo = Echo(AtomicU32::new(ENDED));
+        let _server = Server::bind(&dir.path().join("socket"), echo).unwrap();
+        let stream = UnixStream::connect(dir.path().join("socket")).unwrap();
+        let answer = line::receive::<Reply>(&stream, 100, PATIENCE);
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -308,7 +308,11 @@ impl MountHandle {
 
     /// A view of the counters that does not keep the mount alive.
     pub fn counters(&self) -> MountCounters {
-        MountCounters(self.shared.clone(), self.carriage)
+        MountCounters {
+            shared: self.shared.clone(),
+            carriage: self.carriage,
+            channel: self.channel.clone(),
+        }
     }
 
     /// Where a test takes hold of this mount.
@@ -428,42 +432,51 @@ impl Drop for MountHandle {
 
 /// The counters of a mount, and what may be said of it while it is served; see [`MountHandle::counters`].
 #[derive(Clone)]
-pub struct MountCounters(Arc<Shared>, Carriage);
+pub struct MountCounters {
+    shared: Arc<Shared>,
+    carriage: Carriage,
+    channel: Weak<Channel>,
+}
 
 impl MountCounters {
+    /// Whether the kernel still sends requests: false from the moment on in which the mount is taken away everywhere.
+    pub fn is_connected(&self) -> bool {
+        is_connected(&self.channel).unwrap_or(true)
+    }
+
     /// How requests travel.
     pub fn carriage(&self) -> Carriage {
-        self.1
+        self.carriage
     }
 
     /// The requests received so far.
     pub fn requests(&self) -> Requests {
-        self.0.metrics.sum()
+        self.shared.metrics.sum()
     }
 
     /// Whether the kernel reads files of the source by itself. Such a filesystem must stay read-only.
     pub fn passes_through(&self) -> bool {
-        self.0.passthrough.is_some()
+        self.shared.passthrough.is_some()
     }
 
     /// How long the kernel may keep what it is told now.
     pub fn cache(&self) -> Cache {
-        Cache::lasting(self.0.ttl())
+        Cache::lasting(self.shared.ttl())
     }
 
     /// Says how long the kernel may keep what it is told from now on. What it was told before it keeps as long as it was told,
     /// and what opening a file asks for was settled with the mount.
     pub fn set_cache(&self, cache: Cache) {
-        self.0.set_cache(cache);
+        self.shared.set_cache(cache);
     }
 
     /// How many times the kernel was told that attributes are stale.
     pub fn notifications(&self) -> u64 {
-        self.0.invalidator.sent()
+        self.shared.invalidator.sent()
     }
 
     /// What is served.
     pub fn fs(&self) -> &Fs {
-        &self.0.fs
+        &self.shared.fs
     }
 }

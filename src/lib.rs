@@ -4,6 +4,7 @@
 //! The layers, each of which knows only those below it:
 //!
 //! * [`control`] is how a running mount is asked for its counters, and what differs from its source.
+//! * [`doctor`] says whether all of that works on this machine, and what to do where it does not.
 //! * [`apply`] writes what differs to the source.
 //! * [`delta`] finds out what differs between a tree and its source.
 //! * [`source`] loads a tree from a directory on disk.
@@ -16,6 +17,7 @@
 pub mod apply;
 pub mod control;
 pub mod delta;
+pub mod doctor;
 pub mod fs;
 pub mod host;
 pub mod source;

@@ -1,5 +1,8 @@
 //! How a verb fails: one line on stderr and an exit status.
 
+use anyhow::anyhow;
+use norefs::doctor::{self, Machine};
+use norefs::transport::MountError;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
@@ -71,5 +74,15 @@ pub fn say(line: impl Display) {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
         Failure::with_status(FAILED, format!("{:#}", error.into()))
+    }
+}
+
+/// Why a mount failed, and what to do about it.
+pub fn not_mounted(error: MountError) -> Failure {
+    let cure = doctor::cure(&Machine::here(), &error);
+    let failure = anyhow::Error::from(error);
+    match cure {
+        Some(cure) => Failure::from(anyhow!("{failure:#}; {cure}")),
+        None => failure.into(),
     }
 }

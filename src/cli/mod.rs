@@ -5,6 +5,7 @@ mod bench;
 mod completions;
 mod diff;
 mod discard;
+mod doctor;
 mod entry;
 mod fail;
 mod helper;
@@ -75,6 +76,7 @@ enum Verb {
     Diff(diff::Args),
     Discard(discard::Args),
     Apply(apply::Args),
+    Doctor(doctor::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -106,6 +108,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Diff(args) => diff::run(args),
                 Verb::Discard(args) => discard::run(args),
                 Verb::Apply(args) => apply::run(args),
+                Verb::Doctor(args) => doctor::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Warm(args) => warm::run(args),

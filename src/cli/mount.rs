@@ -1,12 +1,13 @@
 //! `norefs mount`
 
-use super::fail::{Failure, say};
+use super::fail::{Failure, not_mounted, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
 use super::{NO_THREAD, Outcome, entry, remount, serve, spawn, warm};
 use anyhow::{Context, bail};
 use norefs::source::LoadReport;
+use norefs::transport::session::fusermount;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
 use norefs::warm::Warmer;
 use rustix::fs::Mode;
@@ -124,7 +125,8 @@ pub fn run(args: Args) -> Outcome {
 /// Mounts as `asked`, whatever the options in `args` are.
 pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     check_options(&asked, args.source())?;
-    let place = session::prepare(args.mountpoint())?;
+    fusermount::choose();
+    let place = session::prepare(args.mountpoint()).map_err(not_mounted)?;
     let source = args.source().map(checked_source).transpose()?;
     if let Some(source) = &source {
         check_apart(source, place.path())?;
@@ -146,7 +148,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mounted = end_on_signal(signals).context(NO_THREAD)?;
-    let handle = Arc::new(transport::mount_at(fs, place, &options)?);
+    let handle = Arc::new(transport::mount_at(fs, place, &options).map_err(not_mounted)?);
     let warmer = warm.then(|| warm::start(&handle, true)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
     mounted

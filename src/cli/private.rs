@@ -20,6 +20,12 @@ const MODE: u32 = 0o700;
 /// The source of a tmpfs that is mounted at a private directory. Only root can have one.
 pub const TMPFS: &str = "norefs-bench";
 
+/// Where a private directory may be if fusermount3 may not mount where temporary files go: in the user's runtime directory.
+pub fn instead() -> Option<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime.filter(|runtime| runtime.is_absolute() && *runtime != std::env::temp_dir())
+}
+
 /// A directory that only this user can enter. It is removed when this is dropped, unless something is in it:
 /// the command may have mounted something else in place of its tree, whose files are not ours to delete.
 #[derive(Debug)]
@@ -29,12 +35,17 @@ pub struct Private {
 }
 
 impl Private {
-    /// Makes one.
+    /// Makes one where temporary files go.
     pub fn new() -> io::Result<Private> {
+        Private::below(&std::env::temp_dir())
+    }
+
+    /// Makes one in the directory `above`.
+    pub fn below(above: &Path) -> io::Result<Private> {
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
             .permissions(Permissions::from_mode(MODE))
-            .tempdir()?;
+            .tempdir_in(above)?;
         // Whoever finds a lock that is not held removes it.
         let unfinished = directory.path().join(UNFINISHED);
         let lock = File::create_new(&unfinished)?;
@@ -93,7 +104,12 @@ pub fn sweep() {
 /// Removes the directories of this user's runs that were killed and whose mounts went with their namespace.
 fn sweep_directories() -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
-    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+    let entries = std::fs::read_dir(std::env::temp_dir())?;
+    let more = instead().map(std::fs::read_dir);
+    for entry in entries
+        .chain(more.into_iter().flatten().flatten())
+        .flatten()
+    {
         let found = entry.metadata();
         let private = found.is_ok_and(|found| {
             found.is_dir() && found.uid() == user && found.mode() & 0o7777 == MODE

@@ -151,6 +151,8 @@ impl fmt::Display for Transport {
 /// How the requests of a mount travel, and what that takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Carriage {
+    /// Major and minor version of the kernel's side of the FUSE protocol.
+    pub abi: (u32, u32),
     /// Which transport is in use: never [`Transport::Auto`].
     pub transport: Transport,
     /// Threads that take requests.

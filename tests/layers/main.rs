@@ -21,7 +21,7 @@ const ORDERS: &[Order] = &[
     Order {
         directory: "norefs",
         ranks: &[
-            &["apply", "control"],
+            &["apply", "control", "doctor"],
             &["delta"],
             &["source", "warm"],
             &["transport"],

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod diff;
 mod diff_random;
+mod doctor;
 mod keep;
 mod layer;
 mod ls;

@@ -5,14 +5,13 @@
 //! sees a stopped job; when it goes on so does the command. Serving is for another process, which no terminal stops.
 
 use super::child::{self, NotStarted, Program};
-use super::namespace::advice;
+use super::namespace::cure;
 use super::view::View;
 use crate::cli::entry;
 use crate::cli::fail::{Failure, say};
 use anyhow::anyhow;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, wait,
 };
@@ -72,7 +71,7 @@ pub fn not_started(command: &[OsString], reason: NotStarted) -> Failure {
         NotStarted::Process(error) => error.into(),
         NotStarted::NoView(reason) => anyhow!(reason).into(),
         NotStarted::Refused(error) => {
-            let why = advice(Errno::from_io_error(&error).unwrap_or(Errno::PERM));
+            let why = cure(&error);
             anyhow!("no namespace is to be had here ({error}); {why}").into()
         }
     }

@@ -9,7 +9,7 @@ mod child;
 mod command;
 mod copy;
 mod git;
-mod namespace;
+pub mod namespace;
 mod plan;
 mod serving;
 mod settle;

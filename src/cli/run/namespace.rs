@@ -1,6 +1,8 @@
 //! A mount namespace of one's own: what is mounted in it nobody else sees, and it goes with its last process.
 
 use nix::sched::{CloneFlags, setns, unshare};
+use norefs::doctor::{self, Machine};
+use norefs::transport::session::fusermount;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
@@ -12,10 +14,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Mounts for ordinary users, by its set-user-id bit.
-const FUSERMOUNT: &str = "fusermount3";
-const SET_USER_ID: u32 = 0o4000;
 
 /// Gives this process, which has one thread, a mount namespace of its own. Who may not make one gets a user namespace with it, in
 /// which the process is the user and of the group that it was, and nobody else is anybody.
@@ -31,11 +29,11 @@ pub fn enter() -> io::Result<()> {
 /// the last of them. Not where fusermount3 can mount for an ordinary user: a filesystem of a user namespace knows nobody's files
 /// but the user's, and those of others could be neither written to nor removed. With `if_needed` only where nobody else can mount.
 pub fn enter_to_serve(if_needed: bool) -> io::Result<()> {
-    if if_needed && (geteuid().is_root() || fusermount_works()) {
+    if if_needed && (geteuid().is_root() || fusermount::works()) {
         return Ok(());
     }
     match unshare(CloneFlags::CLONE_NEWNS) {
-        Err(nix::errno::Errno::EPERM) if fusermount_works() => return Ok(()),
+        Err(nix::errno::Errno::EPERM) if fusermount::works() => return Ok(()),
         Err(nix::errno::Errno::EPERM) => enter_with_user()?,
         entered => entered?,
     }
@@ -46,17 +44,6 @@ pub fn enter_to_serve(if_needed: bool) -> io::Result<()> {
 fn see_others() -> io::Result<()> {
     let theirs = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     Ok(mount_change("/", theirs)?)
-}
-
-/// Whether an ordinary user has somebody to mount: a program of root's that gets its owner's rights.
-fn fusermount_works() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let gets_rights = !status.lines().any(|line| line == "NoNewPrivs:\t1");
-    let directories = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&directories)
-        .find_map(|directory| fs::metadata(directory.join(FUSERMOUNT)).ok());
-    // In a user namespace without root its owner is nobody.
-    gets_rights && found.is_some_and(|file| file.uid() == 0 && file.mode() & SET_USER_ID != 0)
 }
 
 /// The namespaces of another process, which it has for itself.
@@ -146,24 +133,7 @@ pub fn protect() -> io::Result<()> {
 }
 
 /// What somebody may do to whom `error` refused a namespace.
-pub fn advice(error: Errno) -> &'static str {
-    let set = |path: &str| fs::read_to_string(path).ok();
-    let is = |path, value: &str| set(path).is_some_and(|set| set.trim() == value);
-    if is(
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-    ) {
-        "AppArmor keeps user namespaces from programs without a profile that says `userns,` \
-         (or sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "sysctl kernel.unprivileged_userns_clone=1 allows it"
-    } else if is("/proc/sys/user/max_user_namespaces", "0") {
-        "sysctl user.max_user_namespaces=10000 allows it"
-    } else if is("/proc/sys/user/max_mnt_namespaces", "0") {
-        "sysctl user.max_mnt_namespaces=10000 allows it"
-    } else if error == Errno::NOSPC {
-        "there are too many, or they are too deep (sysctl user.max_user_namespaces and user.max_mnt_namespaces)"
-    } else {
-        "a container needs --cap-add SYS_ADMIN, or a seccomp profile that allows unshare"
-    }
+pub fn cure(error: &io::Error) -> &'static str {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::PERM);
+    doctor::namespace_cure(&Machine::here(), errno)
 }

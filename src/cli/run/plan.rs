@@ -2,14 +2,13 @@
 
 use super::copy::{Copied, Source};
 use super::git;
-use super::namespace::{Namespaces, advice};
+use super::namespace::{Namespaces, cure};
 use super::view::{Identity, Shown, View};
 use super::{Args, PRIVATE};
 use crate::cli::fail::Failure;
 use crate::cli::tree::checked_source;
 use anyhow::Context;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
-use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
@@ -184,7 +183,7 @@ impl Plan {
 
     /// What is said where the command sees its copy at `mount_point`.
     pub fn instead(&self, error: &io::Error, mount_point: &Path) -> String {
-        let why = advice(Errno::from_io_error(error).unwrap_or(Errno::PERM));
+        let why = cure(error);
         let (at, from) = (mount_point.display(), self.sources.first());
         let from = from.map(|source| source.path.display().to_string());
         let from = from.unwrap_or_default();

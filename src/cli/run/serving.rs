@@ -2,17 +2,19 @@
 //! to end.
 
 use super::{Args, END, ENDED, namespace};
-use crate::cli::fail::{Failure, say};
+use crate::cli::fail::{Failure, not_mounted, say};
 use crate::cli::mount_options::MountOptions;
 use crate::cli::private::{self, Private};
 use crate::cli::tree::{self, checked_source};
 use crate::cli::{NO_THREAD, Outcome, mount, report, serve, users, warm};
 use anyhow::Context;
 use norefs::control;
-use norefs::transport::{self, MountHandle};
+use norefs::fs::Fs;
+use norefs::transport::session::fusermount;
+use norefs::transport::{self, MountError, MountHandle, Options};
 use norefs::warm::Warmer;
 use parking_lot::Mutex;
-use rustix::process::getpid;
+use rustix::process::{geteuid, getpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::File;
@@ -31,6 +33,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     if let Err(error) = namespace::enter_to_serve(!args.is_shown()) {
         tracing::debug!(%error, "the mount is not in a namespace of its own");
     }
+    fusermount::choose();
     let until = Until::watch().context(NO_THREAD)?;
     let source = args.sources().nth(number);
     let source = source.map(checked_source).transpose()?;
@@ -46,8 +49,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
     until.keep_going().context(NO_THREAD)?;
-    let private = Private::new().context("cannot make a private directory")?;
-    let handle = transport::mount(fs, &private.mount_point(), &options)?;
+    let (_private, handle) = mount_privately(&fs, &options)?;
     let warmer = warm.then(|| warm::start(&handle, false)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
     let server = serve::answer_questions(&handle, options, asked.fixed, progress, shown.as_deref());
@@ -75,6 +77,25 @@ pub fn serve(args: Args, number: usize) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Mounts at a private directory. Where fusermount3 is denied to mount in the directory of temporary files, as AppArmor may, it is in
+/// the user's runtime directory.
+fn mount_privately(fs: &Arc<Fs>, options: &Options) -> Result<(Private, MountHandle), Failure> {
+    let try_at =
+        |private: Private| match transport::mount(fs.clone(), &private.mount_point(), options) {
+            Ok(handle) => Ok((private, handle)),
+            Err(error) => Err(error),
+        };
+    let no_directory = "cannot make a private directory";
+    match try_at(Private::new().context(no_directory)?) {
+        Err(refused @ MountError::Refused(..)) if !geteuid().is_root() => {
+            let instead = private::instead().and_then(|above| Private::below(&above).ok());
+            let again = instead.and_then(|private| try_at(private).ok());
+            again.ok_or_else(|| not_mounted(refused))
+        }
+        mounted => mounted.map_err(not_mounted),
+    }
 }
 
 /// Says where the mount is, and no more.

@@ -124,6 +124,7 @@ fn start_channels(
     };
     let extent = rings.as_ref().map(|(_, extent)| *extent);
     let carriage = Carriage {
+        abi: agreed.abi,
         transport: extent.map_or(Transport::Device, |_| Transport::Ring),
         threads: extent.map_or(readers, |extent| extent.threads),
         queues: extent.map_or(0, |extent| extent.queues),

@@ -1,13 +1,88 @@
 //! fusermount3, which mounts and unmounts for ordinary users.
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+const NAME: &str = "fusermount3";
+/// Where fuser is told which one to use.
+const VARIABLE: &str = "FUSERMOUNT_PATH";
+/// Looked at after those that `PATH` names.
+const USUAL: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+const SET_USER_ID: u32 = 0o4000;
+
+/// A program of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fusermount {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Whether it is root's and its set-user-id bit counts where it lies. Without that it mounts nothing for an ordinary user.
+    pub gets_rights: bool,
+}
+
+/// All that there are, in the order in which they are looked for; one that is found by several paths counts once.
+pub fn all() -> Vec<Fusermount> {
+    let named = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&named).chain(USUAL.map(PathBuf::from));
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for path in directories.map(|directory| directory.join(NAME)) {
+        let Ok(file) = std::fs::metadata(&path) else {
+            continue;
+        };
+        let number = (file.dev(), file.ino());
+        if !file.is_file() || seen.contains(&number) {
+            continue;
+        }
+        seen.push(number);
+        let counts =
+            statvfs(&path).is_ok_and(|there| !there.f_flag.contains(StatVfsMountFlags::NOSUID));
+        found.push(Fusermount {
+            gets_rights: file.uid() == 0 && file.mode() & SET_USER_ID != 0 && counts,
+            path,
+        });
+    }
+    found
+}
+
+/// The one that is used: the first that gets root's rights. Another one of the name may come before it in `PATH`.
+pub fn chosen() -> Option<Fusermount> {
+    let mut all = all();
+    let best = all.iter().position(|one| one.gets_rights).unwrap_or(0);
+    (best < all.len()).then(|| all.swap_remove(best))
+}
+
+/// Whether this process may gain rights by a program at all, as it may not under `no_new_privs`.
+pub fn may_gain_rights() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    !status.lines().any(|line| line == "NoNewPrivs:\t1")
+}
+
+/// Whether an ordinary user has somebody to mount.
+pub fn works() -> bool {
+    // In a user namespace without root its owner is nobody.
+    may_gain_rights() && chosen().is_some_and(|one| one.gets_rights)
+}
+
+/// Has fuser use the one that is [chosen]. Whoever names one in `FUSERMOUNT_PATH` has chosen. To be called before there are threads.
+pub fn choose() {
+    if std::env::var(VARIABLE).is_ok() {
+        return;
+    }
+    let path = chosen().map_or(PathBuf::from(NAME), |one| one.path);
+    if path.to_str().is_some() {
+        // SAFETY: no other thread reads the environment, since there is none yet.
+        unsafe { std::env::set_var(VARIABLE, path) };
+    }
+}
 
 /// Unmounts `mount_point`; `lazily` takes it out of the tree now. `EBUSY` if it is in use.
 pub(crate) fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
-    let output = Command::new("fusermount3")
+    let program = chosen().map_or(PathBuf::from(NAME), |one| one.path);
+    let output = Command::new(program)
         .arg(if lazily { "-uz" } else { "-u" })
         .arg("--")
         .arg(mount_point)

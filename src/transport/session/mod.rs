@@ -7,7 +7,7 @@
 mod attach;
 mod carry;
 mod error;
-mod fusermount;
+pub mod fusermount;
 mod lease;
 mod mount;
 pub mod mount_point;

@@ -100,7 +100,9 @@ impl fuser::Filesystem for Negotiator {
         let offered = |flag| config.capabilities().contains(flag);
         let acl = self.acl && offered(LISTS);
         let passthrough = self.passthrough && offered(InitFlags::FUSE_PASSTHROUGH);
+        let abi = config.kernel_abi();
         self.agreed.get_or_init(|| Agreed {
+            abi: (abi.0, abi.1),
             zero_message_open: unasked && !passthrough && offered(InitFlags::FUSE_NO_OPEN_SUPPORT),
             zero_message_opendir: unasked && offered(InitFlags::FUSE_NO_OPENDIR_SUPPORT),
             passthrough,

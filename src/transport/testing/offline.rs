@@ -109,6 +109,7 @@ impl Offline {
         fs.load(NodeId::ROOT, SLOW, slow).expect("room");
         let unasked = !cache.is_none() && permissions == Permissions::Kernel;
         let agreed = Agreed {
+            abi: (7, 44),
             zero_message_open: unasked,
             zero_message_opendir: unasked,
             passthrough: false,

@@ -6,6 +6,8 @@ use super::opcode::{ARGS_ROOM, Opcode};
 /// What was agreed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Agreed {
+    /// Major and minor version of the kernel's side of the protocol.
+    pub(crate) abi: (u32, u32),
     /// A file can be opened without a request: the kernel takes ENOSYS to OPEN as "never ask".
     pub(crate) zero_message_open: bool,
     /// The same for directories.

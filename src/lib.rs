@@ -6,6 +6,7 @@
 //! * [`control`] is how a running mount is asked for its counters, and what differs from its source.
 //! * [`doctor`] says whether all of that works on this machine, and what to do where it does not.
 //! * [`apply`] writes what differs to the source.
+//! * [`layer`] writes what differs as one file, and reads it.
 //! * [`delta`] finds out what differs between a tree and its source.
 //! * [`source`] loads a tree from a directory on disk.
 //! * [`warm`] fills the kernel's caches with what is in a mount.
@@ -20,6 +21,7 @@ pub mod delta;
 pub mod doctor;
 pub mod fs;
 pub mod host;
+pub mod layer;
 pub mod source;
 pub mod transport;
 pub mod warm;

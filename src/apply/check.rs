@@ -3,7 +3,7 @@
 use super::ledger::Ledger;
 use super::moves::Moves;
 use super::root::Root;
-use crate::delta::{Base, Change, Now, PathBytes, SourceEntry, What};
+use crate::delta::{Base, Change, Now, PathBytes, SourceEntry, Tree, What};
 use crate::tree::Kind;
 use rustix::fs::OFlags;
 use std::collections::HashSet;
@@ -62,7 +62,7 @@ pub(super) enum Verdict {
 
 /// What looks at the target.
 pub(super) struct Check<'a, 'd> {
-    pub mount: &'a Root,
+    pub mount: &'a dyn Tree,
     pub target: &'a Root,
     pub moves: &'a Moves<'d>,
     pub ledger: Option<&'a Ledger>,
@@ -282,7 +282,7 @@ impl Check<'_, '_> {
     fn same_content(&self, now: &Now, at: &PathBytes) -> io::Result<bool> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let one = File::from(self.target.open_at(at, flags)?);
-        let other = super::copy::open(self.mount, &now.path)?;
+        let other = self.mount.content(&now.path)?;
         same_bytes(one, other)
     }
 }

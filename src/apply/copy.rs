@@ -1,15 +1,18 @@
 //! Content and attributes of one entry, from the mount to the target.
 
 use super::root::{Root, Slot, found};
-use crate::delta::{Metadata, Now, PathBytes, SourceEntry};
-use crate::tree::Time;
-use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
+use crate::delta::{Content, Metadata, Now, PathBytes, SourceEntry, Tree, Xattr};
+use crate::tree::{Kind, Time};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Access control lists are extended attributes with names that begin like this.
 const ACL: &[u8] = b"system.posix_acl_";
@@ -17,6 +20,9 @@ const ACL: &[u8] = b"system.posix_acl_";
 /// The longest list of names, `XATTR_LIST_MAX`, and the longest value, `XATTR_SIZE_MAX`, in bytes.
 const LIST: usize = 64 << 10;
 const VALUE: usize = 64 << 10;
+
+/// Bytes that are copied at once.
+const BUFFER: usize = 256 << 10;
 
 /// The name by which calls that take a path reach what is open.
 fn by_descriptor(fd: &OwnedFd) -> PathBuf {
@@ -32,7 +38,7 @@ pub(super) fn chmod(fd: &OwnedFd, mode: u32) -> io::Result<()> {
 }
 
 /// Opens the regular file `path` of the mount for reading, also where its mode does not let its owner.
-pub(super) fn open(mount: &Root, path: &PathBytes) -> io::Result<File> {
+fn open(mount: &Root, path: &PathBytes) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     match mount.open_at(path, flags) {
         Ok(fd) => return Ok(fd.into()),
@@ -48,29 +54,24 @@ pub(super) fn open(mount: &Root, path: &PathBytes) -> io::Result<File> {
 }
 
 /// Copies all of a file, its holes as holes.
-pub(super) fn content(from: &mut File, to: &mut File) -> io::Result<()> {
-    let size = from.metadata()?.len();
+pub(super) fn content(from: &Content, to: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
     let mut at = 0;
-    while at < size {
-        let data = match rustix::fs::seek(&*from, SeekFrom::Data(at)) {
-            Ok(data) => data,
-            // Behind it is nothing but a hole.
-            Err(Errno::NXIO) => break,
-            Err(errno) => return Err(errno.into()),
-        };
-        let hole = rustix::fs::seek(&*from, SeekFrom::Hole(data))?;
-        rustix::fs::seek(&*from, SeekFrom::Start(data))?;
-        rustix::fs::seek(&*to, SeekFrom::Start(data))?;
-        io::copy(&mut Read::by_ref(from).take(hole - data), to)?;
-        at = hole;
+    while let Some(run) = from.data(at)? {
+        at = run.start;
+        while at < run.end {
+            let length = usize::try_from(run.end - at).unwrap_or(BUFFER).min(BUFFER);
+            from.read_exact_at(at, &mut buffer[..length])?;
+            to.write_all_at(&buffer[..length], at)?;
+            at += length as u64;
+        }
     }
-    to.flush()?;
-    to.set_len(size)
+    to.set_len(from.size())
 }
 
 /// Which attributes an entry gets, and from where.
 pub(super) struct Dress<'a> {
-    pub mount: &'a Root,
+    pub mount: &'a dyn Tree,
     pub now: &'a Now,
     /// Those that are taken from the mount.
     pub metadata: Metadata,
@@ -100,7 +101,7 @@ impl Dress<'_> {
         }
         self.set_xattrs(slot)?;
         let mode = if which.mode { shall.mode } else { kept.mode };
-        if is.kind() != Some(crate::tree::Kind::Symlink) {
+        if is.kind() != Some(Kind::Symlink) {
             // What is set already may have been lost with the owner.
             chmod(&fd, mode)?;
         }
@@ -111,22 +112,25 @@ impl Dress<'_> {
     }
 
     fn set_xattrs(&self, slot: &Slot) -> io::Result<()> {
-        let theirs = self.mount.slot(&self.now.path)?;
-        let acl = |name: &[u8]| name.starts_with(ACL);
-        let mut shall = BTreeSet::new();
-        let mut give = |from: &Slot, wanted: &dyn Fn(&[u8]) -> bool| -> io::Result<()> {
-            for name in names(from)?.into_iter().filter(|name| wanted(name)) {
-                copy_xattr(from, slot, &name)?;
-                shall.insert(name);
-            }
-            Ok(())
-        };
         let which = self.metadata;
-        let ours = |name: &[u8]| if acl(name) { which.acl } else { which.xattrs };
-        give(&theirs, &ours)?;
+        let ours = |name: &[u8]| match name.starts_with(ACL) {
+            true => which.acl,
+            false => which.xattrs,
+        };
+        let mut shall = match which.acl || which.xattrs {
+            true => self.mount.xattrs(&self.now.path)?,
+            false => Vec::new(),
+        };
+        shall.retain(|(name, _)| ours(name));
         if let Some((like, _)) = &self.like {
-            give(like, &|name: &[u8]| !ours(name))?;
+            let theirs = xattr_values(like)?.into_iter();
+            shall.extend(theirs.filter(|(name, _)| !ours(name)));
         }
+        shall.retain(|(name, _)| !is_label(name));
+        for (name, value) in &shall {
+            set_xattr(slot, name, value)?;
+        }
+        let shall: BTreeSet<_> = shall.into_iter().map(|(name, _)| name).collect();
         for name in names(slot)? {
             let stays = shall.contains(&name) || self.like.is_none() && !ours(&name);
             if !stays && !is_label(&name) {
@@ -158,35 +162,20 @@ fn names(slot: &Slot) -> io::Result<Vec<Vec<u8>>> {
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 
-/// Copies one of them; one that is gone meanwhile is none.
-fn copy_xattr(from: &Slot, to: &Slot, name: &[u8]) -> io::Result<()> {
-    if is_label(name) {
-        return Ok(());
-    }
-    let Some(value) = xattr_value(from, name)? else {
-        return Ok(());
-    };
-    let set = rustix::fs::lsetxattr(to.path(), name, &value, XattrFlags::empty());
+/// Sets one of them.
+fn set_xattr(of: &Slot, name: &[u8], value: &[u8]) -> io::Result<()> {
+    let set = rustix::fs::lsetxattr(of.path(), name, value, XattrFlags::empty());
     set.map_err(|errno| {
         let name = String::from_utf8_lossy(name).escape_debug().to_string();
         io::Error::new(errno.kind(), format!("{name}: {}", io::Error::from(errno)))
     })
 }
 
-/// Copies all extended attributes of `path` that can be seen, as far as they can be set there.
-pub(super) fn xattrs(from: &Root, to: &Root, path: &PathBytes) -> io::Result<()> {
-    let (from, to) = (from.slot(path)?, to.slot(path)?);
-    names(&from)?
-        .iter()
-        .try_for_each(|name| copy_xattr(&from, &to, name))
-}
-
-/// All extended attributes of `path` that can be seen, with their values.
-pub(super) fn xattr_values(of: &Root, path: &PathBytes) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let slot = of.slot(path)?;
+/// All of them with their values; without those that are gone meanwhile.
+fn xattr_values(of: &Slot) -> io::Result<Vec<Xattr>> {
     let mut values = Vec::new();
-    for name in names(&slot)? {
-        if let Some(value) = xattr_value(&slot, &name)? {
+    for name in names(of)? {
+        if let Some(value) = xattr_value(of, &name)? {
             values.push((name, value));
         }
     }
@@ -217,4 +206,37 @@ pub(super) fn set_mtime(fd: &OwnedFd, mtime: Time) -> io::Result<()> {
         },
     };
     Ok(rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH)?)
+}
+
+/// A mount is read by its paths.
+impl Tree for Root {
+    fn find(&self, path: &PathBytes) -> io::Result<Option<SourceEntry>> {
+        Root::find(self, path)
+    }
+
+    fn names(&self, path: &PathBytes) -> io::Result<Vec<Vec<u8>>> {
+        Root::names(self, path)
+    }
+
+    fn content(&self, path: &PathBytes) -> io::Result<Content> {
+        // What is no file, or another one by now, is not opened: that might wait.
+        match Root::find(self, path)? {
+            None => return Err(Errno::NOENT.into()),
+            Some(found) if found.seen.kind() != Some(Kind::Regular) => {
+                return Err(Errno::INVAL.into());
+            }
+            Some(_) => {}
+        }
+        let file = open(self, path)?;
+        let size = file.metadata()?.len();
+        Ok(Content::new(Arc::new(file), 0, size))
+    }
+
+    fn link_target(&self, path: &PathBytes) -> io::Result<CString> {
+        Root::link_target(self, path)
+    }
+
+    fn xattrs(&self, path: &PathBytes) -> io::Result<Vec<Xattr>> {
+        xattr_values(&self.slot(path)?)
+    }
 }

@@ -15,20 +15,17 @@
 
 mod check;
 mod copy;
-mod keep;
-mod layer;
 mod ledger;
 mod moves;
 mod root;
 mod write;
 
 pub use check::Clash;
-pub use keep::Kept;
-pub use layer::write_layer;
 pub use ledger::STAGING;
 pub use root::Root;
 
-use crate::delta::{Applied, Change, Delta, PathBytes, SourceEntry, What};
+use crate::delta::{Applied, Change, Delta, PathBytes, SourceEntry, Tree, What};
+use crate::tree::Kind;
 use check::{Check, Strictness, Verdict};
 use ledger::{Ledger, Refused};
 use moves::Moves;
@@ -56,7 +53,7 @@ pub struct Job<'a> {
     /// What differs.
     pub delta: &'a Delta,
     /// Where contents are read.
-    pub mount: &'a Root,
+    pub mount: &'a dyn Tree,
     /// Where they are written.
     pub target: &'a Root,
     /// Names the difference: an apply that was cut off goes on only with the same.
@@ -404,16 +401,24 @@ impl Prepared<'_> {
         }
         let todo = self.changes.iter().zip(&self.done);
         let todo = todo.filter(|(change, done)| !**done && change.content && change.link.is_none());
-        let paths = todo.filter_map(|(change, _)| change.now.as_ref().map(|now| &now.path));
+        let files = todo.filter_map(|(change, _)| change.now.as_ref());
+        let files = files.filter(|now| now.seen.kind() == Some(Kind::Regular));
         let mut needed = 0_u64;
-        for path in paths {
-            let stored = self.job.mount.stored(path).map_err(Failed::Look)?;
-            needed = needed.saturating_add(stored);
+        for path in files.map(|now| &now.path) {
+            needed = needed.saturating_add(stored(self.job.mount, path).map_err(Failed::Look)?);
         }
         let free = there.f_bavail.saturating_mul(there.f_frsize);
         match needed > free {
             true => Err(Failed::NoRoom { needed, free }),
             false => Ok(()),
         }
+    }
+}
+
+/// Bytes that the content of `path` takes; none of what is gone meanwhile.
+fn stored(mount: &dyn Tree, path: &PathBytes) -> io::Result<u64> {
+    match mount.content(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        content => content?.stored(),
     }
 }

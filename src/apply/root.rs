@@ -106,15 +106,6 @@ impl Root {
         }
     }
 
-    /// Bytes that what is at `path` takes, `st_blocks`.
-    pub(super) fn stored(&self, path: &PathBytes) -> io::Result<u64> {
-        match self.open_at(path, OFlags::PATH) {
-            Ok(fd) => Ok(u64::try_from(rustix::fs::fstat(fd)?.st_blocks).unwrap_or_default() * 512),
-            Err(Errno::NOENT) => Ok(0),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
     /// The name `path` ends with, in its directory.
     pub(super) fn slot(&self, path: &PathBytes) -> io::Result<Slot> {
         let (parent, name) = path.split();

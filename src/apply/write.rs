@@ -6,7 +6,7 @@ use super::ledger::{Ledger, staging};
 use super::moves::{Moves, State};
 use super::root::{Root, Slot, found, remove};
 use super::{Failed, Step, Watch};
-use crate::delta::{Base, Change, Metadata, Now, PathBytes, SourceEntry, What};
+use crate::delta::{Base, Change, Metadata, Now, PathBytes, SourceEntry, Tree, What};
 use crate::tree::Kind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -38,7 +38,7 @@ struct Waiting<'d> {
 
 /// What writes.
 pub(super) struct Writer<'a, 'd> {
-    pub mount: &'a Root,
+    pub mount: &'a dyn Tree,
     pub target: &'a Root,
     pub moves: Moves<'d>,
     pub ledger: Ledger,
@@ -59,7 +59,7 @@ pub(super) struct Writer<'a, 'd> {
 
 impl<'a, 'd> Writer<'a, 'd> {
     pub(super) fn new(
-        (mount, target): (&'a Root, &'a Root),
+        (mount, target): (&'a dyn Tree, &'a Root),
         moves: Moves<'d>,
         ledger: Ledger,
         (overwrites, strictness): (bool, Strictness),
@@ -319,7 +319,7 @@ impl<'a, 'd> Writer<'a, 'd> {
             Some(Kind::Regular) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let fd = rustix::fs::openat(&slot.dir, &slot.name, flags, mode)?;
-                copy::content(&mut copy::open(self.mount, &now.path)?, &mut File::from(fd))?;
+                copy::content(&self.mount.content(&now.path)?, &mut File::from(fd))?;
             }
             Some(Kind::Symlink) => {
                 let to = self.mount.link_target(&now.path)?;

@@ -58,20 +58,19 @@ impl From<Conflicts> for OnConflict {
 
 pub fn run(args: Args) -> Outcome {
     let told = diff::whole(&args.mountpoint)?;
-    let only = args.paths.iter().map(|path| diff::below(&told.tree, path));
+    let only = args.paths.iter().map(|path| diff::below(&told.at, path));
     let only = only.collect::<Result<Vec<PathBytes>, _>>()?;
-    let tree = Root::open(&told.tree)?;
     let target = match &args.to {
         Some(to) => Root::open(to).with_context(|| to.display().to_string())?,
         None => source(&told.delta)?,
     };
     let name = match &told.mount {
         Some(mount) => name(mount),
-        None => told.tree.display().to_string(),
+        None => told.at.display().to_string(),
     };
     let job = Job {
         delta: &told.delta,
-        mount: &tree,
+        mount: &*told.tree,
         target: &target,
         name: &name,
         only: &only,

@@ -2,12 +2,13 @@
 
 use super::fail::{Failure, say};
 use super::stats::mount_at;
-use super::{Outcome, out};
+use super::{Outcome, kept, out};
 use anyhow::{Context, anyhow};
 use indicatif::{BinaryBytes, HumanCount};
-use norefs::apply::{Kept, Root, write_layer};
+use norefs::apply::Root;
 use norefs::control;
-use norefs::delta::{self, Change, Contents, Delta, PathBytes, What};
+use norefs::delta::{self, Change, Contents, Delta, PathBytes, Tree, What};
+use norefs::layer::write_layer;
 use norefs::transport::session::table::MountEntry;
 use std::io::{self, BufWriter};
 use std::os::unix::ffi::OsStrExt;
@@ -63,13 +64,13 @@ fn shown(args: Args) -> Outcome {
     let bare = Change::is_bare_directory;
     let differs = !delta.changes.iter().all(bare);
     if let Some(file) = &args.tar {
-        write_tar(&delta, &tree, file)?;
+        write_tar(&delta, &*tree, file)?;
     } else if args.json {
         out::print(serde_json::to_string(&delta)? + "\n")?;
     } else {
         delta.changes.retain(|change| !bare(change));
         match (args.patch, args.stat) {
-            (true, _) => print_patch(&delta, &tree)?,
+            (true, _) => print_patch(&delta, &*tree)?,
             (_, true) => out::print(counted(&delta.changes))?,
             _ => out::print(lines(&delta.changes))?,
         }
@@ -88,11 +89,10 @@ pub fn lines(changes: &[Change]) -> String {
 }
 
 /// Writes a layer; a file only if all of it can be written.
-fn write_tar(delta: &Delta, tree: &Path, file: &Path) -> Result<(), Failure> {
-    let tree = Root::open(tree)?;
+fn write_tar(delta: &Delta, tree: &dyn Tree, file: &Path) -> Result<(), Failure> {
     if file == Path::new("-") {
         let stdout = BufWriter::new(io::stdout().lock());
-        return Ok(out::unless_closed(write_layer(delta, &tree, stdout))?);
+        return Ok(out::unless_closed(write_layer(delta, tree, stdout))?);
     }
     let shown = || file.display().to_string();
     let parent = file
@@ -100,7 +100,7 @@ fn write_tar(delta: &Delta, tree: &Path, file: &Path) -> Result<(), Failure> {
         .filter(|parent| !parent.as_os_str().is_empty());
     let new = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")));
     let new = new.with_context(shown)?;
-    write_layer(delta, &tree, BufWriter::new(new.as_file())).with_context(shown)?;
+    write_layer(delta, tree, BufWriter::new(new.as_file())).with_context(shown)?;
     new.as_file().sync_all().with_context(shown)?;
     new.persist(file)
         .map_err(|error| error.error)
@@ -109,9 +109,9 @@ fn write_tar(delta: &Delta, tree: &Path, file: &Path) -> Result<(), Failure> {
 }
 
 /// What cannot be had is said of each, and fails in the end.
-fn print_patch(delta: &Delta, mountpoint: &Path) -> Result<(), Failure> {
+fn print_patch(delta: &Delta, tree: &dyn Tree) -> Result<(), Failure> {
     let source = delta.source.path.to_string();
-    let contents = Contents::open(delta, mountpoint).with_context(|| source)?;
+    let contents = Contents::open(delta, tree).with_context(|| source)?;
     let mut missing = 0;
     for change in &delta.changes {
         let mut text = Vec::new();
@@ -134,8 +134,10 @@ fn print_patch(delta: &Delta, mountpoint: &Path) -> Result<(), Failure> {
 pub struct Told {
     /// What differs.
     pub delta: Delta,
-    /// The root of the mount, or of what was kept of it.
-    pub tree: PathBuf,
+    /// Where it is mounted, or was kept.
+    pub at: PathBuf,
+    /// What it has.
+    pub tree: Box<dyn Tree>,
     /// The mount, if it is there.
     pub mount: Option<MountEntry>,
 }
@@ -143,7 +145,7 @@ pub struct Told {
 /// What differs at or below `paths`; without any, all.
 fn ask(at: &Path, paths: &[PathBuf]) -> Result<Told, Failure> {
     let mut told = whole(at)?;
-    let within = paths.iter().map(|path| below(&told.tree, path));
+    let within = paths.iter().map(|path| below(&told.at, path));
     let within = within.collect::<Result<Vec<_>, _>>()?;
     if !within.is_empty() {
         told.delta.changes.retain(|change| {
@@ -159,27 +161,35 @@ fn ask(at: &Path, paths: &[PathBuf]) -> Result<Told, Failure> {
 
 /// All that differs in the mount at `at`, or was kept there.
 pub fn whole(at: &Path) -> Result<Told, Failure> {
-    let shown = at.display();
+    let shown = || at.display().to_string();
     let entry = match mount_at(at) {
         Ok((_, entry)) => entry,
-        Err(failure) => {
-            let kept = Kept::read(at).with_context(|| shown.to_string())?;
-            let kept = kept.ok_or(failure)?;
+        // A directory is a place for a mount.
+        Err(failure) if at.is_dir() && !kept::is_old(at) => return Err(failure),
+        Err(_) => {
+            let (at, kept) = kept::read(at)?;
             return Ok(Told {
-                delta: kept.delta,
-                tree: kept.tree,
+                delta: kept.delta.clone(),
+                at,
+                tree: Box::new(kept),
                 mount: None,
             });
         }
     };
-    // What the kernel holds of writes counts only once the mount's server has it.
-    let written = Root::open(&entry.mount_point).and_then(|root| root.sync());
-    written.with_context(|| shown.to_string())?;
+    let tree = Root::open(&entry.mount_point).with_context(shown)?;
     Ok(Told {
-        delta: control::delta(&entry).with_context(|| shown.to_string())?,
-        tree: entry.mount_point.clone(),
+        delta: of_mount(&entry, &tree).with_context(shown)?,
+        at: entry.mount_point.clone(),
+        tree: Box::new(tree),
         mount: Some(entry),
     })
+}
+
+/// All that differs in the mount `entry`, whose root is `tree`.
+pub fn of_mount(entry: &MountEntry, tree: &Root) -> anyhow::Result<Delta> {
+    // What the kernel holds of writes counts only once the mount's server has it.
+    tree.sync()?;
+    Ok(control::delta(entry)?)
 }
 
 /// `path` as seen from the mount's root.

@@ -1,9 +1,8 @@
 //! `norefs discard`
 
 use super::stats::mount_at;
-use super::{Outcome, umount};
-use anyhow::{Context, anyhow};
-use norefs::apply::Kept;
+use super::{Outcome, kept, umount};
+use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,10 +17,7 @@ pub fn run(args: Args) -> Outcome {
     if mount_at(&args.kept).is_ok() {
         return umount::run(umount::Args::discarding(args.kept));
     }
-    let shown = args.kept.display().to_string();
-    match Kept::read(&args.kept).with_context(|| shown.clone())? {
-        Some(_) => Kept::discard(&args.kept).with_context(|| shown)?,
-        None => return Err(anyhow!("{shown}: nothing was kept there").into()),
-    }
+    let (at, _) = kept::read(&args.kept)?;
+    std::fs::remove_file(&at).with_context(|| at.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,8 +2,8 @@
 
 use super::{Outcome, kept, out, report};
 use indicatif::{BinaryBytes, HumanCount};
-use norefs::apply::Kept;
 use norefs::control::{self, ControlError, Stats};
+use norefs::layer::Kept;
 use norefs::transport::session::table::{self, MountEntry};
 use rustix::process::geteuid;
 use serde::Serialize;

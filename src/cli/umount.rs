@@ -3,7 +3,6 @@
 use super::fail::{Failure, say};
 use super::stats::mount_at;
 use super::{Outcome, diff, kept, prompt, users};
-use norefs::apply::Root;
 use norefs::control::{self, ServerProcess};
 use norefs::transport::session::table::MountEntry;
 use norefs::transport::session::{mount_point::MountPoint, unmount};
@@ -27,9 +26,15 @@ pub struct Args {
     /// Detach it even if it is in use; it ends when its last user has left
     #[arg(short, long)]
     lazy: bool,
-    /// Keep what differs from the source, to be looked at and applied later
-    #[arg(long, conflicts_with_all = ["lazy", "discard"])]
-    keep: bool,
+    /// Keep what differs from the source, in FILE or among your state, to be looked at and applied later
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with_all = ["lazy", "discard"]
+    )]
+    keep: Option<Option<PathBuf>>,
     /// Throw it away without a word
     #[arg(long)]
     discard: bool,
@@ -41,7 +46,7 @@ impl Args {
         Args {
             mountpoint,
             lazy: false,
-            keep: false,
+            keep: None,
             discard: true,
         }
     }
@@ -80,12 +85,12 @@ fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
     // One that is stopped is not waited for.
     let known = match control::stats_within(entry, GLANCE * 5) {
         Ok(_) => diff::whole(&args.mountpoint),
-        Err(error) if args.keep => return Err(anyhow::Error::from(error).into()),
+        Err(error) if args.keep.is_some() => return Err(anyhow::Error::from(error).into()),
         Err(_) => return Ok(true),
     };
     let told = match known {
         Ok(told) => told,
-        Err(failure) if args.keep => return Err(failure),
+        Err(failure) if args.keep.is_some() => return Err(failure),
         // It has no source.
         Err(_) => return Ok(true),
     };
@@ -93,9 +98,9 @@ fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
     if changes.is_empty() {
         return Ok(true);
     }
-    if args.keep {
-        let tree = Root::open(&told.tree)?;
-        kept::keep(&told.delta, &tree)?;
+    if let Some(at) = &args.keep {
+        let again = || Ok(diff::whole(&args.mountpoint)?.delta);
+        kept::keep(told.delta, &*told.tree, at.as_deref(), again)?;
         return Ok(true);
     }
     let counted = diff::counted(&changes);

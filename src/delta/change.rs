@@ -26,6 +26,28 @@ pub struct Delta {
     pub changes: Vec<Change>,
 }
 
+impl Delta {
+    /// Whether a tree can differ so from its source: each change has what it must have, and no path leads out of a root. To be asked of
+    /// what comes from elsewhere.
+    pub fn is_sound(&self) -> bool {
+        let source = self.source.path.as_bytes();
+        let sound = |change: &Change| {
+            let shape = (change.base.is_some(), change.now.is_some());
+            let right = match change.what {
+                What::Removed => (true, false),
+                What::Added => (false, true),
+                _ => (true, true),
+            };
+            let base = change.base.as_ref().map(|base| (&base.path, &base.seen));
+            let now = change.now.as_ref().map(|now| (&now.path, &now.seen));
+            let mut both = [base, now].into_iter().flatten();
+            let seen = |(path, seen): (&PathBytes, &Seen)| path.is_below() && seen.is_sound();
+            shape == right && both.all(seen) && change.link.as_ref().is_none_or(PathBytes::is_below)
+        };
+        source.first() == Some(&b'/') && !source.contains(&0) && self.changes.iter().all(sound)
+    }
+}
+
 /// Where a tree came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -222,6 +244,14 @@ impl Seen {
         Kind::from_mode(self.mode)
     }
 
+    /// Whether an inode can be so.
+    fn is_sound(&self) -> bool {
+        let times = [self.mtime, self.ctime];
+        self.kind().is_some()
+            && i64::try_from(self.size).is_ok()
+            && times.iter().all(|time| time.nsec < 1_000_000_000)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind() == Some(Kind::Directory)
@@ -312,6 +342,14 @@ impl PathBytes {
         std::iter::once((self.clone(), none))
             .chain(above)
             .chain(root)
+    }
+
+    /// Whether it leads to a root, or below one, by names alone.
+    pub fn is_below(&self) -> bool {
+        let name = |name: &[u8]| {
+            !matches!(name, b"" | b"." | b"..") && name.len() <= 255 && !name.contains(&0)
+        };
+        self.0.is_empty() || self.0.split(|byte| *byte == b'/').all(name)
     }
 
     /// Whether this is `other`, or below it.
@@ -452,6 +490,26 @@ mod tests {
         assert!(path(b"a").is_at_or_below(&PathBytes::ROOT));
         assert!(!path(b"ab").is_at_or_below(&path(b"a")));
         assert!(!path(b"a").is_at_or_below(&path(b"a/b")));
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_not_below() {
+        for inside in [&b""[..], b"a", b"a/b", b"...", b"a\nb", &[b'n'; 255]] {
+            assert!(path(inside).is_below(), "{inside:?}");
+        }
+        for outside in [
+            &b"/"[..],
+            b"/a",
+            b"a/",
+            b"a//b",
+            b".",
+            b"a/../b",
+            b"..",
+            b"a\0",
+            &[b'n'; 256],
+        ] {
+            assert!(!path(outside).is_below(), "{outside:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! The content of what differs, read by whoever asked: what was from the source, what is through the mount.
 
-use super::{Base, Delta, Now, PathBytes, Seen};
+use super::{Base, Delta, Now, PathBytes, Seen, Tree};
 use crate::tree::Kind;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, makedev, openat2, readlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// Nothing but regular files is opened, so that nothing waits.
 const READ: OFlags = OFlags::RDONLY
@@ -38,28 +37,24 @@ impl From<Errno> for Unread {
 }
 
 /// Both sides of a difference.
-#[derive(Debug)]
-pub struct Contents {
+pub struct Contents<'a> {
     source: OwnedFd,
-    mount: OwnedFd,
+    tree: &'a dyn Tree,
 }
 
-impl Contents {
-    /// Opens the source of `delta`, as it is known here, and the mount at `mount`.
+impl<'a> Contents<'a> {
+    /// Opens the source of `delta`, as it is known here, beside `tree`, which has what differs.
     ///
     /// # Errors
     /// [`Unread::Changed`] if another directory is there than the source.
-    pub fn open(delta: &Delta, mount: &Path) -> Result<Contents, Unread> {
-        let open = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty());
-        let source = open(delta.source.path.as_path()).map_err(gone)?;
+    pub fn open(delta: &Delta, tree: &'a dyn Tree) -> Result<Contents<'a>, Unread> {
+        let source = delta.source.path.as_path();
+        let source = rustix::fs::open(source, DIRECTORY, Mode::empty()).map_err(gone)?;
         let stat = fstat(&source)?;
         if (stat.st_dev, stat.st_ino) != (delta.source.dev, delta.source.ino) {
             return Err(Unread::Changed);
         }
-        Ok(Contents {
-            source,
-            mount: open(mount)?,
-        })
+        Ok(Contents { source, tree })
     }
 
     /// The source's root.
@@ -84,19 +79,17 @@ impl Contents {
         Ok(bytes)
     }
 
-    /// The same of what is in the mount.
+    /// The same of what differs.
     ///
     /// # Errors
     /// As the system has them.
     pub fn is(&self, now: &Now) -> Result<Vec<u8>, Unread> {
-        let found = beneath(self.mount.as_fd(), &now.path, FOUND)?;
-        if kind(&fstat(&found)?) != now.seen.kind() {
-            return Err(Errno::STALE.into());
+        if now.seen.kind() == Some(Kind::Symlink) {
+            return Ok(self.tree.link_target(&now.path)?.into_bytes());
         }
-        match now.seen.kind() {
-            Some(Kind::Symlink) => target(&found),
-            _ => read(&beneath(self.mount.as_fd(), &now.path, READ)?),
-        }
+        let mut bytes = Vec::new();
+        self.tree.content(&now.path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 

@@ -19,9 +19,11 @@ mod rebase;
 mod show;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use change::{Base, Change, Delta, Metadata, Now, PathBytes, Seen, Source, What};
 pub use content::{Contents, Unread};
 pub use find::{Unknown, of};
 pub use patch::patch;
 pub use rebase::{Applied, SourceEntry, rebase};
+pub use tree::{Content, Tree, Xattr};

@@ -23,7 +23,7 @@ const NOWHERE: &str = "/dev/null";
 /// # Errors
 /// [`Unread`] if content that is needed cannot be had; nothing was written then. What `out` fails with comes as
 /// [`Unread::Failed`].
-pub fn patch(change: &Change, contents: &Contents, out: &mut impl Write) -> Result<(), Unread> {
+pub fn patch(change: &Change, contents: &Contents<'_>, out: &mut impl Write) -> Result<(), Unread> {
     let mut text = Vec::new();
     let before = change.base.as_ref().filter(|base| is_told(&base.seen));
     let after = change.now.as_ref().filter(|now| is_told(&now.seen));

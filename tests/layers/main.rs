@@ -22,6 +22,7 @@ const ORDERS: &[Order] = &[
         directory: "norefs",
         ranks: &[
             &["apply", "control", "doctor"],
+            &["layer"],
             &["delta"],
             &["source", "warm"],
             &["transport"],

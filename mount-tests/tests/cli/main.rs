@@ -7,6 +7,7 @@ mod diff;
 mod diff_random;
 mod doctor;
 mod keep;
+mod kept;
 mod layer;
 mod ls;
 mod options;

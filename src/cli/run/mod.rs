@@ -15,10 +15,10 @@ mod serving;
 mod settle;
 mod view;
 
-use super::Outcome;
 use super::fail::{Failure, say};
 use super::serve::ServeArgs;
 use super::tree::LoadArgs;
+use super::{Outcome, kept};
 use child::NotStarted;
 use command::Watched;
 use copy::Copied;
@@ -57,6 +57,9 @@ pub struct Args {
     /// What to do with the changes when the command has ended (default: ask on a terminal, else discard)
     #[arg(long, value_enum, value_name = "WHAT")]
     then: Option<Then>,
+    /// Keep them as FILE (with --then also what is kept otherwise)
+    #[arg(long, value_name = "FILE", requires = "from", conflicts_with = "also")]
+    keep: Option<PathBuf>,
     /// Mount options, separated by commas: those of `norefs mount`
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
@@ -84,6 +87,12 @@ impl Args {
         self.from.iter().chain(&self.also).map(PathBuf::as_path)
     }
 
+    /// What to do with the changes, if that was said.
+    fn then(&self) -> Option<Then> {
+        let kept = self.keep.as_ref().map(|_| Then::Keep);
+        self.then.or(kept)
+    }
+
     /// Whether a copy is to be seen in the place of a directory.
     fn is_shown(&self) -> bool {
         let elsewhere = self.at.as_deref().map(|at| at != Path::new(PRIVATE));
@@ -105,6 +114,9 @@ pub fn run(args: Args) -> Outcome {
         return serving::serve(args, number);
     }
     let plan = Plan::of(&args)?;
+    if let Some(at) = &args.keep {
+        kept::check_place(at)?;
+    }
     let begun = copy::begin(&plan.sources)?;
     let outside = plan.outside();
     let copies = copy::complete(begun)?;
@@ -113,7 +125,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let status = watch(&args, &plan, &copies);
     let settled = match &status {
-        Ok(_) => settle::settle(&copies, args.then, args.no_report),
+        Ok(_) => settle::settle(&copies, args.then(), args.keep.as_deref(), args.no_report),
         Err(_) => Ok(()),
     };
     for copy in copies {

@@ -5,7 +5,6 @@ use crate::cli::fail::{Failure, say};
 use crate::cli::{apply, diff, kept, out, prompt};
 use anyhow::Context;
 use norefs::apply::{Job, OnConflict, Root};
-use norefs::control;
 use norefs::delta::{Change, Delta, What};
 use std::io;
 use std::path::Path;
@@ -33,17 +32,27 @@ struct Changed<'a> {
     copy: &'a Copied<'a>,
     /// What was copied.
     path: &'a Path,
+    /// Where they are to be kept, if that was said.
+    at: Option<&'a Path>,
     tree: Root,
     delta: Delta,
 }
 
-/// Does what is asked for with the changes of all `copies`; `quietly` unless something else than discarding them is asked for.
-pub fn settle(copies: &[Copied<'_>], then: Option<Then>, quietly: bool) -> Result<(), Failure> {
+/// Does what is asked for with the changes of all `copies`; `quietly` unless something else than discarding them is asked for. What is to
+/// be kept is kept as the file `at`, if there is one.
+pub fn settle(
+    copies: &[Copied<'_>],
+    then: Option<Then>,
+    at: Option<&Path>,
+    quietly: bool,
+) -> Result<(), Failure> {
     let goes = matches!(then, None | Some(Then::Discard));
     if goes && quietly {
         return Ok(());
     }
-    let changed = copies.iter().filter_map(|copy| changed(copy).transpose());
+    let changed = copies
+        .iter()
+        .filter_map(|copy| changed(copy, at).transpose());
     let changed = match changed.collect::<Result<Vec<_>, Failure>>() {
         // Its server is gone, and what it had as well.
         Err(failure) if goes => {
@@ -78,7 +87,7 @@ pub fn settle(copies: &[Copied<'_>], then: Option<Then>, quietly: bool) -> Resul
 }
 
 /// The changes of `copy`, if there are any, and it is to be seen still.
-fn changed<'a>(copy: &'a Copied<'a>) -> Result<Option<Changed<'a>>, Failure> {
+fn changed<'a>(copy: &'a Copied<'a>, at: Option<&'a Path>) -> Result<Option<Changed<'a>>, Failure> {
     let Some(source) = copy.source else {
         return Ok(None);
     };
@@ -88,12 +97,12 @@ fn changed<'a>(copy: &'a Copied<'a>) -> Result<Option<Changed<'a>>, Failure> {
     };
     let shown = || source.path.display().to_string();
     let tree = Root::at(root).with_context(shown)?;
-    tree.sync().with_context(shown)?;
-    let delta = control::delta(&copy.mount).with_context(shown)?;
+    let delta = diff::of_mount(&copy.mount, &tree).with_context(shown)?;
     let differs = !delta.changes.iter().all(Change::is_bare_directory);
     Ok(differs.then_some(Changed {
         copy,
         path: &source.path,
+        at,
         tree,
         delta,
     }))
@@ -177,7 +186,16 @@ fn apply(changed: &Changed<'_>) -> Result<(), Failure> {
 }
 
 fn keep(changed: &[Changed<'_>]) -> Result<(), Failure> {
-    changed
-        .iter()
-        .try_for_each(|one| kept::keep(&one.delta, &one.tree))
+    let keep = |one: &Changed<'_>, at| {
+        let again = || Ok(diff::of_mount(&one.copy.mount, &one.tree)?);
+        kept::keep(one.delta.clone(), &one.tree, at, again)
+    };
+    changed.iter().try_for_each(|one| match keep(one, one.at) {
+        // Better elsewhere than nowhere.
+        Err(failure) if one.at.is_some() => {
+            failure.print();
+            keep(one, None)
+        }
+        kept => kept,
+    })
 }

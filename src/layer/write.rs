@@ -4,9 +4,8 @@
 //! file `.wh.NAME`, a directory that has nothing of the one below has an empty file `.wh..wh..opq`, and everything else is there whole.
 //! Layers know of no moves: what was moved is removed and there anew, with all that is in it.
 
-use super::copy;
-use super::root::{self, Root};
-use crate::delta::{Change, Delta, PathBytes, SourceEntry, What};
+use super::pax::{self, Record};
+use crate::delta::{Change, Delta, PathBytes, Seen, SourceEntry, Tree, What};
 use crate::tree::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read, Write};
@@ -15,35 +14,41 @@ use tar::{Builder, EntryType, Header};
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// Something became another thing while it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} was changed while it was read")]
+pub struct Changed(PathBytes);
+
+impl Changed {
+    /// Whether `error` says so.
+    pub fn is(error: &io::Error) -> bool {
+        let inner = error.get_ref();
+        inner.is_some_and(|inner| inner.is::<Changed>())
+    }
+}
+
+pub(super) fn changed(path: &PathBytes) -> io::Error {
+    io::Error::other(Changed(path.clone()))
+}
+
 /// Writes `delta`, of which `mount` has the contents, as a layer.
 ///
 /// # Errors
-/// What cannot be read or written. Sockets, which archives cannot hold, are left out.
-pub fn write_layer(delta: &Delta, mount: &Root, out: impl Write) -> io::Result<()> {
-    let mut layer = Layer {
-        mount,
-        out: Builder::new(out),
-        written: HashMap::new(),
-    };
-    let gone = gone(delta);
-    let entries = entries(delta, &gone, mount)?;
-    for path in whiteouts(&gone, &entries) {
-        layer.empty(&path)?;
+/// What cannot be read or written; [`Changed`]. Sockets, which archives cannot hold, are left out.
+pub fn write_layer(delta: &Delta, mount: &dyn Tree, out: impl Write) -> io::Result<()> {
+    let mut layer = Layer::new(mount, out);
+    layer.changes(delta)?;
+    if !delta.changes.is_empty() {
+        layer.root()?;
     }
-    for (path, opaque) in &entries {
-        layer.entry(path)?;
-        if *opaque {
-            layer.empty(&path.join(OPAQUE))?;
-        }
-    }
-    layer.out.into_inner()?.flush()
+    layer.end()
 }
 
 /// Every path that is there whole, and whether it is a directory that has nothing of one below.
 fn entries(
     delta: &Delta,
     gone: &BTreeSet<&PathBytes>,
-    mount: &Root,
+    mount: &dyn Tree,
 ) -> io::Result<BTreeMap<PathBytes, bool>> {
     let mut entries = BTreeMap::new();
     for change in &delta.changes {
@@ -70,7 +75,7 @@ fn entries(
 }
 
 /// Adds the other names of inodes of which some are there: else those would lead to what is below. To find them takes a look at all names.
-fn add_other_names(mount: &Root, entries: &mut BTreeMap<PathBytes, bool>) -> io::Result<()> {
+fn add_other_names(mount: &dyn Tree, entries: &mut BTreeMap<PathBytes, bool>) -> io::Result<()> {
     let mut missing: HashMap<u64, u32> = HashMap::new();
     for path in entries.keys() {
         let found = mount.find(path)?;
@@ -95,7 +100,7 @@ fn add_other_names(mount: &Root, entries: &mut BTreeMap<PathBytes, bool>) -> io:
 }
 
 fn add_below(
-    mount: &Root,
+    mount: &dyn Tree,
     directory: &PathBytes,
     entries: &mut BTreeMap<PathBytes, bool>,
 ) -> io::Result<()> {
@@ -139,25 +144,78 @@ fn whiteouts(gone: &BTreeSet<&PathBytes>, entries: &BTreeMap<PathBytes, bool>) -
     left.map(mark).collect()
 }
 
-struct Layer<'a, W: Write> {
-    mount: &'a Root,
+/// An archive that is being written.
+pub(super) struct Layer<'a, W: Write> {
+    mount: &'a dyn Tree,
     out: Builder<W>,
     /// Where inodes with several names were written first.
-    written: HashMap<u64, PathBytes>,
+    first: HashMap<u64, PathBytes>,
+    /// What was written.
+    pub(super) written: HashMap<PathBytes, Seen>,
 }
 
-impl<W: Write> Layer<'_, W> {
+impl<'a, W: Write> Layer<'a, W> {
+    pub(super) fn new(mount: &'a dyn Tree, out: W) -> Layer<'a, W> {
+        Layer {
+            mount,
+            out: Builder::new(out),
+            first: HashMap::new(),
+            written: HashMap::new(),
+        }
+    }
+
+    /// Appends all that `delta` says, but the root.
+    pub(super) fn changes(&mut self, delta: &Delta) -> io::Result<()> {
+        let gone = gone(delta);
+        let entries = entries(delta, &gone, self.mount)?;
+        for path in whiteouts(&gone, &entries) {
+            self.empty(&path)?;
+        }
+        for (path, opaque) in &entries {
+            if *path == PathBytes::ROOT {
+                continue;
+            }
+            self.entry(path)?;
+            if *opaque {
+                self.empty(&path.join(OPAQUE))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the root, the last of all: whoever unpacks it has made all names by then.
+    pub(super) fn root(&mut self) -> io::Result<()> {
+        self.entry(&PathBytes::ROOT)
+    }
+
+    /// Appends records that are about no entry; one has to come behind.
+    pub(super) fn global(&mut self, records: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XGlobalHeader);
+        header.set_size(records.len() as u64);
+        header.set_cksum();
+        self.out.append(&header, records)
+    }
+
+    /// Ends the archive.
+    pub(super) fn end(self) -> io::Result<()> {
+        self.out.into_inner()?.flush()
+    }
+
     fn empty(&mut self, path: &PathBytes) -> io::Result<()> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o600);
+        header.set_size(0);
+        header.set_mtime(0);
         self.append(header, path.as_bytes(), None, Vec::new(), io::empty())
     }
 
     fn entry(&mut self, path: &PathBytes) -> io::Result<()> {
         let Some(found) = self.mount.find(path)? else {
-            return Ok(());
+            return Err(changed(path));
         };
+        self.written.insert(path.clone(), found.seen);
         let kind = match found.seen.kind() {
             Some(Kind::Regular) => EntryType::Regular,
             Some(Kind::Directory) => EntryType::Directory,
@@ -170,22 +228,16 @@ impl<W: Write> Layer<'_, W> {
         let mut header = header(&found);
         header.set_entry_type(kind);
         if kind != EntryType::Directory && found.seen.nlink > 1 {
-            if let Some(first) = self.written.get(&found.ino).cloned() {
+            if let Some(first) = self.first.get(&found.ino).cloned() {
                 header.set_entry_type(EntryType::Link);
                 let first = Some(first.as_bytes());
                 return self.append(header, path.as_bytes(), first, Vec::new(), io::empty());
             }
-            self.written.insert(found.ino, path.clone());
+            self.first.insert(found.ino, path.clone());
         }
         let records = self.records(path, &found)?;
         match kind {
-            EntryType::Regular => {
-                let file = copy::open(self.mount, path)?;
-                let size = root::found(&file)?.seen.size;
-                header.set_size(size);
-                // What grows meanwhile is not part of it.
-                self.append(header, path.as_bytes(), None, records, file.take(size))
-            }
+            EntryType::Regular => self.file(path, header, records),
             EntryType::Symlink => {
                 let target = self.mount.link_target(path)?;
                 let target = Some(target.to_bytes());
@@ -202,20 +254,32 @@ impl<W: Write> Layer<'_, W> {
         }
     }
 
+    /// Appends a regular file. What grows meanwhile is not part of it.
+    fn file(
+        &mut self,
+        path: &PathBytes,
+        mut header: Header,
+        records: Vec<Record>,
+    ) -> io::Result<()> {
+        let content = self.mount.content(path)?;
+        let size = content.size();
+        header.set_size(size);
+        if let Some(seen) = self.written.get_mut(path) {
+            seen.size = size;
+        }
+        self.append(header, path.as_bytes(), None, records, content)?;
+        // One that was cut meanwhile was read as a hole.
+        let left = self.mount.find(path)?;
+        match left {
+            Some(left) if left.seen.size >= size => Ok(()),
+            _ => Err(changed(path)),
+        }
+    }
+
     /// What the plain header has no room for: nanoseconds and extended attributes.
     fn records(&self, path: &PathBytes, found: &SourceEntry) -> io::Result<Vec<Record>> {
-        let time = found.seen.mtime;
-        let mut records = Vec::new();
-        if time.sec >= 0 {
-            let mtime = format!("{}.{:09}", time.sec, time.nsec);
-            records.push(("mtime".to_owned(), mtime.into_bytes()));
-        }
-        for (name, value) in copy::xattr_values(self.mount, path)? {
-            // Records have names in UTF-8.
-            if let Ok(name) = String::from_utf8(name) {
-                records.push((format!("SCHILY.xattr.{name}"), value));
-            }
-        }
+        let mut records = vec![("mtime".to_owned(), pax::of_time(found.seen.mtime))];
+        records.extend(self.mount.xattrs(path)?.into_iter().map(pax::of_xattr));
         Ok(records)
     }
 
@@ -242,9 +306,6 @@ impl<W: Write> Layer<'_, W> {
         self.out.append(&header, content)
     }
 }
-
-/// A record of an extended header.
-type Record = (String, Vec<u8>);
 
 /// Sets a name of a header, or as much of it as there is room for and all of it in a record.
 fn set_name(room: &mut [u8; 100], name: &[u8], record: &str, records: &mut Vec<Record>) {

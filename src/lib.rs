@@ -3,6 +3,7 @@
 //!
 //! The layers, each of which knows only those below it:
 //!
+//! * [`telemetry`] tells the figures of a mount, and serves them as metrics.
 //! * [`control`] is how a running mount is asked for its counters, and what differs from its source.
 //! * [`doctor`] says whether all of that works on this machine, and what to do where it does not.
 //! * [`apply`] writes what differs to the source.
@@ -23,6 +24,7 @@ pub mod fs;
 pub mod host;
 pub mod layer;
 pub mod source;
+pub mod telemetry;
 pub mod transport;
 pub mod warm;
 

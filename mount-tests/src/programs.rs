@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("hg", "mercurial"),
     ("make", "make"),
     ("postmark", "postmark"),
+    ("prometheus", "prometheus"),
     ("python3", "python3"),
     ("restic", "restic"),
     ("rsync", "rsync"),

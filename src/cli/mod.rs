@@ -33,6 +33,7 @@ mod umount;
 mod usage;
 mod users;
 mod warm;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use fail::Failure;

@@ -136,6 +136,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     if !args.foreground && !args.serve {
         return serve_in_background();
     }
+    let metrics = args.serving.listen()?;
     let log = args.log_file.as_deref().map(open_log).transpose()?;
     let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
     for option in narrow(&mut asked, loaded.as_ref()) {
@@ -154,7 +155,16 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     mounted
         .send((Arc::downgrade(&handle), warmer))
         .unwrap_or_default();
-    let server = serve::answer_questions(&handle, options, asked.fixed, progress, None);
+    let server = serve::answer_questions(
+        &handle,
+        serve::Asked {
+            options,
+            fixed: asked.fixed,
+            warm: progress,
+            shown: None,
+            metrics,
+        },
+    );
     if args.serve {
         settle_in_background(log)?;
     }

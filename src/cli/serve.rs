@@ -1,17 +1,20 @@
 //! What `run` and `mount` have in common while a mount is served.
 
+use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
-use norefs::control::{self, Asked, Change, Server, Stats, WarmStats};
+use anyhow::Context;
+use norefs::control::{self, Change, Server, Stats};
 use norefs::delta::{self, Applied, Delta};
 use norefs::fs::Config;
+use norefs::telemetry::{About, Address, Endpoint, Listener, Telemetry};
 use norefs::transport::session::utab::UserOptions;
-use norefs::transport::{
-    Cache, MAX_IO, MountCounters, MountHandle, Options, QUEUE_DEPTH, Transport,
-};
+use norefs::transport::{Cache, MAX_IO, MountHandle, Options, QUEUE_DEPTH, Transport};
 use norefs::warm;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PAGE: u32 = 4096;
@@ -44,12 +47,33 @@ pub struct ServeArgs {
     /// Leave that to who uses it (the default of `mount`)
     #[arg(long)]
     pub no_warm: bool,
+    /// Serve metrics (OpenMetrics at /metrics) on a socket for this user alone, unix:PATH, or on a port of this machine, ADDR:PORT
+    #[arg(long, value_name = "WHERE")]
+    pub metrics: Option<Address>,
+    /// Allow an address of --metrics that other machines reach: who connects is asked for nothing
+    #[arg(long, requires = "metrics")]
+    pub metrics_public: bool,
 }
 
 impl ServeArgs {
     /// What was said about warming the mount, if anything.
     pub fn warm(&self) -> Option<bool> {
         (self.warm || self.no_warm).then_some(self.warm)
+    }
+
+    /// Listens where metrics are to be had, if they are.
+    pub fn listen(&self) -> Result<Option<Listener>, Failure> {
+        let Some(address) = &self.metrics else {
+            return Ok(None);
+        };
+        if address.is_public() && !self.metrics_public {
+            let reason = format!(
+                "--metrics {address}: other machines reach that (--metrics-public allows it)"
+            );
+            return Err(Failure::usage(reason));
+        }
+        let bound = Listener::bind(address).with_context(|| format!("--metrics {address}"));
+        Ok(Some(bound?))
     }
 
     /// What is said here of a mount, and the defaults of everything else.
@@ -97,6 +121,8 @@ impl Default for ServeArgs {
             max_io,
             warm: false,
             no_warm: false,
+            metrics: None,
+            metrics_public: false,
         }
     }
 }
@@ -109,19 +135,14 @@ pub fn source_name(from: Option<&Path>, asked: &MountOptions) -> String {
 
 /// A mount as its control socket sees it.
 struct Served {
-    counters: MountCounters,
-    mountpoint: String,
-    source: String,
-    options: Vec<String>,
-    warm: Option<warm::Progress>,
-    since: Instant,
+    telemetry: Arc<Telemetry>,
     shown: Option<UserOptions>,
 }
 
 impl Served {
     /// Lets findmnt(8) and mount(8) know the limits that are in force. That they do not is no failure.
     fn show_limits(&self) {
-        let config = self.counters.fs().config();
+        let config = self.telemetry.counters().fs().config();
         let shown = self.shown.as_ref();
         let written = shown.map_or(Ok(()), |shown| shown.show(&limits(&config)));
         if let Err(error) = written {
@@ -143,53 +164,20 @@ fn limits(config: &Config) -> String {
     }
 }
 
-impl Asked for Served {
+impl control::Asked for Served {
     fn is_there(&self) -> bool {
-        self.counters.is_connected()
+        self.telemetry.counters().is_connected()
     }
 
     fn stats(&self) -> Stats {
-        let fs = self.counters.fs();
-        let config = fs.config();
-        let carriage = self.counters.carriage();
-        Stats {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            mountpoint: self.mountpoint.clone(),
-            source: self.source.clone(),
-            options: self.options.clone(),
-            transport: carriage.transport.to_string(),
-            threads: carriage.threads as u64,
-            queues: carriage.queues as u64,
-            queue_depth: carriage.queue_depth as u64,
-            max_io: carriage.max_io.into(),
-            uptime_seconds: self.since.elapsed().as_secs(),
-            inodes: fs.tree().inodes(),
-            further_names: fs.tree().further_names(),
-            bytes: fs.bytes(),
-            memory: resident(),
-            max_inodes: config.max_inodes,
-            max_bytes: config.max_bytes,
-            read_only: config.read_only,
-            cache: self.counters.cache(),
-            notifications: self.counters.notifications(),
-            stale: fs.stale(),
-            warm: self.warm.as_ref().map(|warm| WarmStats {
-                state: warm.state(),
-                entries: warm.entries(),
-                total: fs.tree().inodes() - 1 + fs.tree().further_names(),
-            }),
-            outcomes: fs.outcomes(),
-            lookups: fs.lookups(),
-            requests: control::by_kind(&self.counters.requests()),
-        }
+        self.telemetry.stats()
     }
 
     fn set(&self, change: Change) -> Result<(), String> {
-        if change.read_only == Some(false) && self.counters.passes_through() {
+        if change.read_only == Some(false) && self.telemetry.counters().passes_through() {
             return Err("a mount with option passthrough stays read-only".to_owned());
         }
-        let fs = self.counters.fs();
+        let fs = self.telemetry.counters().fs();
         let now = fs.config();
         let wanted = Config {
             max_bytes: change.max_bytes.unwrap_or(now.max_bytes),
@@ -207,59 +195,74 @@ impl Asked for Served {
         }
         fs.allow_more_beside(more);
         if let Some(cache) = change.cache {
-            self.counters.set_cache(cache);
+            self.telemetry.counters().set_cache(cache);
         }
         self.show_limits();
         Ok(())
     }
 
     fn delta(&self) -> Result<Delta, String> {
-        delta::of(self.counters.fs()).map_err(|unknown| unknown.to_string())
+        delta::of(self.telemetry.counters().fs()).map_err(|unknown| unknown.to_string())
     }
 
     fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {
-        let rebased = delta::rebase(self.counters.fs(), applied);
+        let rebased = delta::rebase(self.telemetry.counters().fs(), applied);
         rebased.map_err(|unknown| unknown.to_string())
     }
 }
 
-/// Resident bytes of this process; 0 without `/proc`.
-fn resident() -> u64 {
-    let numbers = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = numbers
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+/// What answers questions about a mount: `norefs stats` and others, and whoever asks for metrics. Dropping it ends that.
+pub struct Answering {
+    _server: Option<Server>,
+    _metrics: Option<Endpoint>,
 }
 
-/// Lets `norefs stats` and `norefs set` ask this mount, made with `options`; `fixed` are those that a remount cannot change,
-/// as they were asked for. A mount that cannot be asked is served all the same.
-pub fn answer_questions(
-    handle: &MountHandle,
-    options: Options,
-    mut fixed: Vec<String>,
-    warm: Option<warm::Progress>,
-    shown: Option<&Path>,
-) -> Option<Server> {
+/// What questions about a mount are answered with, besides what its handle knows.
+pub struct Asked<'a> {
+    /// How it was made.
+    pub options: Options,
+    /// Mount options that a remount cannot change, as they were asked for.
+    pub fixed: Vec<String>,
+    /// How far it is warmed.
+    pub warm: Option<warm::Progress>,
+    /// Where it is to be seen, if not where it is mounted.
+    pub shown: Option<&'a Path>,
+    /// Where metrics are to be had.
+    pub metrics: Option<Listener>,
+}
+
+/// Lets `norefs stats` and `norefs set` ask this mount. A mount that cannot be asked is served all the same.
+pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
+    let Asked {
+        options,
+        mut fixed,
+        warm,
+        shown,
+        metrics,
+    } = asked;
     if options.allow_other {
         fixed.push("allow_other".to_owned());
     }
-    let served = Served {
-        counters: handle.counters(),
+    let about = About {
         mountpoint: shown.unwrap_or(handle.mountpoint()).display().to_string(),
         source: options.source_name,
         options: fixed,
-        warm,
-        since: Instant::now(),
+        metrics: metrics
+            .as_ref()
+            .map(|listener| listener.address().to_string()),
+    };
+    let telemetry = Arc::new(Telemetry::new(handle, about, warm));
+    let served = Served {
+        telemetry: telemetry.clone(),
         shown: UserOptions::of(handle.device()).unwrap_or_default(),
     };
     served.show_limits();
-    match Server::start(handle.device(), served) {
-        Ok(server) => Some(server),
-        Err(error) => {
-            tracing::warn!(%error, "`norefs stats` will not work for this mount");
-            None
-        }
+    let metrics = metrics
+        .map(|listener| Endpoint::start(listener, Arc::new(move || telemetry.open_metrics())));
+    let not_for = |what: &'static str| move |error: &io::Error| tracing::warn!(%error, "{what} will not work for this mount");
+    let server = Server::start(handle.device(), served);
+    Answering {
+        _server: server.inspect_err(not_for("`norefs stats`")).ok(),
+        _metrics: metrics.and_then(|started| started.inspect_err(not_for("metrics")).ok()),
     }
 }

@@ -1,7 +1,7 @@
 //! `norefs stats`
 
 use super::fail::Failure;
-use super::{Outcome, out, report};
+use super::{Outcome, out, report, watch};
 use anyhow::{Context, anyhow};
 use norefs::control;
 use norefs::transport::session::mount_point::MountPoint;
@@ -22,6 +22,10 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print a line for each second, or each DURATION, with what came in it; with --json an object each
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(value_parser = watch::interval)]
+    watch: Option<Duration>,
 }
 
 /// The norefs mount at `path`, and where that leads.
@@ -52,6 +56,10 @@ pub fn asked_at(path: &Path) -> Result<MountEntry, Failure> {
 pub fn run(args: Args) -> Outcome {
     let shown = args.mountpoint.display();
     let entry = asked_at(&args.mountpoint)?;
+    if let Some(every) = args.watch {
+        let watched = watch::watch(&entry, every, args.json);
+        return watched.map(|()| ExitCode::SUCCESS);
+    }
     let stats = control::stats(&entry).with_context(|| shown.to_string())?;
     let text = if args.json {
         serde_json::to_string(&stats)? + "\n"

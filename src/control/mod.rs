@@ -81,6 +81,9 @@ pub struct Stats {
     /// Mount options that were asked for and cannot be changed by a remount.
     #[serde(default)]
     pub options: Vec<String>,
+    /// Where metrics are to be had, if anywhere.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// How requests travel: `ring` or `device`.
     pub transport: String,
     /// Threads that take requests.
@@ -155,6 +158,9 @@ pub struct KindStats {
     pub p99_ns: u64,
     /// Longest latency.
     pub max_ns: u64,
+    /// All latencies together.
+    #[serde(default)]
+    pub total_ns: u64,
 }
 
 /// The requests in the form [`Stats`] carries them.
@@ -166,6 +172,7 @@ pub fn by_kind(requests: &Requests) -> BTreeMap<String, KindStats> {
             p50_ns: stats.p50_ns,
             p99_ns: stats.p99_ns,
             max_ns: stats.max_ns,
+            total_ns: stats.total_ns,
         };
         (stats.kind.name().to_owned(), kind)
     });

@@ -24,6 +24,6 @@ pub use crate::fs::Permissions;
 pub use options::{
     Cache, CacheError, Carriage, MAX_IO, Options, QUEUE_DEPTH, Transport, TransportError,
 };
-pub use requests::{RequestStats, Requests};
+pub use requests::{LATENCY_BOUNDS, RequestStats, Requests};
 pub use session::{MountCounters, MountError, MountHandle, mount, mount_at};
 pub use wire::RequestKind;

@@ -21,6 +21,7 @@ const ORDERS: &[Order] = &[
     Order {
         directory: "norefs",
         ranks: &[
+            &["telemetry"],
             &["apply", "control", "doctor"],
             &["layer"],
             &["delta"],

@@ -10,6 +10,7 @@ mod keep;
 mod kept;
 mod layer;
 mod ls;
+mod metrics;
 mod options;
 mod rebase;
 mod size_options;

@@ -46,7 +46,12 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     at: Option<PathBuf>,
     /// A further directory that the command gets a copy of, in its place (repeatable)
-    #[arg(long, value_name = "DIR", requires = "from")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "from",
+        conflicts_with = "metrics"
+    )]
     also: Vec<PathBuf>,
     /// The command may change nothing but its copies, and temporary files
     #[arg(long)]

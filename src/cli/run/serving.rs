@@ -40,6 +40,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let shown = args.shown_at(number, source.as_deref());
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
+    let metrics = args.serving.listen()?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
     let warm = warm::wanted(args.serving.warm(), source.is_some(), &asked, cache)?;
     let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
@@ -52,7 +53,16 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let (_private, handle) = mount_privately(&fs, &options)?;
     let warmer = warm.then(|| warm::start(&handle, false)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
-    let server = serve::answer_questions(&handle, options, asked.fixed, progress, shown.as_deref());
+    let server = serve::answer_questions(
+        &handle,
+        serve::Asked {
+            options,
+            fixed: asked.fixed,
+            warm: progress,
+            shown: shown.as_deref(),
+            metrics,
+        },
+    );
     std::env::set_current_dir("/")?;
     let started = Instant::now();
     let well = tell(handle.mountpoint()).is_ok() && until.over();

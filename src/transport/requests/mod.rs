@@ -4,10 +4,12 @@
 
 mod latency;
 
+pub use latency::LATENCY_BOUNDS;
+
 use crate::transport::wire::RequestKind;
 use crate::tree::Counters;
 use crossbeam_utils::CachePadded;
-use latency::Latency;
+use latency::{BUCKETS, Latency};
 use parking_lot::Mutex;
 use thread_local::ThreadLocal;
 
@@ -22,7 +24,7 @@ fn no_latencies() -> [Latency; KINDS] {
 pub(crate) struct RequestMetrics {
     arrived: Counters<KINDS>,
     failed: Counters<KINDS>,
-    latencies: ThreadLocal<CachePadded<Mutex<[Latency; KINDS]>>>,
+    latencies: ThreadLocal<CachePadded<[Mutex<Latency>; KINDS]>>,
 }
 
 impl RequestMetrics {
@@ -38,9 +40,11 @@ impl RequestMetrics {
 
     /// Records how long a request took, in nanoseconds.
     pub(crate) fn took(&self, kind: RequestKind, nanos: u64) {
-        // Contended only while somebody sums.
-        let new = || CachePadded::new(Mutex::new(no_latencies()));
-        self.latencies.get_or(new).lock()[kind as usize].record(nanos);
+        // Contended only while somebody sums those of this kind.
+        let new = || CachePadded::new(no_latencies().map(Mutex::new));
+        self.latencies.get_or(new)[kind as usize]
+            .lock()
+            .record(nanos);
     }
 
     /// The sums over all threads.
@@ -48,20 +52,25 @@ impl RequestMetrics {
         let (arrived, failed) = (self.arrived.sums(), self.failed.sums());
         let mut latencies = no_latencies();
         for thread in &self.latencies {
-            let thread = thread.lock();
             for (sum, latency) in latencies.iter_mut().zip(thread.iter()) {
-                sum.add(latency);
+                sum.add(&latency.lock());
             }
         }
-        Requests {
-            kinds: std::array::from_fn(|i| RequestStats {
+        let kind = |i: usize| {
+            let (buckets, total_ns) = latencies[i].buckets();
+            RequestStats {
                 kind: RequestKind::ALL[i],
                 count: arrived[i],
                 errors: failed[i],
                 p50_ns: latencies[i].quantile(0.5),
                 p99_ns: latencies[i].quantile(0.99),
                 max_ns: latencies[i].max(),
-            }),
+                total_ns,
+                buckets,
+            }
+        };
+        Requests {
+            kinds: std::array::from_fn(kind),
         }
     }
 }
@@ -83,6 +92,11 @@ pub struct RequestStats {
     pub p99_ns: u64,
     /// Longest latency.
     pub max_ns: u64,
+    /// All latencies together.
+    pub total_ns: u64,
+    /// How many requests took at most the bound of each bucket, [`LATENCY_BOUNDS`], and more than that of the one before; last, how
+    /// many took longer than all of them. Requests that are being answered right now may be missing.
+    pub buckets: [u64; BUCKETS],
 }
 
 /// The requests a mount has received, by kind.
@@ -135,6 +149,13 @@ mod tests {
         assert_eq!(getattr.errors, 3);
         assert!((49_000..52_000).contains(&getattr.p50_ns), "{getattr:?}");
         assert!((98_000..101_000).contains(&getattr.p99_ns), "{getattr:?}");
+        let expected = [3, 3, 9, 15, 30, 90, 150];
+        assert_eq!(getattr.buckets[..7], expected, "{getattr:?}");
+        assert_eq!(getattr.buckets.iter().sum::<u64>(), 300);
+        assert!(
+            (14_900_000..15_200_000).contains(&getattr.total_ns),
+            "{getattr:?}"
+        );
     }
 
     #[test]

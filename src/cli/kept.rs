@@ -1,11 +1,13 @@
 //! Where differences are kept.
 
 use super::fail::{Failure, say};
+use super::tree::checked_source;
 use anyhow::{Context, anyhow, bail};
 use etcetera::BaseStrategy;
 use norefs::delta::{Delta, Tree};
 use norefs::layer::{Changed, Kept, NotKept};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// What the names of kept differences end with.
@@ -112,6 +114,29 @@ pub fn is_old(at: &Path) -> bool {
     at.join("delta.json").exists()
 }
 
+/// What was kept as `name`, to go on with it over the source that it was kept of, which has to be `source` if there is one.
+pub fn resume(name: &Path, source: Option<&Path>) -> Result<(PathBuf, Kept), Failure> {
+    let (at, kept) = read(name)?;
+    let known = kept.delta.source.path.as_path().to_owned();
+    let from = match source {
+        Some(source) => checked_source(source)?,
+        None => checked_source(&known)?,
+    };
+    let (shown, is) = (
+        from.display(),
+        std::fs::metadata(&from).with_context(|| from.display().to_string())?,
+    );
+    if is.ino() != kept.delta.source.ino {
+        let reason = format!(
+            "{} was kept of {}, and {shown} is another directory",
+            at.display(),
+            known.display()
+        );
+        return Err(anyhow!(reason).into());
+    }
+    Ok((from, kept))
+}
+
 /// What was kept as `name`, and where.
 pub fn read(name: &Path) -> Result<(PathBuf, Kept), Failure> {
     let at = file(name);
@@ -119,7 +144,12 @@ pub fn read(name: &Path) -> Result<(PathBuf, Kept), Failure> {
         true => Err(anyhow!("an older norefs has kept this: use that one")),
         false => Kept::read(&at).map_err(anyhow::Error::from),
     };
-    let kept = kept.with_context(|| at.display().to_string())?;
+    let mut kept = kept.with_context(|| at.display().to_string())?;
+    // Devices may have other numbers since the machine was started.
+    let source = std::fs::metadata(kept.delta.source.path.as_path()).ok();
+    if let Some(source) = source.filter(|source| source.ino() == kept.delta.source.ino) {
+        kept.is_on(source.dev());
+    }
     Ok((at, kept))
 }
 

@@ -4,7 +4,7 @@ use super::fail::{Failure, not_mounted, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, entry, remount, serve, spawn, warm};
+use super::{NO_THREAD, Outcome, entry, kept, remount, serve, spawn, warm};
 use anyhow::{Context, bail};
 use norefs::source::LoadReport;
 use norefs::transport::session::fusermount;
@@ -69,6 +69,9 @@ pub struct Args {
     /// Mount options, separated by commas (below)
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
+    /// Go on with what was kept: its source is loaded, and it is put over that
+    #[arg(long, value_name = "NAME|FILE")]
+    resume: Option<PathBuf>,
     /// Stay in the foreground
     #[arg(short, long)]
     foreground: bool,
@@ -93,6 +96,7 @@ impl Args {
         Args {
             paths: source.into_iter().chain([mountpoint]).collect(),
             options: Vec::new(),
+            resume: None,
             foreground: false,
             log_file: None,
             serve,
@@ -124,10 +128,15 @@ pub fn run(args: Args) -> Outcome {
 
 /// Mounts as `asked`, whatever the options in `args` are.
 pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
-    check_options(&asked, args.source())?;
+    check_options(&asked, args.source().or(args.resume.as_deref()))?;
     fusermount::choose();
     let place = session::prepare(args.mountpoint()).map_err(not_mounted)?;
-    let source = args.source().map(checked_source).transpose()?;
+    let resumed = args.resume.as_deref();
+    let resumed = resumed.map(|name| kept::resume(name, args.source()));
+    let (source, kept) = match resumed.transpose()? {
+        Some((source, kept)) => (Some(source), Some(kept)),
+        None => (args.source().map(checked_source).transpose()?, None),
+    };
     if let Some(source) = &source {
         check_apart(source, place.path())?;
     }
@@ -138,7 +147,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     }
     let metrics = args.serving.listen()?;
     let log = args.log_file.as_deref().map(open_log).transpose()?;
-    let Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
+    let Built { fs, loaded } = tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
     for option in narrow(&mut asked, loaded.as_ref()) {
         match args.by_mount8 {
             true => tracing::info!(option, "the mount of the source forbids it"),

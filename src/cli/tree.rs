@@ -5,6 +5,7 @@ use super::mount_options::MountOptions;
 use super::progress::Bar;
 use anyhow::{Context, anyhow, bail};
 use norefs::fs::{Config, Fs, INODE_BYTES};
+use norefs::layer::{self, Kept};
 use norefs::source::{self, LoadOptions, LoadReport};
 use norefs::tree::{Attr, Kind, Time};
 use std::path::{Path, PathBuf};
@@ -53,9 +54,10 @@ pub struct Built {
     pub loaded: Option<(LoadReport, Duration)>,
 }
 
-/// An empty tree, or one that holds the directory `from`.
+/// An empty tree, or one that holds the directory `from`, and over that what was `kept`.
 pub fn build(
     from: Option<&Path>,
+    kept: Option<&Kept>,
     load: &LoadArgs,
     options: &MountOptions,
 ) -> Result<Built, Failure> {
@@ -63,9 +65,9 @@ pub fn build(
     let config = Config {
         max_bytes: options.size.unwrap_or(half),
         max_inodes: options.inodes.unwrap_or(half / BYTES_PER_INODE),
-        read_only: options.read_only,
+        read_only: options.read_only && kept.is_none(),
     };
-    let fs = Fs::new(config, root(options))
+    let fs = Fs::new(config.clone(), root(options))
         .map_err(|_| anyhow!("there is not enough memory for a tree"))?
         .with_permissions(options.permissions);
     fs.allow_beside(beside(options.size, options.inodes, half));
@@ -84,7 +86,24 @@ pub fn build(
         print(&report);
         loaded = Some((report, began.elapsed()));
     }
+    if let Some(kept) = kept {
+        put_over(&fs, kept)?;
+        fs.set_config(Config {
+            read_only: options.read_only,
+            ..config
+        });
+    }
     Ok(Built { fs, loaded })
+}
+
+/// Puts `kept` over `fs`, which has its source, and says what that has become meanwhile.
+fn put_over(fs: &Fs, kept: &Kept) -> Result<(), Failure> {
+    for (path, meanwhile) in layer::put_over(fs, kept).context("cannot go on with what was kept")? {
+        say(format_args!(
+            "conflict: {path}: {meanwhile} (here is what was kept)"
+        ));
+    }
+    Ok(())
 }
 
 /// Bytes that inodes and names may take beside the limit of bytes. By default all is bounded together, but for a part that

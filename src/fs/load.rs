@@ -280,7 +280,12 @@ impl Fs {
     }
 
     /// Those of `pairs` that are kept, for an inode with `attr`, whose mode becomes what its list says.
-    fn load_xattrs(&self, pairs: Vec<Xattr>, attr: &mut Attr, max: u64) -> Result<Xattrs> {
+    pub(super) fn load_xattrs(
+        &self,
+        pairs: Vec<Xattr>,
+        attr: &mut Attr,
+        max: u64,
+    ) -> Result<Xattrs> {
         let mut xattrs = Xattrs::new(&self.quota);
         for (name, value) in pairs {
             match self.acl_of_name(&name) {

@@ -57,6 +57,7 @@ mod readdir;
 mod rebase;
 mod record;
 mod request;
+mod resume;
 mod setattr;
 mod stat;
 #[cfg(test)]
@@ -76,6 +77,7 @@ pub use permission::Permissions;
 pub use rebase::{Length, Rewrite};
 pub use record::{Before, Brought, Gone};
 pub use request::{Caller, Changed, Committed, Failed, ListEntry, SetAttr, SetTime, deliver};
+pub use resume::Became;
 
 use crate::host::is_memory_left;
 use crate::tree::{Attr, Errno, Ext, InodeRef, NodeId, Outcomes, Tree};

@@ -132,6 +132,21 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Says that the source is on the device `dev` now, as it may be after a start of the machine: so is all that was on the same one.
+    pub fn is_on(&mut self, dev: u64) {
+        let was = std::mem::replace(&mut self.delta.source.dev, dev);
+        for base in self
+            .delta
+            .changes
+            .iter_mut()
+            .filter_map(|change| change.base.as_mut())
+        {
+            if base.dev == Some(was) {
+                base.dev = Some(dev);
+            }
+        }
+    }
+
     /// Bytes that the file has.
     ///
     /// # Errors

@@ -5,8 +5,10 @@
 
 mod kept;
 mod pax;
+mod resume;
 mod sparse;
 mod write;
 
 pub use kept::{Kept, NotKept};
+pub use resume::{Meanwhile, NotResumed, put_over};
 pub use write::{Changed, write_layer};

@@ -13,4 +13,5 @@ mod ls;
 mod metrics;
 mod options;
 mod rebase;
+mod resume;
 mod size_options;

@@ -38,10 +38,14 @@ const ENDED: &[u8] = b"ended";
 
 /// Run a command in a tree that lives as long as the command
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("copied").args(["from", "resume"]).multiple(true)))]
 pub struct Args {
     /// The directory to load, which the command sees in place of the original (an empty tree without one)
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
+    /// Go on with what was kept: its source is loaded, and it is put over that
+    #[arg(long, value_name = "NAME|FILE")]
+    resume: Option<PathBuf>,
     /// Where the command sees the tree, if not at DIR: a directory, or the word private for one of its own
     #[arg(long, value_name = "PATH")]
     at: Option<PathBuf>,
@@ -49,7 +53,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "from",
+        requires = "copied",
         conflicts_with = "metrics"
     )]
     also: Vec<PathBuf>,
@@ -63,7 +67,12 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "WHAT")]
     then: Option<Then>,
     /// Keep them as FILE (with --then also what is kept otherwise)
-    #[arg(long, value_name = "FILE", requires = "from", conflicts_with = "also")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "copied",
+        conflicts_with = "also"
+    )]
     keep: Option<PathBuf>,
     /// Mount options, separated by commas: those of `norefs mount`
     #[arg(short = 'o', value_name = "LIST")]
@@ -114,7 +123,12 @@ impl Args {
     }
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(mut args: Args) -> Outcome {
+    if let Some(name) = &args.resume {
+        let (source, _) = kept::resume(name, args.from.as_deref())?;
+        // Under the name by which it was asked for.
+        args.from.get_or_insert(source);
+    }
     if let Some(number) = args.serve {
         return serving::serve(args, number);
     }

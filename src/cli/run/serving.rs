@@ -6,7 +6,7 @@ use crate::cli::fail::{Failure, not_mounted, say};
 use crate::cli::mount_options::MountOptions;
 use crate::cli::private::{self, Private};
 use crate::cli::tree::{self, checked_source};
-use crate::cli::{NO_THREAD, Outcome, mount, report, serve, users, warm};
+use crate::cli::{NO_THREAD, Outcome, kept, mount, report, serve, users, warm};
 use anyhow::Context;
 use norefs::control;
 use norefs::fs::Fs;
@@ -37,13 +37,18 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let until = Until::watch().context(NO_THREAD)?;
     let source = args.sources().nth(number);
     let source = source.map(checked_source).transpose()?;
+    let kept = match (&args.resume, number) {
+        (Some(name), 0) => Some(kept::resume(name, source.as_deref())?.1),
+        _ => None,
+    };
     let shown = args.shown_at(number, source.as_deref());
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let metrics = args.serving.listen()?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
     let warm = warm::wanted(args.serving.warm(), source.is_some(), &asked, cache)?;
-    let tree::Built { fs, loaded } = tree::build(source.as_deref(), &args.load, &asked)?;
+    let tree::Built { fs, loaded } =
+        tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
     for option in mount::narrow(&mut asked, loaded.as_ref()) {
         say(mount::nothing_comes_of(option));
     }

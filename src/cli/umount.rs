@@ -113,7 +113,7 @@ fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
         say("that is thrown away (norefs apply writes it to the source, --keep keeps it)");
         return Ok(true);
     }
-    let answer = prompt::ask("throw it away? [y/n]")?.unwrap_or_default();
+    let answer = prompt::ask("throw it away? [y/n]", |_| Ok(true))?.unwrap_or_default();
     Ok(matches!(&*answer, "y" | "yes"))
 }
 

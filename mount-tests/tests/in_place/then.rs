@@ -1,7 +1,7 @@
 //! What becomes of the changes when the command has ended.
 
 use super::{Ground, User, each_user, names};
-use mount_tests::text;
+use mount_tests::{Terminal, text};
 use std::fs::read;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -176,14 +176,19 @@ fn discard_removes_nothing_that_was_not_kept() {
     ground.is_untouched();
 }
 
-/// What a terminal shows of a run at which `answers` are typed.
-fn asked(ground: &Ground, answers: &str) -> String {
+/// A run that changes something, as a shell takes it.
+fn typed(ground: &Ground) -> String {
     let plain = ground.then("", "echo new > added; rm sub/inner; echo more >> file");
     let words = std::iter::once(plain.get_program()).chain(plain.get_args());
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
     let words: Vec<_> = words.map(quoted).collect();
+    words.join(" ")
+}
+
+/// What a terminal shows of a run at which `answers` are typed.
+fn asked(ground: &Ground, answers: &str) -> String {
     let mut script = Command::new("script");
-    script.args(["-qec", &words.join(" "), "/dev/null"]);
+    script.args(["-qec", &typed(ground), "/dev/null"]);
     script.current_dir(&ground.source).envs([
         ("HOME", ground.path("home")),
         ("TMPDIR", ground.path("tmp")),
@@ -218,4 +223,18 @@ fn on_a_terminal_they_are_asked_for() {
     ground.is_untouched();
     asked(&ground, "y\n");
     ground.is_changed();
+}
+
+#[test]
+fn who_interrupts_the_question_keeps_them() {
+    let ground = Ground::new(User::Root);
+    let mut terminal = Terminal::new(&ground.source);
+    let [home, tmp] = ["home", "tmp"].map(|dir| ground.path(dir));
+    let (home, tmp) = (home.display(), tmp.display());
+    terminal.types(&format!("env -u XDG_STATE_HOME HOME={home} TMPDIR={tmp} {}\n", typed(&ground)));
+    terminal.shows("[y/n/d/k]");
+    terminal.interrupts();
+    assert_eq!(ground.kept().len(), 1);
+    ground.is_untouched();
+    ground.is_clean();
 }

@@ -11,7 +11,9 @@ use crate::cli::entry;
 use crate::cli::fail::{Failure, say};
 use anyhow::anyhow;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, wait,
 };
@@ -19,6 +21,7 @@ use rustix::termios::{tcgetpgrp, tcsetpgrp};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -39,6 +42,13 @@ const PASSED_ON: [NixSignal; 8] = [
 ];
 /// Of those the ones a terminal sends, to every process in its foreground.
 const OF_TERMINAL: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTSTP];
+/// And those that ask to end.
+const ENDING: [NixSignal; 4] = [
+    NixSignal::SIGHUP,
+    NixSignal::SIGINT,
+    NixSignal::SIGQUIT,
+    NixSignal::SIGTERM,
+];
 /// `SI_KERNEL`: nobody sent it.
 const BY_KERNEL: i32 = 0x80;
 
@@ -104,6 +114,49 @@ pub fn catch() -> io::Result<Signals> {
     Ok(Signals { caught, before })
 }
 
+impl Signals {
+    /// Waits until there is something to be read from `input`, or a signal has come that asks to end: false then.
+    pub fn let_read(&self, input: BorrowedFd<'_>) -> io::Result<bool> {
+        loop {
+            let mut fds = [
+                PollFd::new(&self.caught, PollFlags::IN),
+                PollFd::from_borrowed_fd(input, PollFlags::IN),
+            ];
+            retry_on_intr(|| poll(&mut fds, None))?;
+            let [signalled, answered] = [&fds[0], &fds[1]].map(|fd| !fd.revents().is_empty());
+            if signalled && self.next()?.is_some_and(|sent| ends(&sent)) {
+                return Ok(false);
+            }
+            if answered {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Forgets those that have come.
+    pub fn forget(&self) -> io::Result<()> {
+        loop {
+            let mut caught = [PollFd::new(&self.caught, PollFlags::IN)];
+            match retry_on_intr(|| poll(&mut caught, Some(&Timespec::default())))? {
+                0 => return Ok(()),
+                _ => self.next()?,
+            };
+        }
+    }
+
+    /// Waits for the next one. `None` if there was none after all.
+    fn next(&self) -> io::Result<Option<siginfo>> {
+        self.caught.read_signal().or_else(unless_interrupted)
+    }
+}
+
+/// Whether a signal asks to end.
+fn ends(sent: &siginfo) -> bool {
+    ENDING
+        .iter()
+        .any(|signal| u32::try_from(*signal as i32) == Ok(sent.ssi_signo))
+}
+
 /// A command that runs, and the processes that serve its copies.
 pub struct Watched {
     pub command: Pid,
@@ -119,12 +172,7 @@ impl Watched {
             if let Some(status) = self.children()? {
                 return Ok(status);
             }
-            let Some(sent) = self
-                .signals
-                .caught
-                .read_signal()
-                .or_else(unless_interrupted)?
-            else {
+            let Some(sent) = self.signals.next()? else {
                 continue;
             };
             let signal = i32::try_from(sent.ssi_signo).unwrap_or_default();

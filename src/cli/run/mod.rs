@@ -20,7 +20,7 @@ use super::serve::ServeArgs;
 use super::tree::LoadArgs;
 use super::{Outcome, kept};
 use child::NotStarted;
-use command::Watched;
+use command::{Signals, Watched};
 use copy::Copied;
 use plan::Plan;
 use settle::Then;
@@ -144,18 +144,21 @@ pub fn run(mut args: Args) -> Outcome {
     }
     let status = watch(&args, &plan, &copies);
     let settled = match &status {
-        Ok(_) => settle::settle(&copies, args.then(), args.keep.as_deref(), args.no_report),
+        Ok((_, signals)) => {
+            let at = args.keep.as_deref();
+            settle::settle(&copies, args.then(), at, args.no_report, signals)
+        }
         Err(_) => Ok(()),
     };
     for copy in copies {
         copy.finish(status.is_ok())?;
     }
     settled?;
-    Ok(ExitCode::from(status?))
+    Ok(ExitCode::from(status?.0))
 }
 
-/// Runs the command to its end.
-fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<u8, Failure> {
+/// Runs the command to its end. Gives its status, and the signals, which are caught still.
+fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<(u8, Signals), Failure> {
     let signals = command::catch().map_err(anyhow::Error::from)?;
     let start = |view: &View<'_>| command::start(&args.command, view, &signals);
     let private = || View::private(&copies[0].mount_point);
@@ -174,5 +177,6 @@ fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<u8, Failure> {
         servers: copies.iter().map(Copied::server).collect(),
         signals,
     };
-    Ok(watched.wait()?)
+    let status = watched.wait()?;
+    Ok((status, watched.signals))
 }

@@ -1,5 +1,6 @@
 //! What becomes of what the command has written, once it has ended.
 
+use super::command::Signals;
 use super::copy::Copied;
 use crate::cli::fail::{Failure, say};
 use crate::cli::{apply, diff, kept, out, prompt};
@@ -39,12 +40,13 @@ struct Changed<'a> {
 }
 
 /// Does what is asked for with the changes of all `copies`; `quietly` unless something else than discarding them is asked for. What is to
-/// be kept is kept as the file `at`, if there is one.
+/// be kept is kept as the file `at`, if there is one. Signals keep being caught.
 pub fn settle(
     copies: &[Copied<'_>],
     then: Option<Then>,
     at: Option<&Path>,
     quietly: bool,
+    signals: &Signals,
 ) -> Result<(), Failure> {
     let goes = matches!(then, None | Some(Then::Discard));
     if goes && quietly {
@@ -71,7 +73,7 @@ pub fn settle(
     };
     summarize(&changed);
     match then {
-        Then::Ask => ask(&changed),
+        Then::Ask => ask(&changed, signals),
         Then::Apply => write(&changed),
         Then::Keep => keep(&changed),
         Then::Diff => {
@@ -134,11 +136,13 @@ fn discard() {
     say("the changes are thrown away");
 }
 
-fn ask(changed: &[Changed<'_>]) -> Result<(), Failure> {
+fn ask(changed: &[Changed<'_>], signals: &Signals) -> Result<(), Failure> {
+    // What ended the command is no answer.
+    signals.forget()?;
+    let question = "apply? yes, no, show the difference, or keep [y/n/d/k]";
     loop {
-        // Nobody is there to answer any more.
-        let Some(answer) = prompt::ask("apply? yes, no, show the difference, or keep [y/n/d/k]")?
-        else {
+        // Nobody is there to answer any more, or whoever is wants to go.
+        let Some(answer) = prompt::ask(question, |input| signals.let_read(input))? else {
             say("");
             return keep(changed);
         };

@@ -1,5 +1,6 @@
 //! What the process does that warms a mount.
 
+use parking_lot::{Condvar, Mutex};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -9,7 +10,9 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::available_parallelism;
 
 /// The last line of a process that has listed everything.
 pub(super) const DONE: &str = "done\n";
@@ -20,6 +23,8 @@ const NAME: &CStr = c"norefs-warm";
 const STEP: u64 = 4096;
 /// A third of what others get of a CPU.
 const NICE: i32 = 5;
+/// Threads at most: beyond, they wait for each other's locks in the kernel.
+const THREADS: usize = 4;
 /// As much as the kernel asks for at once.
 const DIRENT_BYTES: usize = 128 * 1024;
 /// What a name costs the kernel: an inode of FUSE, a directory entry, and what the allocator loses.
@@ -35,43 +40,105 @@ const NO_REQUEST: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_DONT_
 /// Lists every directory of the mount with this device number at `mount_point`, a few thousand names after the other, and
 /// tells on standard output how many there were. With `privately` only if unmounting is not kept from succeeding meanwhile.
 ///
-/// For a process of its own with one thread: it gives up CPUs to others, and may get a user namespace of its own.
+/// For a process of its own, with one thread until this makes more: it gives up CPUs to others, and may get a user namespace of
+/// its own.
 pub fn run(mount_point: &Path, device: (u32, u32), privately: bool) -> io::Result<()> {
     // Fails only where it is at least as low already.
     rustix::process::setpriority_process(None, NICE).unwrap_or_default();
-    let mut walk = Walk {
-        names: 0,
+    let names = Names {
+        listed: AtomicU64::new(0),
         most: memory() / PART / BYTES_PER_NAME,
     };
-    let said = match walk.start(mount_point, device, privately) {
+    let said = match start(&names, mount_point, device, privately) {
         Ok(()) => DONE.to_owned(),
         Err(error) => format!("{error}\n"),
     };
-    tell(&format!("{}\n{said}", walk.names))
+    tell(&format!("{}\n{said}", names.listed.into_inner()))
 }
 
-struct Walk {
-    names: u64,
+fn start(names: &Names, mount_point: &Path, device: (u32, u32), privately: bool) -> io::Result<()> {
+    let root = root(mount_point, privately)?;
+    // A daemon that is killed ends this process even if somebody has stopped it. Not earlier: a namespace of its own resets it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::thread::set_name(NAME)?;
+    let found = look(&root, c"")?;
+    if (found.stx_dev_major, found.stx_dev_minor) != device {
+        return Err(io::Error::other("something else is mounted there"));
+    }
+    let walk = Walk::new(names, (Arc::new(root), c".".to_owned()));
+    let more = available_parallelism().map_or(0, |cpus| cpus.get().min(THREADS) - 1);
+    std::thread::scope(|scope| {
+        for _ in 0..more {
+            // Those that cannot be made leave more to the others.
+            let thread = std::thread::Builder::new().spawn_scoped(scope, || walk.list_all());
+            thread.map(drop).unwrap_or_default();
+        }
+        walk.list_all();
+    });
+    Ok(walk.waiting.into_inner().ended?)
+}
+
+/// How many names there were.
+struct Names {
+    listed: AtomicU64,
     most: u64,
 }
 
-/// A directory that was found, in the one it was found in.
-type Found = (Rc<OwnedFd>, CString);
-
-impl Walk {
-    fn start(&mut self, mount_point: &Path, device: (u32, u32), privately: bool) -> io::Result<()> {
-        let root = root(mount_point, privately)?;
-        // A daemon that is killed ends this process even if somebody has stopped it. Not earlier: a namespace of its own resets it.
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        rustix::thread::set_name(NAME)?;
-        let found = look(&root, c"")?;
-        if (found.stx_dev_major, found.stx_dev_minor) != device {
-            return Err(io::Error::other("something else is mounted there"));
+impl Names {
+    /// Counts one. Fails if memory is short, or if nobody wants to know any more.
+    fn count(&self) -> rustix::io::Result<()> {
+        let listed = self.listed.fetch_add(1, Ordering::Relaxed) + 1;
+        if !listed.is_multiple_of(STEP) {
+            return Ok(());
         }
+        if listed >= self.most || is_short_of_memory() {
+            return Err(Errno::NOMEM);
+        }
+        tell(&format!("{listed}\n")).map_err(|_| Errno::PIPE)
+    }
+}
+
+/// A directory that was found, in the one it was found in.
+type Found = (Arc<OwnedFd>, CString);
+
+/// What is to be listed.
+struct Waiting {
+    directories: Vec<Found>,
+    /// Threads that are listing one, in which more may be found.
+    busy: usize,
+    /// Whether it came to an early end, and why.
+    ended: rustix::io::Result<()>,
+}
+
+/// A walk by several threads, each of which takes the directory that was found last.
+struct Walk<'n> {
+    names: &'n Names,
+    waiting: Mutex<Waiting>,
+    found: Condvar,
+}
+
+impl<'n> Walk<'n> {
+    fn new(names: &'n Names, root: Found) -> Walk<'n> {
+        Walk {
+            names,
+            waiting: Mutex::new(Waiting {
+                directories: vec![root],
+                busy: 0,
+                ended: Ok(()),
+            }),
+            found: Condvar::new(),
+        }
+    }
+
+    /// Lists directories until there are no more.
+    fn list_all(&self) {
         let mut buffer = vec![MaybeUninit::uninit(); DIRENT_BYTES];
-        let mut waiting: Vec<Found> = vec![(Rc::new(root), c".".to_owned())];
-        while let Some((parent, name)) = waiting.pop() {
-            match self.list(&parent, &name, &mut buffer, &mut waiting) {
+        while let Some((parent, name)) = self.next() {
+            let listed = self.list(&parent, &name, &mut buffer);
+            let mut waiting = self.waiting.lock();
+            waiting.busy -= 1;
+            match listed {
+                Ok(found) => waiting.directories.extend(found),
                 // Changes meanwhile, directories that are not for everybody, and those below too many others.
                 Err(
                     Errno::NOENT
@@ -82,33 +149,38 @@ impl Walk {
                     | Errno::PERM
                     | Errno::MFILE,
                 ) => {}
-                listed => listed?,
+                ended => waiting.ended = ended.map(drop),
             }
+            self.found.notify_all();
         }
-        Ok(())
     }
 
-    /// Counts a name. Fails if memory is short, or if nobody wants to know any more.
-    fn count(&mut self) -> rustix::io::Result<()> {
-        self.names += 1;
-        if !self.names.is_multiple_of(STEP) {
-            return Ok(());
+    /// The next one; `None` if there are no more, and none can be found any more.
+    fn next(&self) -> Option<Found> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if waiting.ended.is_err() {
+                return None;
+            }
+            if let Some(next) = waiting.directories.pop() {
+                waiting.busy += 1;
+                return Some(next);
+            }
+            if waiting.busy == 0 {
+                return None;
+            }
+            self.found.wait(&mut waiting);
         }
-        if self.names >= self.most || is_short_of_memory() {
-            return Err(Errno::NOMEM);
-        }
-        tell(&format!("{}\n", self.names)).map_err(|_| Errno::PIPE)
     }
 
-    /// Lists one directory, and leaves those in it for later: the ones that programs hide come last.
+    /// Lists one directory. Gives those in it, of which the last one is to be listed first: the ones that programs hide come last.
     fn list(
-        &mut self,
+        &self,
         parent: &OwnedFd,
         name: &CString,
         buffer: &mut [MaybeUninit<u8>],
-        waiting: &mut Vec<Found>,
-    ) -> rustix::io::Result<()> {
-        let directory = Rc::new(openat(parent, name, DIRECTORY, Mode::empty())?);
+    ) -> rustix::io::Result<impl Iterator<Item = Found>> {
+        let directory = Arc::new(openat(parent, name, DIRECTORY, Mode::empty())?);
         let (mut hidden, mut shown) = (Vec::new(), Vec::new());
         let mut entries = RawDir::new(&*directory, buffer);
         while let Some(entry) = entries.next() {
@@ -117,7 +189,7 @@ impl Walk {
             if name.as_c_str() == c"." || name.as_c_str() == c".." {
                 continue;
             }
-            self.count()?;
+            self.names.count()?;
             // The kernel goes on asking for attributes only if it sees that somebody wants them.
             if entries.is_buffer_empty() {
                 look(&*directory, &name).map(drop).unwrap_or_default();
@@ -130,9 +202,7 @@ impl Walk {
                 found.push((directory.clone(), name));
             }
         }
-        waiting.append(&mut hidden);
-        waiting.extend(shown.into_iter().rev());
-        Ok(())
+        Ok(hidden.into_iter().chain(shown.into_iter().rev()))
     }
 }
 

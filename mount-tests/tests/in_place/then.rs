@@ -231,7 +231,10 @@ fn who_interrupts_the_question_keeps_them() {
     let mut terminal = Terminal::new(&ground.source);
     let [home, tmp] = ["home", "tmp"].map(|dir| ground.path(dir));
     let (home, tmp) = (home.display(), tmp.display());
-    terminal.types(&format!("env -u XDG_STATE_HOME HOME={home} TMPDIR={tmp} {}\n", typed(&ground)));
+    terminal.types(&format!(
+        "env -u XDG_STATE_HOME HOME={home} TMPDIR={tmp} {}\n",
+        typed(&ground)
+    ));
     terminal.shows("[y/n/d/k]");
     terminal.interrupts();
     assert_eq!(ground.kept().len(), 1);

@@ -44,6 +44,9 @@ struct Times {
 pub(super) struct Ledger {
     file: File,
     root: Time,
+    /// Names that were about to be made when it was cut off.
+    before: HashSet<PathBytes>,
+    /// And those that are since.
     making: HashSet<PathBytes>,
     opened: HashMap<PathBytes, u32>,
 }
@@ -94,11 +97,11 @@ impl Ledger {
         if which != what {
             return Err(Refused::Foreign(which));
         }
-        let (mut making, mut opened) = (HashSet::new(), HashMap::new());
+        let (mut before, mut opened) = (HashSet::new(), HashMap::new());
         for line in lines {
             // The last line may be cut off: then its step was not begun.
             match serde_json::from_str(&line?) {
-                Ok(Line::Making(path)) => drop(making.insert(path)),
+                Ok(Line::Making(path)) => drop(before.insert(path)),
                 Ok(Line::Opening { path, mode }) => drop(opened.entry(path).or_insert(mode)),
                 Ok(Line::Begun { .. }) | Err(_) => {}
             }
@@ -110,7 +113,8 @@ impl Ledger {
         let ledger = Ledger {
             file,
             root,
-            making,
+            before,
+            making: HashSet::new(),
             opened,
         };
         // Whatever comes next begins a line of its own.
@@ -132,6 +136,7 @@ impl Ledger {
         let mut ledger = Ledger {
             file: file.into(),
             root,
+            before: HashSet::new(),
             making: HashSet::new(),
             opened: HashMap::new(),
         };
@@ -149,10 +154,10 @@ impl Ledger {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
+        let mut text = Vec::new();
+        add(&mut text, line)?;
         self.file.write_all(&text)?;
-        self.file.sync_data()
+        self.sync()
     }
 
     /// The mtime the target's root had.
@@ -160,17 +165,29 @@ impl Ledger {
         self.root
     }
 
-    /// To be called before the name `path` is made, or what has it is taken away for another.
-    pub(super) fn making(&mut self, path: &PathBytes) -> io::Result<()> {
-        if self.making.insert(path.clone()) {
-            self.write(&Line::Making(path.clone()))?;
+    /// To be called, and the result to be [synced](Ledger::sync), before a name of `paths` is made, or what has it is taken away for
+    /// another.
+    pub(super) fn making<'p>(
+        &mut self,
+        paths: impl IntoIterator<Item = &'p PathBytes>,
+    ) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for path in paths {
+            if self.making.insert(path.clone()) {
+                add(&mut lines, &Line::Making(path.clone()))?;
+            }
         }
-        Ok(())
+        self.file.write_all(&lines)
     }
 
-    /// Whether that was called, now or before it was cut off.
+    /// Waits until all that was said is on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Whether that was called before it was cut off.
     pub(super) fn was_making(&self, path: &PathBytes) -> bool {
-        self.making.contains(path)
+        self.before.contains(path)
     }
 
     /// To be called before a directory of `mode` gets another one for a while.
@@ -203,6 +220,12 @@ impl Ledger {
         let slot = target.slot(&staging)?;
         super::root::remove(&slot, true)
     }
+}
+
+fn add(text: &mut Vec<u8>, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
 }
 
 fn remove(target: &Root, path: &PathBytes) -> io::Result<()> {

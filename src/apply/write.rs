@@ -105,19 +105,27 @@ impl<'a, 'd> Writer<'a, 'd> {
             self.step(&base.path, Step::Remove, |writer| writer.remove(base))?;
         }
         let others = || todo().filter(|change| change.what != What::Removed);
-        for change in others().filter(|change| change.link.is_none()) {
-            let Some(now) = &change.now else { continue };
-            self.step(&now.path, Step::Make, |writer| writer.make(change, now))?;
+        let (links, others): (Vec<_>, Vec<_>) = others().partition(|change| change.link.is_some());
+        for changes in others.chunks(BATCH) {
+            // Files are told of when they get their names.
+            self.tell(changes.iter().filter(|change| is_new_directory(change)))?;
+            for change in changes {
+                let Some(now) = &change.now else { continue };
+                self.step(&now.path, Step::Make, |writer| writer.make(change, now))?;
+            }
         }
         self.flush()?;
-        for change in others().filter(|change| change.link.is_some()) {
-            let (Some(now), Some(link)) = (&change.now, &change.link) else {
-                continue;
-            };
-            self.step(&now.path, Step::Make, |writer| match change.base {
-                Some(_) => writer.link_over(link, now),
-                None => writer.link(link, now),
-            })?;
+        for changes in links.chunks(BATCH) {
+            self.tell(changes)?;
+            for change in changes {
+                let (Some(now), Some(link)) = (&change.now, &change.link) else {
+                    continue;
+                };
+                self.step(&now.path, Step::Make, |writer| match change.base {
+                    Some(_) => writer.link_over(link, now),
+                    None => writer.link(link, now),
+                })?;
+            }
         }
         let directories = changes.iter().rev().filter_map(|change| directory(change));
         for (now, metadata) in directories {
@@ -127,6 +135,25 @@ impl<'a, 'd> Writer<'a, 'd> {
         }
         self.put_modes_back(changes)?;
         self.put_times_back(changes)
+    }
+
+    /// Says that what `changes` make is about to be made.
+    fn tell<'c>(&mut self, changes: impl IntoIterator<Item = &'c &'d Change>) -> Result<(), Failed>
+    where
+        'd: 'c,
+    {
+        let paths = changes
+            .into_iter()
+            .filter_map(|change| Some(&change.now.as_ref()?.path));
+        let paths: Vec<_> = paths.collect();
+        let Some(first) = paths.first().copied() else {
+            return Ok(());
+        };
+        let told = self
+            .ledger
+            .making(paths.iter().copied())
+            .and_then(|()| self.ledger.sync());
+        told.map_err(|error| Failed::Step(Step::Make, first.clone(), error))
     }
 
     /// Gives directories in which names were made the times they have in the mount: there a file may have been written to in place.
@@ -250,6 +277,8 @@ impl<'a, 'd> Writer<'a, 'd> {
         if let Some(first) = self.written.get(&now.node) {
             let first = first.clone();
             self.flush_now()?;
+            self.ledger.making([&now.path])?;
+            self.ledger.sync()?;
             return self.link_over(&first, now);
         }
         if now.seen.nlink > 1 {
@@ -292,7 +321,6 @@ impl<'a, 'd> Writer<'a, 'd> {
         {
             return Ok(());
         }
-        self.ledger.making(&now.path)?;
         if there.is_some() {
             self.remove_at(&now.path)?;
         }
@@ -310,7 +338,6 @@ impl<'a, 'd> Writer<'a, 'd> {
         now: &'d Now,
         kept: Option<SourceEntry>,
     ) -> io::Result<()> {
-        self.ledger.making(&now.path)?;
         let staged = self.next_staged();
         let slot = self.target.slot(&staged)?;
         remove_if_there(&slot)?;
@@ -372,6 +399,9 @@ impl<'a, 'd> Writer<'a, 'd> {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        self.ledger
+            .making(self.waiting.iter().map(|file| &file.now.path))?;
+        self.ledger.sync()?;
         self.target.sync()?;
         self.waiting_bytes = 0;
         for Waiting { staged, now, over } in std::mem::take(&mut self.waiting) {
@@ -390,7 +420,6 @@ impl<'a, 'd> Writer<'a, 'd> {
 
     /// Makes a further name of what has the name `first` in the end.
     fn link(&mut self, first: &PathBytes, now: &Now) -> io::Result<()> {
-        self.ledger.making(&now.path)?;
         let target = self.target;
         if let (Some(one), Some(other)) = (target.find(first)?, target.find(&now.path)?)
             && one.ino == other.ino
@@ -409,7 +438,6 @@ impl<'a, 'd> Writer<'a, 'd> {
 
     /// The same where the name has something that goes.
     fn link_over(&mut self, first: &PathBytes, now: &Now) -> io::Result<()> {
-        self.ledger.making(&now.path)?;
         let there = self.target.find(&now.path)?;
         if there.is_some_and(|there| there.seen.is_directory()) {
             self.remove_at(&now.path)?;
@@ -502,6 +530,13 @@ fn remove_if_there(slot: &Slot) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether a directory is to be made.
+fn is_new_directory(change: &Change) -> bool {
+    let new = matches!(change.what, What::Added | What::Retyped);
+    let is_directory = |now: &Now| now.seen.is_directory();
+    new && change.now.as_ref().is_some_and(is_directory)
 }
 
 /// What is to be set of a directory once nothing is made in it any more.

@@ -66,6 +66,12 @@ impl Failure {
     }
 }
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
 /// One line on stderr. That nobody reads it is no failure.
 pub fn say(line: impl Display) {
     writeln!(std::io::stderr(), "norefs: {line}").unwrap_or_default();

@@ -9,6 +9,7 @@ use norefs::layer::{Changed, Kept, NotKept};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 /// What the names of kept differences end with.
 const ENDING: &str = ".tar";
@@ -23,15 +24,8 @@ pub fn keep(
     at: Option<&Path>,
     again: impl Fn() -> Result<Delta, Failure>,
 ) -> Result<(), Failure> {
-    let mut tries = TRIES;
-    let at = loop {
-        tries -= 1;
-        match save(&delta, tree, at) {
-            Err(error) if tries > 0 && error.downcast_ref().is_some_and(Changed::is) => {}
-            saved => break saved?,
-        }
-        delta = again()?;
-    };
+    let save = |delta: &Delta, lenient| save(delta, tree, at, lenient);
+    let at = tried(&mut delta, again, save)?;
     say(format_args!(
         "kept in {} (norefs diff, apply or discard it there)",
         at.display()
@@ -39,10 +33,46 @@ pub fn keep(
     Ok(())
 }
 
-fn save(delta: &Delta, tree: &dyn Tree, at: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// Keeps what `told` tells as the file `at`; false if that says so already.
+pub fn update(
+    tree: &dyn Tree,
+    at: &Path,
+    told: impl Fn() -> Result<Delta, Failure>,
+) -> Result<bool, Failure> {
+    let mut delta = told()?;
+    if Kept::read(at).is_ok_and(|kept| kept.says(&delta)) {
+        return Ok(false);
+    }
+    let save = |delta: &Delta, lenient| save(delta, tree, Some(at), lenient);
+    tried(&mut delta, told, save)?;
+    Ok(true)
+}
+
+/// Tries to save `delta`, and once more what `again` tells where something is changed meanwhile; in the end what there is.
+fn tried<T>(
+    delta: &mut Delta,
+    again: impl Fn() -> Result<Delta, Failure>,
+    save: impl Fn(&Delta, bool) -> anyhow::Result<T>,
+) -> Result<T, Failure> {
+    for _ in 0..TRIES {
+        match save(delta, false) {
+            Err(error) if error.downcast_ref().is_some_and(Changed::is) => {}
+            saved => return Ok(saved?),
+        }
+        *delta = again()?;
+    }
+    Ok(save(delta, true)?)
+}
+
+fn save(
+    delta: &Delta,
+    tree: &dyn Tree,
+    at: Option<&Path>,
+    lenient: bool,
+) -> anyhow::Result<PathBuf> {
     if let Some(at) = at {
         let over = is_free_or_kept(at)?;
-        Kept::write(delta, tree, at, over).with_context(|| failed(at))?;
+        Kept::write(delta, tree, at, over, lenient).with_context(|| failed(at))?;
         return Ok(at.to_owned());
     }
     let directory = directory().context("there is no home to keep it in")?;
@@ -55,7 +85,7 @@ fn save(delta: &Delta, tree: &dyn Tree, at: Option<&Path>) -> anyhow::Result<Pat
         if at.exists() {
             continue;
         }
-        match Kept::write(delta, tree, &at, false) {
+        match Kept::write(delta, tree, &at, false, lenient) {
             // Somebody else keeps something at the same time.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             kept => return kept.with_context(|| failed(&at)).map(|()| at),
@@ -151,6 +181,11 @@ pub fn read(name: &Path) -> Result<(PathBuf, Kept), Failure> {
         kept.is_on(source.dev());
     }
     Ok((at, kept))
+}
+
+/// How long ago it was kept.
+pub fn age(kept: &Kept) -> Duration {
+    kept.when.elapsed().unwrap_or_default()
 }
 
 /// All that this user has kept there. What cannot be read is left out, with a line in the log.

@@ -1,6 +1,6 @@
 //! `norefs ls`
 
-use super::{Outcome, kept, out, report};
+use super::{Outcome, diff, kept, out, report};
 use indicatif::{BinaryBytes, HumanCount};
 use norefs::control::{self, ControlError, Stats};
 use norefs::layer::Kept;
@@ -50,8 +50,9 @@ struct Row {
     inodes: Option<u64>,
     bytes: Option<u64>,
     memory: Option<u64>,
-    /// How many differences were kept.
+    /// How many differences were kept, and how long ago.
     changes: Option<usize>,
+    age_seconds: Option<u64>,
     #[serde(skip)]
     stats: Option<Stats>,
 }
@@ -128,6 +129,7 @@ fn row(mount: &MountEntry, answer: Option<Result<Stats, ControlError>>) -> Row {
         bytes: known(|stats| stats.bytes),
         memory: known(|stats| stats.memory),
         changes: None,
+        age_seconds: None,
         stats,
     }
 }
@@ -141,9 +143,10 @@ fn kept_row((place, kept): &(PathBuf, Kept)) -> Row {
         pid: None,
         uptime_seconds: None,
         inodes: None,
-        bytes: None,
+        bytes: kept.bytes().ok(),
         memory: None,
-        changes: Some(kept.delta.changes.len()),
+        changes: Some(diff::worth_telling(&kept.delta.changes).len()),
+        age_seconds: Some(kept::age(kept).as_secs()),
         stats: None,
     }
 }
@@ -175,11 +178,25 @@ fn table(rows: &[Row]) -> String {
 fn cells(row: &Row) -> [String; 6] {
     let names = [&row.mountpoint, &row.source].map(|name| printable(name));
     let [mountpoint, source] = names;
+    if let State::Kept = row.state {
+        let age = Duration::from_secs(row.age_seconds.unwrap_or_default());
+        let changes = row.changes.unwrap_or_default();
+        return [
+            mountpoint,
+            source,
+            "kept".into(),
+            humantime::format_duration(age).to_string(),
+            format!(
+                "{changes} {}",
+                if changes == 1 { "change" } else { "changes" }
+            ),
+            BinaryBytes(row.bytes.unwrap_or_default()).to_string(),
+        ];
+    }
     let Some(stats) = &row.stats else {
         let state = match row.state {
             State::Dead => "dead",
             State::Silent => "does not answer",
-            State::Kept => "kept",
             _ => "cannot be asked",
         };
         return [

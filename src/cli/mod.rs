@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod checkpoint;
 mod completions;
 mod diff;
 mod discard;
@@ -20,6 +21,7 @@ mod out;
 mod private;
 mod progress;
 mod prompt;
+mod prune;
 mod quantity;
 mod remount;
 mod report;
@@ -76,6 +78,8 @@ enum Verb {
     Set(set::Args),
     Diff(diff::Args),
     Discard(discard::Args),
+    Checkpoint(checkpoint::Args),
+    Prune(prune::Args),
     Apply(apply::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
@@ -108,6 +112,8 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Set(args) => set::run(args),
                 Verb::Diff(args) => diff::run(args),
                 Verb::Discard(args) => discard::run(args),
+                Verb::Checkpoint(args) => checkpoint::run(args),
+                Verb::Prune(args) => prune::run(args),
                 Verb::Apply(args) => apply::run(args),
                 Verb::Doctor(args) => doctor::run(args),
                 Verb::Bench(args) => bench::run(args),

@@ -1,11 +1,13 @@
 //! `norefs mount`
 
+use super::checkpoint::{Keep, Keeper};
 use super::fail::{Failure, not_mounted, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, entry, kept, remount, serve, spawn, warm};
+use super::{NO_THREAD, Outcome, entry, kept, remount, serve, spawn, warm, watch};
 use anyhow::{Context, bail};
+use norefs::layer::Kept;
 use norefs::source::LoadReport;
 use norefs::transport::session::fusermount;
 use norefs::transport::{self, MountHandle, Options, Permissions, session};
@@ -72,6 +74,12 @@ pub struct Args {
     /// Go on with what was kept: its source is loaded, and it is put over that
     #[arg(long, value_name = "NAME|FILE")]
     resume: Option<PathBuf>,
+    /// Keep what differs as FILE, from time to time and at the end; if FILE is there, go on with it
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    keep: Option<PathBuf>,
+    /// How often it is kept, if something has changed (default: 30s)
+    #[arg(long, value_name = "DURATION", requires = "keep", value_parser = watch::interval)]
+    checkpoint: Option<Duration>,
     /// Stay in the foreground
     #[arg(short, long)]
     foreground: bool,
@@ -97,6 +105,8 @@ impl Args {
             paths: source.into_iter().chain([mountpoint]).collect(),
             options: Vec::new(),
             resume: None,
+            keep: None,
+            checkpoint: None,
             foreground: false,
             log_file: None,
             serve,
@@ -110,6 +120,22 @@ impl Args {
         match self.paths.as_slice() {
             [source, _] => Some(source),
             _ => None,
+        }
+    }
+
+    /// What is to be loaded, and what was kept of that.
+    fn sources(&self, keep: Option<&Keep>) -> Result<(Option<PathBuf>, Option<Kept>), Failure> {
+        // What is there already is gone on with.
+        let there = keep.filter(|keep| keep.at.exists());
+        let resumed = self.resume.as_deref();
+        let resumed = resumed.or(there.map(|keep| &*keep.at));
+        if let Some(name) = resumed {
+            let (source, kept) = kept::resume(name, self.source())?;
+            return Ok((Some(source), Some(kept)));
+        }
+        match self.source() {
+            None if keep.is_some() => Err(Failure::usage("--keep is for a mount of a source")),
+            source => Ok((source.map(checked_source).transpose()?, None)),
         }
     }
 
@@ -131,12 +157,10 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     check_options(&asked, args.source().or(args.resume.as_deref()))?;
     fusermount::choose();
     let place = session::prepare(args.mountpoint()).map_err(not_mounted)?;
-    let resumed = args.resume.as_deref();
-    let resumed = resumed.map(|name| kept::resume(name, args.source()));
-    let (source, kept) = match resumed.transpose()? {
-        Some((source, kept)) => (Some(source), Some(kept)),
-        None => (args.source().map(checked_source).transpose()?, None),
-    };
+    let keep = args.keep.as_deref();
+    let keep = keep.map(|at| Keep::new(at, args.checkpoint, place.path()));
+    let keep = keep.transpose()?;
+    let (source, kept) = args.sources(keep.as_ref())?;
     if let Some(source) = &source {
         check_apart(source, place.path())?;
     }
@@ -172,13 +196,21 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
             warm: progress,
             shown: None,
             metrics,
+            keep: keep.clone(),
         },
     );
     if args.serve {
         settle_in_background(log)?;
     }
-    handle.wait()?;
+    let keeper = keep.as_ref().map(|keep| Keeper::start(&handle, keep));
+    let keeper = keeper.transpose().context("the mount is not kept")?;
+    let ended = handle.wait();
+    drop(keeper);
+    if let Some(keep) = &keep {
+        keep.at_the_end(handle.fs());
+    }
     drop(server);
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! What `run` and `mount` have in common while a mount is served.
 
+use super::checkpoint::Keep;
 use super::fail::Failure;
 use super::mount_options::MountOptions;
 use super::quantity;
@@ -137,6 +138,7 @@ pub fn source_name(from: Option<&Path>, asked: &MountOptions) -> String {
 struct Served {
     telemetry: Arc<Telemetry>,
     shown: Option<UserOptions>,
+    keep: Option<Keep>,
 }
 
 impl Served {
@@ -176,6 +178,9 @@ impl control::Asked for Served {
     fn set(&self, change: Change) -> Result<(), String> {
         if change.read_only == Some(false) && self.telemetry.counters().passes_through() {
             return Err("a mount with option passthrough stays read-only".to_owned());
+        }
+        if let (Some(wanted), Some(keep)) = (change.keep, &self.keep) {
+            keep.set_wanted(wanted);
         }
         let fs = self.telemetry.counters().fs();
         let now = fs.config();
@@ -229,6 +234,8 @@ pub struct Asked<'a> {
     pub shown: Option<&'a Path>,
     /// Where metrics are to be had.
     pub metrics: Option<Listener>,
+    /// How it is kept.
+    pub keep: Option<Keep>,
 }
 
 /// Lets `norefs stats` and `norefs set` ask this mount. A mount that cannot be asked is served all the same.
@@ -239,6 +246,7 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         warm,
         shown,
         metrics,
+        keep,
     } = asked;
     if options.allow_other {
         fixed.push("allow_other".to_owned());
@@ -250,11 +258,13 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         metrics: metrics
             .as_ref()
             .map(|listener| listener.address().to_string()),
+        keep: keep.as_ref().map(|keep| keep.at.clone()),
     };
     let telemetry = Arc::new(Telemetry::new(handle, about, warm));
     let served = Served {
         telemetry: telemetry.clone(),
         shown: UserOptions::of(handle.device()).unwrap_or_default(),
+        keep,
     };
     served.show_limits();
     let metrics = metrics

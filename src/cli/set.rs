@@ -46,6 +46,7 @@ pub fn run(args: Args) -> Outcome {
         max_inodes: args.inodes,
         read_only: (args.read_only || args.read_write).then_some(args.read_only),
         cache: args.cache,
+        ..Change::default()
     };
     control::set(&entry, change).with_context(|| args.mountpoint.display().to_string())?;
     Ok(ExitCode::SUCCESS)

@@ -2,8 +2,8 @@
 
 use super::fail::{Failure, say};
 use super::stats::mount_at;
-use super::{Outcome, diff, kept, prompt, users};
-use norefs::control::{self, ServerProcess};
+use super::{Outcome, checkpoint, diff, kept, prompt, users};
+use norefs::control::{self, Change, ServerProcess};
 use norefs::transport::session::table::MountEntry;
 use norefs::transport::session::{mount_point::MountPoint, unmount};
 use std::io;
@@ -59,6 +59,14 @@ pub fn run(args: Args) -> Outcome {
     if unmount::remove_dead(&place)? {
         return Ok(ExitCode::SUCCESS);
     }
+    if args.discard {
+        let change = Change {
+            keep: Some(false),
+            ..Change::default()
+        };
+        // One that does not answer keeps nothing.
+        control::set(&entry, change).unwrap_or_default();
+    }
     if !args.lazy && !args.discard && !settle(&args, &entry)? {
         return Ok(ExitCode::FAILURE);
     }
@@ -84,7 +92,15 @@ pub fn run(args: Args) -> Outcome {
 fn settle(args: &Args, entry: &MountEntry) -> Result<bool, Failure> {
     // One that is stopped is not waited for.
     let known = match control::stats_within(entry, GLANCE * 5) {
-        Ok(_) => diff::whole(&args.mountpoint),
+        Ok(stats) => {
+            if let (None, Some(at)) = (&args.keep, stats.keep) {
+                if checkpoint::write(entry, &at)? {
+                    say(format_args!("kept in {}", at.display()));
+                }
+                return Ok(true);
+            }
+            diff::whole(&args.mountpoint)
+        }
         Err(error) if args.keep.is_some() => return Err(anyhow::Error::from(error).into()),
         Err(_) => return Ok(true),
     };

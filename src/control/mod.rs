@@ -19,6 +19,7 @@ use crate::tree::Outcomes;
 use crate::warm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub struct Change {
     pub read_only: Option<bool>,
     /// How long the kernel keeps what it is told from now on.
     pub cache: Option<Cache>,
+    /// Whether what differs at the end is kept, where it is kept at all.
+    pub keep: Option<bool>,
 }
 
 /// What is answered.
@@ -84,6 +87,9 @@ pub struct Stats {
     /// Where metrics are to be had, if anywhere.
     #[serde(default)]
     pub metrics: Option<String>,
+    /// As which file it is kept, if it is.
+    #[serde(default)]
+    pub keep: Option<PathBuf>,
     /// How requests travel: `ring` or `device`.
     pub transport: String,
     /// Threads that take requests.

@@ -26,4 +26,4 @@ pub use content::{Contents, Unread};
 pub use find::{Unknown, of};
 pub use patch::patch;
 pub use rebase::{Applied, SourceEntry, rebase};
-pub use tree::{Content, Tree, Xattr};
+pub use tree::{Bytes, Content, Tree, Xattr};

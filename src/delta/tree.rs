@@ -46,11 +46,41 @@ pub trait Tree {
     fn xattrs(&self, path: &PathBytes) -> io::Result<Vec<Xattr>>;
 }
 
+/// Bytes that can be read anywhere.
+pub trait Bytes: Send + Sync {
+    /// Fills `buf` with what is at `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where there are fewer; what reading fails with.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The first run of bytes at or behind `from` that are no hole, if there is one.
+    ///
+    /// # Errors
+    /// What looking for it fails with.
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>>;
+}
+
+impl Bytes for File {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, buf, offset)
+    }
+
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let data = match rustix::fs::seek(self, SeekFrom::Data(from)) {
+            Ok(data) => data,
+            // Behind it is nothing but a hole.
+            Err(Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(Some(data..rustix::fs::seek(self, SeekFrom::Hole(data))?))
+    }
+}
+
 /// The bytes of a regular file: part of an open one. Read, it gives exactly as many as it has, the holes as zeros without a look at
 /// them, and fails if the file is shorter.
-#[derive(Debug)]
 pub struct Content {
-    file: Arc<File>,
+    file: Arc<dyn Bytes>,
     start: u64,
     size: u64,
     at: u64,
@@ -60,7 +90,7 @@ pub struct Content {
 
 impl Content {
     /// The `size` bytes of `file` from `start` on.
-    pub fn new(file: Arc<File>, start: u64, size: u64) -> Content {
+    pub fn new(file: Arc<dyn Bytes>, start: u64, size: u64) -> Content {
         Content {
             file,
             start,
@@ -78,28 +108,23 @@ impl Content {
     /// The first run of bytes at or behind `from` that are no hole, if there is one.
     ///
     /// # Errors
-    /// Those of lseek(2).
+    /// As [`Bytes::data`].
     pub fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        let end = self.start.saturating_add(self.size);
-        let from = self.start.saturating_add(from);
-        if from >= end {
+        if from >= self.size {
             return Ok(None);
         }
-        let data = match rustix::fs::seek(&*self.file, SeekFrom::Data(from)) {
-            Ok(data) if data >= end => return Ok(None),
-            Ok(data) => data,
-            // Behind it is nothing but a hole.
-            Err(Errno::NXIO) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        };
-        let hole = rustix::fs::seek(&*self.file, SeekFrom::Hole(data))?.min(end);
-        Ok(Some(data - self.start..hole - self.start))
+        let run = self.file.data(self.start.saturating_add(from))?;
+        let run = run.map(|run| {
+            let within = |at: u64| at.saturating_sub(self.start).min(self.size);
+            within(run.start)..within(run.end)
+        });
+        Ok(run.filter(|run| !run.is_empty()))
     }
 
     /// Bytes that are no holes.
     ///
     /// # Errors
-    /// Those of lseek(2).
+    /// As [`Bytes::data`].
     pub fn stored(&self) -> io::Result<u64> {
         let (mut at, mut stored) = (0, 0_u64);
         while let Some(run) = self.data(at)? {
@@ -112,7 +137,7 @@ impl Content {
     /// Fills `buf` with what is at `offset`.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the file is shorter, and those of pread(2).
+    /// As [`Bytes::read_exact_at`].
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, self.start + offset)
     }

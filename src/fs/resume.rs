@@ -14,8 +14,8 @@ pub struct Became {
     pub touched: Touched,
     /// The bytes of a regular file, `attr.size` of them, if they are others, and how many units of 512 bytes these take.
     pub content: Option<(Box<dyn Backing>, u64)>,
-    /// All extended attributes.
-    pub xattrs: Vec<Xattr>,
+    /// All extended attributes, if they are known.
+    pub xattrs: Option<Vec<Xattr>>,
 }
 
 impl Fs {
@@ -44,7 +44,11 @@ impl Fs {
                 size => Content::backed(&self.quota, backing, size),
             };
         }
-        if !xattrs.is_empty() || matches!(inode.ext(), Ext::Made(_)) {
+        shall.acl = inode.attr().acl;
+        if let Some(xattrs) = xattrs
+            && (!xattrs.is_empty() || matches!(inode.ext(), Ext::Made(_)))
+        {
+            shall.acl = false;
             let max = self.most_bytes(&self.config());
             let xattrs = self.load_xattrs(xattrs, &mut shall, max)?;
             let some = (!xattrs.is_empty()).then(|| Box::new(xattrs));

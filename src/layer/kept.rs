@@ -7,11 +7,13 @@
 use super::pax::{self, Record};
 use super::sparse::Sparse;
 use super::write::{Layer, changed};
-use crate::delta::{Change, Content, Delta, PathBytes, Seen, Source, SourceEntry, Tree, Xattr};
+use crate::delta::{
+    Change, Content, Delta, Metadata, PathBytes, Seen, Source, SourceEntry, Tree, What, Xattr,
+};
 use crate::tree::{Kind, Time};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -77,14 +79,21 @@ impl Kept {
     /// Keeps `delta`, of which `tree` has the contents, as the file `at`, which only this user can read. It is there whole or not at all.
     ///
     /// # Errors
-    /// EEXIST if `at` is there, unless it is to go `over` that; [`Changed`](super::Changed); whatever keeps it from being read or written.
-    pub fn write(delta: &Delta, tree: &dyn Tree, at: &Path, over: bool) -> io::Result<()> {
+    /// EEXIST if `at` is there, unless it is to go `over` that; [`Changed`](super::Changed), unless that is `lenient`: then what was told
+    /// and is gone counts as removed; whatever keeps it from being read or written.
+    pub fn write(
+        delta: &Delta,
+        tree: &dyn Tree,
+        at: &Path,
+        over: bool,
+        lenient: bool,
+    ) -> io::Result<()> {
         let parent = at.parent().filter(|path| !path.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         let new = tempfile::Builder::new()
             .prefix(".norefs-")
             .tempfile_in(parent)?;
-        write(delta, tree, new.as_file())?;
+        write(delta, tree, new.as_file(), lenient)?;
         new.as_file().sync_all()?;
         let named = match over {
             true => new.persist(at),
@@ -147,6 +156,22 @@ impl Kept {
         }
     }
 
+    /// Whether it says what `delta` says. Node ids, and the numbers of what was made, are each mount's own.
+    pub fn says(&self, delta: &Delta) -> bool {
+        let own = |change: &Change| {
+            let mut change = change.clone();
+            if let Some(now) = &mut change.now {
+                (now.node, now.ino) = (0, 0);
+            }
+            change
+        };
+        let (ours, theirs) = (&self.delta.changes, &delta.changes);
+        let same = |(ours, theirs): (&Change, &Change)| own(ours) == own(theirs);
+        self.delta.source == delta.source
+            && ours.len() == theirs.len()
+            && ours.iter().zip(theirs).all(same)
+    }
+
     /// Bytes that the file has.
     ///
     /// # Errors
@@ -166,13 +191,19 @@ impl Kept {
             let there = self.entry(&now.path).map(|entry| entry.seen.kind());
             let missing = match there {
                 Some(there) => there != kind,
-                None => kind != Some(Kind::Socket),
+                // What was the source's, and another there by the time it was read, is left out.
+                None => kind != Some(Kind::Socket) && (change.content || change.base.is_none()),
             };
             if missing {
                 return Err(NotKept::Damaged("an entry that differs is missing"));
             }
         }
         Ok(())
+    }
+
+    /// Whether it has more of what is at `path` than what differs tells.
+    pub(super) fn has(&self, path: &PathBytes) -> bool {
+        self.names.contains_key(path)
     }
 
     fn entry(&self, path: &PathBytes) -> Option<&Entry> {
@@ -184,40 +215,72 @@ impl Kept {
     }
 }
 
-fn write(delta: &Delta, tree: &dyn Tree, file: &File) -> io::Result<()> {
+fn write(delta: &Delta, tree: &dyn Tree, file: &File, lenient: bool) -> io::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = now.unwrap_or_default().as_secs().to_string();
     let mut head = Vec::new();
     pax::push(&mut head, VERSION, THIS);
     pax::push(&mut head, SOURCE, &serde_json::to_vec(&delta.source)?);
     pax::push(&mut head, TIME, seconds.as_bytes());
-    let mut layer = Layer::new(tree, Sparse::new(file));
+    let mut layer = Layer::new(tree, Sparse::new(file), lenient);
     layer.global(&head)?;
     layer.changes(delta)?;
+    let changes = written(delta, &layer.written, lenient)?;
     let mut part = Vec::new();
-    for change in &delta.changes {
-        let mut change = change.clone();
-        if let Some(now) = &mut change.now {
-            // It may have become another since it was told. The root comes last.
-            let written = layer.written.get(&now.path);
-            match written.filter(|seen| seen.kind() == now.seen.kind()) {
-                Some(written) => now.seen = *written,
-                None if now.path == PathBytes::ROOT => {}
-                None => return Err(changed(&now.path)),
-            }
-        }
+    for change in &changes {
         part.push(if part.is_empty() { b'[' } else { b',' });
-        serde_json::to_writer(&mut part, &change)?;
+        serde_json::to_writer(&mut part, change)?;
         if part.len() >= PART {
             end_part(&mut layer, &mut part)?;
         }
     }
     end_part(&mut layer, &mut part)?;
     let mut tail = Vec::new();
-    pax::push(&mut tail, COUNT, delta.changes.len().to_string().as_bytes());
+    pax::push(&mut tail, COUNT, changes.len().to_string().as_bytes());
     layer.global(&tail)?;
     layer.root()?;
     layer.end()
+}
+
+/// What differs by what was written: things may have become others since they were told. The root comes last.
+fn written(
+    delta: &Delta,
+    written: &HashMap<PathBytes, Seen>,
+    lenient: bool,
+) -> io::Result<Vec<Change>> {
+    let (mut removed, mut others) = (Vec::new(), Vec::new());
+    for change in &delta.changes {
+        let mut change = change.clone();
+        let Some(now) = &mut change.now else {
+            removed.push(change);
+            continue;
+        };
+        match written.get(&now.path) {
+            Some(seen) if seen.kind() == now.seen.kind() => {
+                now.seen = *seen;
+                others.push(change);
+            }
+            None if now.path == PathBytes::ROOT => others.push(change),
+            _ if !lenient => return Err(changed(&now.path)),
+            _ if change.base.is_some() => removed.push(Change {
+                what: What::Removed,
+                now: None,
+                content: false,
+                metadata: Metadata::default(),
+                link: None,
+                replaced: false,
+                ..change
+            }),
+            _ => {}
+        }
+    }
+    // Where the first name of something is gone, the next one is the first.
+    for change in &mut others {
+        change.link.take_if(|first| !written.contains_key(first));
+    }
+    removed.sort_unstable_by(|a, b| b.path().cmp(a.path()));
+    removed.append(&mut others);
+    Ok(removed)
 }
 
 fn end_part(layer: &mut Layer<'_, Sparse<'_>>, part: &mut Vec<u8>) -> io::Result<()> {

@@ -487,7 +487,8 @@ impl Over<'_> {
         }
         let unread = |error| NotResumed::Unread(now.path.clone(), error);
         let attr = now.seen.attr();
-        let new = change.content || made.whole;
+        let has = self.kept.has(&now.path);
+        let new = change.content || made.whole && has;
         let content = match attr.kind {
             Kind::Regular if new => {
                 let content = self.kept.content(&now.path).map_err(unread)?;
@@ -498,6 +499,7 @@ impl Over<'_> {
             _ => None,
         };
         let xattrs = self.kept.xattrs(&now.path).map_err(unread)?.into_iter();
+        let xattrs = xattrs.map(|(name, value)| (name.into(), value.into()));
         let became = Became {
             attr,
             touched: Touched {
@@ -506,9 +508,7 @@ impl Over<'_> {
                 acl: change.metadata.acl,
             },
             content,
-            xattrs: xattrs
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
+            xattrs: has.then(|| xattrs.collect()),
         };
         self.times.remove(&made.id);
         let became = self.fs.become_again(made.id, became);

@@ -5,7 +5,7 @@
 //! Layers know of no moves: what was moved is removed and there anew, with all that is in it.
 
 use super::pax::{self, Record};
-use crate::delta::{Change, Delta, PathBytes, Seen, SourceEntry, Tree, What};
+use crate::delta::{Change, Content, Delta, PathBytes, Seen, SourceEntry, Tree, What};
 use crate::tree::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read, Write};
@@ -36,7 +36,7 @@ pub(super) fn changed(path: &PathBytes) -> io::Error {
 /// # Errors
 /// What cannot be read or written; [`Changed`]. Sockets, which archives cannot hold, are left out.
 pub fn write_layer(delta: &Delta, mount: &dyn Tree, out: impl Write) -> io::Result<()> {
-    let mut layer = Layer::new(mount, out);
+    let mut layer = Layer::new(mount, out, false);
     layer.changes(delta)?;
     if !delta.changes.is_empty() {
         layer.root()?;
@@ -152,15 +152,18 @@ pub(super) struct Layer<'a, W: Write> {
     first: HashMap<u64, PathBytes>,
     /// What was written.
     pub(super) written: HashMap<PathBytes, Seen>,
+    /// What is gone by now is left out.
+    lenient: bool,
 }
 
 impl<'a, W: Write> Layer<'a, W> {
-    pub(super) fn new(mount: &'a dyn Tree, out: W) -> Layer<'a, W> {
+    pub(super) fn new(mount: &'a dyn Tree, out: W, lenient: bool) -> Layer<'a, W> {
         Layer {
             mount,
             out: Builder::new(out),
             first: HashMap::new(),
             written: HashMap::new(),
+            lenient,
         }
     }
 
@@ -212,8 +215,22 @@ impl<'a, W: Write> Layer<'a, W> {
     }
 
     fn entry(&mut self, path: &PathBytes) -> io::Result<()> {
+        match self.there(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.written.remove(path);
+                match self.lenient {
+                    true => Ok(()),
+                    false => Err(changed(path)),
+                }
+            }
+            done => done,
+        }
+    }
+
+    /// Appends what is at `path`; nothing if it is not there.
+    fn there(&mut self, path: &PathBytes) -> io::Result<()> {
         let Some(found) = self.mount.find(path)? else {
-            return Err(changed(path));
+            return Err(io::ErrorKind::NotFound.into());
         };
         self.written.insert(path.clone(), found.seen);
         let kind = match found.seen.kind() {
@@ -227,31 +244,39 @@ impl<'a, W: Write> Layer<'a, W> {
         };
         let mut header = header(&found);
         header.set_entry_type(kind);
-        if kind != EntryType::Directory && found.seen.nlink > 1 {
-            if let Some(first) = self.first.get(&found.ino).cloned() {
-                header.set_entry_type(EntryType::Link);
-                let first = Some(first.as_bytes());
-                return self.append(header, path.as_bytes(), first, Vec::new(), io::empty());
-            }
-            self.first.insert(found.ino, path.clone());
+        let linked = kind != EntryType::Directory && found.seen.nlink > 1;
+        if let Some(first) = self.first.get(&found.ino).filter(|_| linked).cloned() {
+            header.set_entry_type(EntryType::Link);
+            let first = Some(first.as_bytes());
+            return self.append(header, path.as_bytes(), first, Vec::new(), io::empty());
         }
         let records = self.records(path, &found)?;
         match kind {
-            EntryType::Regular => self.file(path, header, records),
+            EntryType::Regular => {
+                let content = self.mount.content(path)?;
+                if is_lost(&content)? {
+                    return Ok(());
+                }
+                self.file(path, header, records, content)?;
+            }
             EntryType::Symlink => {
                 let target = self.mount.link_target(path)?;
                 let target = Some(target.to_bytes());
-                self.append(header, path.as_bytes(), target, records, io::empty())
+                self.append(header, path.as_bytes(), target, records, io::empty())?;
             }
             EntryType::Directory => {
                 let name = match path.as_bytes() {
                     b"" => b"./".to_vec(),
                     name => [name, b"/"].concat(),
                 };
-                self.append(header, &name, None, records, io::empty())
+                self.append(header, &name, None, records, io::empty())?;
             }
-            _ => self.append(header, path.as_bytes(), None, records, io::empty()),
+            _ => self.append(header, path.as_bytes(), None, records, io::empty())?,
         }
+        if linked {
+            self.first.insert(found.ino, path.clone());
+        }
+        Ok(())
     }
 
     /// Appends a regular file. What grows meanwhile is not part of it.
@@ -260,19 +285,24 @@ impl<'a, W: Write> Layer<'a, W> {
         path: &PathBytes,
         mut header: Header,
         records: Vec<Record>,
+        content: Content,
     ) -> io::Result<()> {
-        let content = self.mount.content(path)?;
         let size = content.size();
         header.set_size(size);
         if let Some(seen) = self.written.get_mut(path) {
             seen.size = size;
         }
-        self.append(header, path.as_bytes(), None, records, content)?;
+        match self.append(header, path.as_bytes(), None, records, content) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(changed(path));
+            }
+            appended => appended?,
+        }
         // One that was cut meanwhile was read as a hole.
         let left = self.mount.find(path)?;
         match left {
-            Some(left) if left.seen.size >= size => Ok(()),
-            _ => Err(changed(path)),
+            Some(left) if left.seen.size < size && !self.lenient => Err(changed(path)),
+            _ => Ok(()),
         }
     }
 
@@ -332,4 +362,16 @@ fn header(found: &SourceEntry) -> Header {
         debug_assert!(numbers.is_ok(), "{numbers:?}");
     }
     header
+}
+
+/// Whether it was in the source, which has another file by now. Such a file was not written to: nothing is lost that anybody made.
+fn is_lost(content: &Content) -> io::Result<bool> {
+    let Some(data) = content.data(0)? else {
+        return Ok(false);
+    };
+    match content.read_exact_at(data.start, &mut [0]) {
+        Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(true),
+        // Who reads it will see.
+        _ => Ok(false),
+    }
 }

@@ -12,6 +12,7 @@ use crate::control::{self, Stats, WarmStats};
 use crate::fs::Reading;
 use crate::transport::{MountCounters, MountHandle, Requests};
 use crate::warm::Progress;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is known of a mount that its counters do not tell.
@@ -25,6 +26,8 @@ pub struct About {
     pub options: Vec<String>,
     /// Where its metrics are to be had.
     pub metrics: Option<String>,
+    /// As which file it is kept.
+    pub keep: Option<PathBuf>,
 }
 
 /// Tells the figures of one mount.
@@ -95,6 +98,7 @@ impl Telemetry {
             source: about.source.clone(),
             options: about.options.clone(),
             metrics: about.metrics.clone(),
+            keep: about.keep.clone(),
             transport: carriage.transport.to_string(),
             threads: carriage.threads as u64,
             queues: carriage.queues as u64,

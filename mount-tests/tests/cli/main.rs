@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod checkpoint;
 mod cli;
 mod diff;
 mod diff_random;
@@ -12,6 +13,7 @@ mod layer;
 mod ls;
 mod metrics;
 mod options;
+mod prune;
 mod rebase;
 mod resume;
 mod size_options;

@@ -66,6 +66,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
             warm: progress,
             shown: shown.as_deref(),
             metrics,
+            keep: None,
         },
     );
     std::env::set_current_dir("/")?;

@@ -9,6 +9,7 @@
 //! * [`apply`] writes what differs to the source.
 //! * [`layer`] writes what differs as one file, and reads it.
 //! * [`delta`] finds out what differs between a tree and its source.
+//! * [`follow`] has the tree become what a source has become since.
 //! * [`source`] loads a tree from a directory on disk.
 //! * [`warm`] fills the kernel's caches with what is in a mount.
 //! * [`transport`] carries the kernel's requests.
@@ -20,6 +21,7 @@ pub mod apply;
 pub mod control;
 pub mod delta;
 pub mod doctor;
+pub mod follow;
 pub mod fs;
 pub mod host;
 pub mod layer;

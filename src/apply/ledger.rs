@@ -12,10 +12,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
+use std::time::{Duration, Instant};
 
 /// The directory in the target that exists as long as an apply is not done: what is on its way lies in it.
 pub const STAGING: &str = ".norefs-apply";
 const LEDGER: &str = "ledger";
+
+/// How long whoever looks at the target may take, and how often he is asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// The path of that directory.
 pub(super) fn staging() -> PathBytes {
@@ -70,7 +75,15 @@ impl<E: Into<io::Error>> From<E> for Refused {
 impl Ledger {
     /// Keeps other applies away from `target` as long as the result is open.
     pub(super) fn lock(target: &Root) -> Result<(), Refused> {
-        match rustix::fs::flock(target, FlockOperation::NonBlockingLockExclusive) {
+        let began = Instant::now();
+        let lock = || rustix::fs::flock(target, FlockOperation::NonBlockingLockExclusive);
+        let mut locked = lock();
+        // A mount that follows the target looks at it meanwhile.
+        while locked == Err(Errno::WOULDBLOCK) && began.elapsed() < PATIENCE {
+            std::thread::sleep(MOMENT);
+            locked = lock();
+        }
+        match locked {
             Err(Errno::WOULDBLOCK) => Err(Refused::Busy),
             // Some filesystems have no locks.
             Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => Ok(()),

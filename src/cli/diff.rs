@@ -59,7 +59,10 @@ pub fn run(args: Args) -> Outcome {
 
 fn shown(args: Args) -> Outcome {
     let Told {
-        mut delta, tree, ..
+        mut delta,
+        tree,
+        mount,
+        ..
     } = ask(&args.mountpoint, &args.paths)?;
     let bare = Change::is_bare_directory;
     let differs = !delta.changes.iter().all(bare);
@@ -74,6 +77,9 @@ fn shown(args: Args) -> Outcome {
             (_, true) => out::print(counted(&delta.changes))?,
             _ => out::print(lines(&delta.changes))?,
         }
+        if let Some(mount) = mount.as_ref().filter(|_| !args.patch) {
+            print_conflicts(mount)?;
+        }
     }
     Ok(ExitCode::from(u8::from(args.exit_code && differs)))
 }
@@ -82,6 +88,15 @@ fn shown(args: Args) -> Outcome {
 pub fn worth_telling(changes: &[Change]) -> Vec<Change> {
     let changes = changes.iter().filter(|change| !change.is_bare_directory());
     changes.cloned().collect()
+}
+
+/// What the source has changed as well.
+fn print_conflicts(mount: &MountEntry) -> Result<(), Failure> {
+    let shown = || mount.mount_point.display().to_string();
+    for path in control::conflicts(mount).with_context(shown)? {
+        say(format_args!("conflict: the source has changed {path} too"));
+    }
+    Ok(())
 }
 
 pub fn lines(changes: &[Change]) -> String {

@@ -30,6 +30,7 @@ mod serve;
 mod set;
 mod spawn;
 mod stats;
+mod sync;
 mod tree;
 mod umount;
 mod usage;
@@ -76,6 +77,8 @@ enum Verb {
     Ls(ls::Args),
     Stats(stats::Args),
     Set(set::Args),
+    Sync(sync::Args),
+    Refresh(sync::RefreshArgs),
     Diff(diff::Args),
     Discard(discard::Args),
     Checkpoint(checkpoint::Args),
@@ -110,6 +113,8 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Ls(args) => ls::run(args),
                 Verb::Stats(args) => stats::run(args),
                 Verb::Set(args) => set::run(args),
+                Verb::Sync(args) => sync::run(args),
+                Verb::Refresh(args) => sync::refresh(args),
                 Verb::Diff(args) => diff::run(args),
                 Verb::Discard(args) => discard::run(args),
                 Verb::Checkpoint(args) => checkpoint::run(args),

@@ -7,6 +7,7 @@ use super::serve::ServeArgs;
 use super::tree::{self, Built, LoadArgs, checked_source};
 use super::{NO_THREAD, Outcome, entry, kept, remount, serve, spawn, warm, watch};
 use anyhow::{Context, bail};
+use norefs::follow::Follower;
 use norefs::layer::Kept;
 use norefs::source::LoadReport;
 use norefs::transport::session::fusermount;
@@ -52,6 +53,7 @@ Mount options:
                        and each open costs a request, and some holes are left (docs/LIMITS.md)
                        [default: kernel]
   cache=, transport=   as --cache and --transport
+  follow, nofollow     what changes in the source is seen in the mount; nofollow is the default
   warm, nowarm         as --warm and --no-warm
   fsname=NAME          the source that the mount table shows
   remount              change the live mount: ro, suid, dev, noexec, nosymfollow, size, nr_blocks,
@@ -155,6 +157,7 @@ pub fn run(args: Args) -> Outcome {
 /// Mounts as `asked`, whatever the options in `args` are.
 pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     check_options(&asked, args.source().or(args.resume.as_deref()))?;
+    check_follow(&asked, &args.load, args.source().or(args.resume.as_deref()))?;
     fusermount::choose();
     let place = session::prepare(args.mountpoint()).map_err(not_mounted)?;
     let keep = args.keep.as_deref();
@@ -171,7 +174,11 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     }
     let metrics = args.serving.listen()?;
     let log = args.log_file.as_deref().map(open_log).transpose()?;
-    let Built { fs, loaded } = tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
+    let Built {
+        fs,
+        loaded,
+        followed,
+    } = tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
     for option in narrow(&mut asked, loaded.as_ref()) {
         match args.by_mount8 {
             true => tracing::info!(option, "the mount of the source forbids it"),
@@ -188,12 +195,14 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     mounted
         .send((Arc::downgrade(&handle), warmer))
         .unwrap_or_default();
+    let follower = followed.and_then(|followed| followed.start(&handle));
     let server = serve::answer_questions(
         &handle,
         serve::Asked {
             options,
             fixed: asked.fixed,
             warm: progress,
+            followed: follower.as_ref().map(Follower::handle),
             shown: None,
             metrics,
             keep: keep.clone(),
@@ -210,6 +219,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
         keep.at_the_end(handle.fs());
     }
     drop(server);
+    drop(follower);
     ended?;
     Ok(ExitCode::SUCCESS)
 }
@@ -311,6 +321,28 @@ fn check_passthrough(asked: &MountOptions, source: Option<&Path>) -> Result<(), 
         _ => return Ok(()),
     };
     Err(Failure::usage(format!("mount option passthrough {reason}")))
+}
+
+/// What follows a source tells the kernel what it may not hold any more.
+pub fn check_follow(
+    asked: &MountOptions,
+    load: &LoadArgs,
+    source: Option<&Path>,
+) -> Result<(), Failure> {
+    let reason = match asked {
+        MountOptions { follow: false, .. } => match load.refresh {
+            Some(_) => "--refresh is for a mount that follows its source (-o follow)",
+            None => return Ok(()),
+        },
+        _ if source.is_none() => "mount option follow is for a mount with a source",
+        MountOptions {
+            passthrough: true, ..
+        } => {
+            "mount option follow cannot be had with passthrough: the kernel reads files that may be others"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(reason))
 }
 
 /// Lists come as extended attributes, and the kernel checks by them.

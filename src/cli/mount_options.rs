@@ -17,6 +17,8 @@ pub struct MountOptions {
     pub no_xattr: bool,
     pub acl: bool,
     pub passthrough: bool,
+    /// What changes in the source is seen in the mount.
+    pub follow: bool,
     pub allow_other: bool,
     /// Bytes of file data; `u64::MAX`: no limit.
     pub size: Option<u64>,

@@ -114,6 +114,27 @@ pub fn age(stats: &Stats) -> String {
     humantime::format_duration(Duration::from_secs(stats.uptime_seconds)).to_string()
 }
 
+/// One line on how the source is followed, if it is.
+pub fn follow(stats: &Stats) -> String {
+    let Some(follow) = &stats.follow else {
+        return String::new();
+    };
+    let count = |count, text| match count {
+        0 => String::new(),
+        count => format!(", {} {text}", HumanCount(count)),
+    };
+    format!(
+        "follows the source: {} directories watched, {} changes{}{}{}{}{}\n",
+        HumanCount(follow.watched),
+        HumanCount(follow.changes),
+        count(follow.conflicts, "conflicts"),
+        count(follow.unwatched, "directories not watched"),
+        count(follow.rescans, "times all looked at"),
+        count(follow.refused, "without room"),
+        if follow.lost { ", which is gone" } else { "" },
+    )
+}
+
 /// One line on how requests travel, and for how long their answers are kept.
 pub fn carriage(stats: &Stats) -> String {
     let queues = match stats.queues {

@@ -6,8 +6,9 @@ use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
 use anyhow::Context;
-use norefs::control::{self, Change, Server, Stats};
-use norefs::delta::{self, Applied, Delta};
+use norefs::control::{self, Change, FollowStats, Server, Stats};
+use norefs::delta::{self, Applied, Delta, PathBytes};
+use norefs::follow;
 use norefs::fs::Config;
 use norefs::telemetry::{About, Address, Endpoint, Listener, Telemetry};
 use norefs::transport::session::utab::UserOptions;
@@ -137,11 +138,27 @@ pub fn source_name(from: Option<&Path>, asked: &MountOptions) -> String {
 /// A mount as its control socket sees it.
 struct Served {
     telemetry: Arc<Telemetry>,
+    followed: Option<follow::Handle>,
     shown: Option<UserOptions>,
     keep: Option<Keep>,
 }
 
 impl Served {
+    fn follow_stats(&self) -> Option<FollowStats> {
+        let status = self.followed.as_ref()?.status();
+        let followed = self.telemetry.counters().fs().followed();
+        Some(FollowStats {
+            lost: status.lost,
+            watched: status.watched,
+            unwatched: status.unwatched,
+            looks: status.looks,
+            rescans: status.rescans,
+            changes: followed.changes,
+            conflicts: followed.conflicts,
+            refused: followed.refused,
+        })
+    }
+
     /// Lets findmnt(8) and mount(8) know the limits that are in force. That they do not is no failure.
     fn show_limits(&self) {
         let config = self.telemetry.counters().fs().config();
@@ -172,7 +189,10 @@ impl control::Asked for Served {
     }
 
     fn stats(&self) -> Stats {
-        self.telemetry.stats()
+        Stats {
+            follow: self.follow_stats(),
+            ..self.telemetry.stats()
+        }
     }
 
     fn set(&self, change: Change) -> Result<(), String> {
@@ -210,6 +230,28 @@ impl control::Asked for Served {
         delta::of(self.telemetry.counters().fs()).map_err(|unknown| unknown.to_string())
     }
 
+    fn sync(&self, look: Option<PathBytes>) -> Result<(), String> {
+        let handle = self.followed.as_ref();
+        let handle = handle.ok_or("it does not follow its source (mount option follow)")?;
+        let looked = match look {
+            None => true,
+            Some(path) => {
+                let found = delta::place(self.telemetry.counters().fs(), &path);
+                let (node, name) = found.ok_or_else(|| format!("{path} is not there"))?;
+                handle.look(node, name.as_deref())
+            }
+        };
+        match looked && handle.sync() {
+            true => Ok(()),
+            false => Err("its source is followed no more".to_owned()),
+        }
+    }
+
+    fn conflicts(&self) -> Vec<PathBytes> {
+        let conflicts = self.telemetry.counters().fs().conflicts().into_iter();
+        conflicts.map(|path| path.into_vec().into()).collect()
+    }
+
     fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {
         let rebased = delta::rebase(self.telemetry.counters().fs(), applied);
         rebased.map_err(|unknown| unknown.to_string())
@@ -230,6 +272,8 @@ pub struct Asked<'a> {
     pub fixed: Vec<String>,
     /// How far it is warmed.
     pub warm: Option<warm::Progress>,
+    /// What follows its source.
+    pub followed: Option<follow::Handle>,
     /// Where it is to be seen, if not where it is mounted.
     pub shown: Option<&'a Path>,
     /// Where metrics are to be had.
@@ -244,6 +288,7 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         options,
         mut fixed,
         warm,
+        followed,
         shown,
         metrics,
         keep,
@@ -263,6 +308,7 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
     let telemetry = Arc::new(Telemetry::new(handle, about, warm));
     let served = Served {
         telemetry: telemetry.clone(),
+        followed,
         shown: UserOptions::of(handle.device()).unwrap_or_default(),
         keep,
     };

@@ -68,7 +68,7 @@ pub fn run(args: Args) -> Outcome {
             "{} from {}, pid {}, up {}, {} invalidations sent, {} files of the source stale
 {}
 {}
-{}{}",
+{}{}{}",
             stats.mountpoint,
             stats.source,
             stats.pid,
@@ -77,6 +77,7 @@ pub fn run(args: Args) -> Outcome {
             stats.stale,
             report::usage(&stats),
             report::carriage(&stats),
+            report::follow(&stats),
             report::warm(&stats),
             report::text(&stats.requests, &stats.outcomes, &stats.lookups),
         )

@@ -4,9 +4,11 @@ use super::fail::{Failure, say};
 use super::mount_options::MountOptions;
 use super::progress::Bar;
 use anyhow::{Context, anyhow, bail};
+use norefs::follow::{Follower, Watches};
 use norefs::fs::{Config, Fs, INODE_BYTES};
 use norefs::layer::{self, Kept};
-use norefs::source::{self, LoadOptions, LoadReport};
+use norefs::source::{self, Live, LoadOptions, LoadReport};
+use norefs::transport::MountHandle;
 use norefs::tree::{Attr, Kind, Time};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,20 @@ pub struct LoadArgs {
     /// Load what is mounted below the source too
     #[arg(long)]
     pub cross_mounts: bool,
+    /// With `-o follow`: look at the whole source that often, for one of which the system tells no changes (NFS, FUSE, 9p)
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub refresh: Option<Duration>,
 }
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).ok();
+    interval
+        .filter(|interval| (LEAST_INTERVAL..=MOST_INTERVAL).contains(interval))
+        .ok_or_else(|| "expected a duration from 100ms to 1day, such as 10s".to_owned())
+}
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+const MOST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The absolute path of a source that is a directory.
 pub fn checked_source(source: &Path) -> anyhow::Result<PathBuf> {
@@ -52,6 +67,27 @@ pub struct Built {
     pub fs: Arc<Fs>,
     /// What loading it gave and how long that took, if it has a source.
     pub loaded: Option<(LoadReport, Duration)>,
+    /// What follows the source, if that was asked for.
+    pub followed: Option<Followed>,
+}
+
+/// A source that is watched since it was loaded.
+pub struct Followed {
+    fs: Arc<Fs>,
+    live: Live,
+    watches: Arc<Watches>,
+    every: Option<Duration>,
+}
+
+impl Followed {
+    /// Has the mount become what the source becomes, until the result is dropped. That it does not is no reason not to serve it.
+    pub fn start(self, handle: &MountHandle) -> Option<Follower> {
+        let (fs, live, teller) = (self.fs, self.live, handle.teller());
+        let follower = Follower::start(fs, live, self.watches, teller, self.every);
+        follower
+            .inspect_err(|error| say(format_args!("the source is not followed: {error}")))
+            .ok()
+    }
 }
 
 /// An empty tree, or one that holds the directory `from`, and over that what was `kept`.
@@ -72,7 +108,7 @@ pub fn build(
         .with_permissions(options.permissions);
     fs.allow_beside(beside(options.size, options.inodes, half));
     let fs = Arc::new(if options.acl { fs.with_acls() } else { fs });
-    let mut loaded = None;
+    let (mut loaded, mut followed) = (None, None);
     if let Some(dir) = from {
         let how = LoadOptions {
             strict: load.strict,
@@ -81,7 +117,21 @@ pub fn build(
         };
         let bar = Bar::new(dir.display().to_string());
         let began = Instant::now();
-        let report = source::load(&fs, dir, &how, &bar)?;
+        let report = match options.follow {
+            false => source::load(&fs, dir, &how, &bar)?,
+            true => {
+                let watches = Watches::new().context("cannot watch the source")?;
+                let watches = Arc::new(watches);
+                let (report, live) = source::load_watched(&fs, dir, &how, &bar, &*watches)?;
+                followed = Some(Followed {
+                    fs: fs.clone(),
+                    live,
+                    watches,
+                    every: load.refresh,
+                });
+                report
+            }
+        };
         drop(bar);
         print(&report);
         loaded = Some((report, began.elapsed()));
@@ -93,7 +143,11 @@ pub fn build(
             ..config
         });
     }
-    Ok(Built { fs, loaded })
+    Ok(Built {
+        fs,
+        loaded,
+        followed,
+    })
 }
 
 /// Puts `kept` over `fs`, which has its source, and says what that has become meanwhile.

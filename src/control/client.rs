@@ -2,7 +2,7 @@
 
 use crate::control::line::{self, Lines, PATIENCE};
 use crate::control::{Change, Question, Reply, ServerProcess, Stats, Written};
-use crate::delta::{Applied, Delta};
+use crate::delta::{Applied, Delta, PathBytes};
 use crate::transport::session::runtime;
 use crate::transport::session::table::{self, MountEntry};
 use rustix::io::Errno;
@@ -18,6 +18,9 @@ const ANSWER_LIMIT: usize = 1 << 20;
 
 /// How long a server may look for what differs, and for the next difference.
 const LOOKING: Duration = Duration::from_secs(120);
+
+/// How long it may take until all is seen in the mount that its source has.
+const SYNCING: Duration = Duration::from_secs(600);
 
 /// Why a mount did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,29 @@ pub fn delta(mount: &MountEntry) -> Result<Delta, ControlError> {
         match next()? {
             Reply::Change(change) => changes.push(*change),
             Reply::Done => return Ok(Delta { source, changes }),
+            _ => return Err(senseless()),
+        }
+    }
+}
+
+/// Returns when what the source of a norefs mount had before the call is seen in the mount; what is at `look` in it is looked at again
+/// before.
+pub fn sync(mount: &MountEntry, look: Option<PathBytes>) -> Result<(), ControlError> {
+    match ask(mount, &Question::Sync { look }, SYNCING)? {
+        Reply::Done => Ok(()),
+        _ => Err(senseless()),
+    }
+}
+
+/// Asks the server of a norefs mount which paths both the mount and its source have changed since it was loaded.
+pub fn conflicts(mount: &MountEntry) -> Result<Vec<PathBytes>, ControlError> {
+    let stream = ask_for(mount, &Question::Conflicts)?;
+    let mut lines = Lines::new(&stream, ANSWER_LIMIT);
+    let mut conflicts = Vec::new();
+    loop {
+        match lines.receive(LOOKING).map_err(failed).and_then(checked)? {
+            Reply::Conflict(path) => conflicts.push(path),
+            Reply::Done => return Ok(conflicts),
             _ => return Err(senseless()),
         }
     }

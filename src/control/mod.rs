@@ -9,11 +9,13 @@ mod line;
 mod process;
 mod server;
 
-pub use client::{ControlError, delta, elsewhere, rebase, server_of, set, stats, stats_within};
+pub use client::{
+    ControlError, conflicts, delta, elsewhere, rebase, server_of, set, stats, stats_within, sync,
+};
 pub use process::ServerProcess;
 pub use server::{Asked, Server};
 
-use crate::delta::{self, Applied, Source};
+use crate::delta::{self, Applied, PathBytes, Source};
 use crate::transport::{Cache, Requests};
 use crate::tree::Outcomes;
 use crate::warm;
@@ -22,13 +24,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase")]
 enum Question {
     Stats,
     Set(Change),
     Delta,
     Rebase,
+    /// What the source has is to be seen in the mount, and what is at a path to be looked at again before.
+    Sync {
+        look: Option<PathBytes>,
+    },
+    Conflicts,
 }
 
 /// What comes after [`Question::Rebase`] once that was answered.
@@ -62,6 +69,8 @@ enum Reply {
     Stats(Box<Stats>),
     Source(Source),
     Change(Box<delta::Change>),
+    /// What both the mount and its source have changed.
+    Conflict(PathBytes),
     /// What was written may be told.
     Tell,
     /// So much of it holds.
@@ -128,6 +137,9 @@ pub struct Stats {
     /// Files of the source that were found changed since they were loaded. Each counts once and has a line in the log.
     #[serde(default)]
     pub stale: u64,
+    /// How the source is followed, if it is.
+    #[serde(default)]
+    pub follow: Option<FollowStats>,
     /// How far the mount is warmed, if it is.
     #[serde(default)]
     pub warm: Option<WarmStats>,
@@ -138,6 +150,27 @@ pub struct Stats {
     pub lookups: Outcomes,
     /// Requests by kind; kinds that never came are left out.
     pub requests: BTreeMap<String, KindStats>,
+}
+
+/// How the source is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowStats {
+    /// The source's own directory is there no more.
+    pub lost: bool,
+    /// Directories that are watched.
+    pub watched: u64,
+    /// Directories that could not be watched: they are looked at every few seconds.
+    pub unwatched: u64,
+    /// Names that were looked at.
+    pub looks: u64,
+    /// How often everything was looked at again, because the system told of less than happened.
+    pub rescans: u64,
+    /// Changes of names and inodes that were taken over.
+    pub changes: u64,
+    /// What the mount and the source both changed: the mount's stays.
+    pub conflicts: u64,
+    /// What was not taken over for lack of room.
+    pub refused: u64,
 }
 
 /// How far the kernel's caches are filled.

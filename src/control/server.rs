@@ -2,7 +2,7 @@
 
 use crate::control::line::{Lines, PATIENCE};
 use crate::control::{Change, Question, Reply, Stats, Written, line};
-use crate::delta::{Applied, Delta};
+use crate::delta::{Applied, Delta, PathBytes};
 use crate::host::is_memory_left;
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
@@ -46,6 +46,13 @@ pub trait Asked: Send + Sync + 'static {
     /// Makes the source the one that further differences are told from, after `applied` was written there. Gives how many
     /// of it hold, or why none does. Asked beside other questions.
     fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String>;
+
+    /// Returns when what the source had before the call is seen in the mount, or says why that is not so. What is at `look` is
+    /// looked at again before, whatever the system told of it.
+    fn sync(&self, look: Option<PathBytes>) -> Result<(), String>;
+
+    /// What both the mount and its source have changed.
+    fn conflicts(&self) -> Vec<PathBytes>;
 }
 
 /// Answers on a mount's socket until it is dropped, which removes the socket.
@@ -140,6 +147,19 @@ fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
                 Ok(delta) => return beside(move || tell(&stream, delta)),
                 Err(reason) => Reply::Error(reason),
             },
+            Ok(Question::Sync { look }) => {
+                let asked = Arc::clone(asked);
+                return beside(move || {
+                    let synced = asked.sync(look);
+                    let answer = synced.map_or_else(Reply::Error, |()| Reply::Done);
+                    line::send(&stream, &answer)
+                });
+            }
+            Ok(Question::Conflicts) => {
+                let conflicts = asked.conflicts().into_iter().map(Reply::Conflict);
+                let told = conflicts.chain([Reply::Done]).collect::<Vec<_>>();
+                return beside(move || line::send_all(&stream, told));
+            }
             Ok(Question::Rebase) => {
                 let asked = Arc::clone(asked);
                 return beside(move || rebase(&stream, &asked));
@@ -193,7 +213,7 @@ fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delta::{Base, Change, Metadata, PathBytes, Seen, Source, What};
+    use crate::delta::{Base, Change, Metadata, Seen, Source, What};
     use crate::tree::Attr;
     use std::io::Write;
     use std::sync::atomic::AtomicU32;
@@ -227,6 +247,14 @@ mod tests {
                 0 => Err("it has no source".to_owned()),
                 number => Ok(many(number)),
             }
+        }
+
+        fn sync(&self, look: Option<PathBytes>) -> Result<(), String> {
+            look.map_or(Ok(()), |path| Err(path.to_string()))
+        }
+
+        fn conflicts(&self) -> Vec<PathBytes> {
+            vec![PathBytes::ROOT.join(b"a\xff"), PathBytes::ROOT.join(b"b")]
         }
 
         fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {

@@ -15,6 +15,7 @@ mod find;
 mod names;
 mod pair;
 mod patch;
+mod place;
 mod rebase;
 mod show;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use change::{Base, Change, Delta, Metadata, Now, PathBytes, Seen, Source, Wh
 pub use content::{Contents, Unread};
 pub use find::{Unknown, of};
 pub use patch::patch;
+pub use place::place;
 pub use rebase::{Applied, SourceEntry, rebase};
 pub use tree::{Bytes, Content, Tree, Xattr};

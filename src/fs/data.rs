@@ -16,7 +16,7 @@ mod memory;
 
 use super::quota::{Charge, Quota};
 use crate::fs::Result;
-use crate::tree::{Attr, Errno};
+use crate::tree::{Attr, Errno, Seed};
 pub(super) use memory::Memory;
 use parking_lot::{Mutex, MutexGuard};
 use std::os::fd::OwnedFd;
@@ -59,6 +59,11 @@ pub trait Backing: Send + Sync {
     /// EAGAIN if it would have to wait; as [`Backing::read_at`].
     fn file(&self, _wait: bool) -> Result<Option<Arc<OwnedFd>>> {
         Ok(None)
+    }
+
+    /// From what this was made, if there is such a thing.
+    fn seed(&self) -> Option<Seed> {
+        None
     }
 
     /// These bytes are to be read from `entry` from now on, which has them: false if it is not there any more.
@@ -172,6 +177,17 @@ impl<const CHUNK: usize> Content<CHUNK> {
         }
     }
 
+    /// The source has `size` bytes there now, from where they were read all the time. False if that is nowhere.
+    pub(super) fn has_now(&mut self, size: u64) -> bool {
+        match self {
+            Content::Memory(_) => false,
+            Content::Backed(backed) => {
+                backed.valid = size;
+                true
+            }
+        }
+    }
+
     pub(super) fn is_in_memory(&self) -> bool {
         matches!(self, Content::Memory(_))
     }
@@ -232,6 +248,11 @@ impl<const CHUNK: usize> Content<CHUNK> {
 }
 
 impl Backed {
+    /// As [`Backing::seed`].
+    pub(super) fn seed(&self) -> Option<Seed> {
+        self.source.backing.seed()
+    }
+
     /// As [`Backing::renew`].
     pub(super) fn renew(&self, entry: &OriginEntry) -> Result<bool> {
         self.source.backing.renew(entry)

@@ -127,6 +127,12 @@ impl Xattrs {
         Ok(())
     }
 
+    /// Whether `other` has the same names and values.
+    pub(super) fn is_same(&self, other: &Xattrs) -> bool {
+        let acl = |which| self.acls.get(which) == other.acls.get(which);
+        self.entries == other.entries && Which::ALL.into_iter().all(acl)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list_len() == 0
     }

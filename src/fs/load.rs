@@ -119,35 +119,9 @@ impl Loading<'_> {
     ///
     /// # Errors
     /// EEXIST, EINVAL, ENAMETOOLONG, ENOSPC beyond the limits; for an access control list those of [`Fs::setxattr`].
-    pub fn add(&mut self, name: &[u8], mut new: Loaded<'_>) -> Result<NodeId> {
+    pub fn add(&mut self, name: &[u8], new: Loaded<'_>) -> Result<NodeId> {
         self.check_room()?;
-        let content = new.attr.kind == Kind::Regular && new.attr.size > 0;
-        let mut seed = new
-            .seed
-            .filter(|_| content && self.fs.origin.get().is_some());
-        let size = new.attr.size;
-        let mut ext = new
-            .backing
-            .filter(|_| content)
-            .map(|source| Node::backed(&self.fs.quota, source, size));
-        if !new.xattrs.is_empty() {
-            let xattrs =
-                self.fs
-                    .load_xattrs(new.xattrs, &mut new.attr, self.fs.most_bytes(&self.config))?;
-            let node = || match seed.take() {
-                Some(seed) => self.fs.grown(seed, size),
-                None => Node::new(&self.fs.quota),
-            };
-            if !xattrs.is_empty() {
-                *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
-            }
-        }
-        let inode = NewInode {
-            attr: new.attr,
-            target: new.target,
-            ext,
-            ino: new.ino,
-        };
+        let (inode, seed) = self.fs.described(new, self.fs.most_bytes(&self.config))?;
         self.names.create(name, inode, seed)
     }
 
@@ -277,6 +251,38 @@ impl Fs {
     /// As [`Fs::fill`] and [`Loading::link`].
     pub fn load_link(&self, id: NodeId, parent: NodeId, name: &[u8]) -> Result<()> {
         self.fill(parent, 1)?.link(id, name)
+    }
+
+    /// What a loaded inode begins with.
+    pub(super) fn described<'a>(
+        &self,
+        mut new: Loaded<'a>,
+        max: u64,
+    ) -> Result<(NewInode<'a, Node>, Option<Seed>)> {
+        let content = new.attr.kind == Kind::Regular && new.attr.size > 0;
+        let mut seed = new.seed.filter(|_| content && self.origin.get().is_some());
+        let size = new.attr.size;
+        let mut ext = new
+            .backing
+            .filter(|_| content)
+            .map(|source| Node::backed(&self.quota, source, size));
+        if !new.xattrs.is_empty() {
+            let xattrs = self.load_xattrs(new.xattrs, &mut new.attr, max)?;
+            let node = || match seed.take() {
+                Some(seed) => self.grown(seed, size),
+                None => Node::new(&self.quota),
+            };
+            if !xattrs.is_empty() {
+                *ext.get_or_insert_with(node).xattrs.get_mut() = Some(Box::new(xattrs));
+            }
+        }
+        let inode = NewInode {
+            attr: new.attr,
+            target: new.target,
+            ext,
+            ino: new.ino,
+        };
+        Ok((inode, seed))
     }
 
     /// Those of `pairs` that are kept, for an inode with `attr`, whose mode becomes what its list says.

@@ -42,6 +42,7 @@ mod copy;
 mod create;
 mod data;
 mod flags;
+mod follow;
 mod holes;
 mod io;
 mod kept;
@@ -68,6 +69,7 @@ mod xattr;
 
 pub use acl::{Acl, Who};
 pub use data::{Backing, OriginEntry};
+pub use follow::{Followed, Following, Found, Look, Name, News, Stale};
 pub use holes::Sought;
 pub use kept::Xattr;
 pub use limits::{Config, INODE_BYTES, InUse, StatFs};
@@ -116,6 +118,8 @@ pub struct Fs {
     origin: OnceLock<Arc<dyn Origin>>,
     /// What was loaded and is another now.
     changes: Arc<Changes>,
+    /// Of following the source.
+    figures: follow::Figures,
 }
 
 impl Fs {
@@ -144,6 +148,7 @@ impl Fs {
             last_inodes: Mutex::new(()),
             origin: OnceLock::new(),
             changes: Arc::default(),
+            figures: follow::Figures::default(),
         })
     }
 

@@ -188,6 +188,11 @@ impl Changes {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// Counts that it takes less.
+    pub(super) fn shrank(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes as u64, Relaxed);
+    }
+
     fn keep<T>(&self, list: &mut Vec<T>, entry: impl FnOnce() -> Option<T>, beside: usize) {
         let capacity = list.capacity();
         let kept = list.try_reserve(1).is_ok().then(entry).flatten();

@@ -27,6 +27,7 @@ mod contents;
 mod filesystem;
 mod identity;
 mod links;
+mod live;
 mod meter;
 mod moved;
 mod names;
@@ -41,6 +42,8 @@ mod renewed;
 mod root;
 mod scan;
 mod search;
+
+pub use live::{Live, LiveDirectory, Looker, Quiet, Seen, Spot, Watch};
 
 use super::{LoadError, LoadOptions, LoadReport, Progress};
 use crate::fs::Fs;
@@ -99,6 +102,20 @@ pub fn load(
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadReport, LoadError> {
+    load_watched(fs, dir, options, progress, &()).map(|(report, _)| report)
+}
+
+/// As [`load`], and tells `watch` of each directory before it is listed. Also gives what looks at the source again.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load_watched(
+    fs: &Fs,
+    dir: &Path,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+    watch: &dyn Watch,
+) -> Result<(LoadReport, Live), LoadError> {
     let started = Instant::now();
     let failed = |errno| LoadError::Source {
         path: dir.to_owned(),
@@ -122,10 +139,10 @@ pub fn load(
     let numbers = &root.numbers;
     fs.number(numbers.of(&stat)).map_err(failed)?;
     fs.load_root(attr, found.xattrs);
-    fs.set_origin(Arc::new(Contents::new(root.clone())))
-        .map_err(failed)?;
+    let contents = Arc::new(Contents::new(root.clone()));
+    fs.set_origin(contents.clone()).map_err(failed)?;
 
-    let load = Load::new(fs, root.clone(), &stat, numbers, options, progress);
+    let load = Load::new(fs, root.clone(), &stat, (options, progress, watch));
     let first = Waiting {
         id: NodeId::ROOT,
         place: Place::ROOT,
@@ -143,7 +160,8 @@ pub fn load(
     root.complete();
     (report.nosuid, report.nodev) = forbidden(root.fd(), options.cross_mounts).map_err(failed)?;
     report.elapsed = started.elapsed();
-    Ok(report)
+    let mount = (!options.cross_mounts).then(|| attributes::Mount::of(&stat));
+    Ok((report, Live::new(contents, mount, fs.keeps_acls())))
 }
 
 /// Whether the mount that `root` is in forbids set-user-id bits and device files to work, or one of those below it if they are

@@ -6,7 +6,7 @@
 
 mod directory;
 
-pub use directory::load;
+pub use directory::{Live, LiveDirectory, Looker, Quiet, Seen, Spot, Watch, load, load_watched};
 
 use rustix::io::Errno;
 use std::path::PathBuf;

@@ -115,6 +115,7 @@ impl Telemetry {
             cache: self.counters.cache(),
             notifications: self.counters.notifications(),
             stale: fs.stale(),
+            follow: None,
             warm: self.warm.as_ref().map(|warm| WarmStats {
                 state: warm.state(),
                 entries: warm.entries(),

@@ -25,5 +25,5 @@ pub use options::{
     Cache, CacheError, Carriage, MAX_IO, Options, QUEUE_DEPTH, Transport, TransportError,
 };
 pub use requests::{LATENCY_BOUNDS, RequestStats, Requests};
-pub use session::{MountCounters, MountError, MountHandle, mount, mount_at};
+pub use session::{MountCounters, MountError, MountHandle, Teller, mount, mount_at};
 pub use wire::RequestKind;

@@ -54,6 +54,20 @@ impl Invalidator {
         })
     }
 
+    /// Makes the kernel forget where a name leads. It waits for calls in the directory, whose requests others answer: for a thread
+    /// that nobody waits for.
+    pub(crate) fn name(&self, directory: NodeId, name: &[u8]) {
+        let Some(channel) = self.channel.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = channel.forget_name(directory, name)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(node = directory.raw(), %error, "a name could not be invalidated");
+        }
+    }
+
     /// How many invalidations were sent.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

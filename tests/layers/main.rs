@@ -24,7 +24,7 @@ const ORDERS: &[Order] = &[
             &["telemetry"],
             &["apply", "control", "doctor"],
             &["layer"],
-            &["delta"],
+            &["delta", "follow"],
             &["source", "warm"],
             &["transport"],
             &["fs"],

@@ -9,6 +9,7 @@ use crate::cli::tree::{self, checked_source};
 use crate::cli::{NO_THREAD, Outcome, kept, mount, report, serve, users, warm};
 use anyhow::Context;
 use norefs::control;
+use norefs::follow::Follower;
 use norefs::fs::Fs;
 use norefs::transport::session::fusermount;
 use norefs::transport::{self, MountError, MountHandle, Options};
@@ -45,10 +46,14 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let metrics = args.serving.listen()?;
+    mount::check_follow(&asked, &args.load, source.as_deref())?;
     let cache = asked.cache.unwrap_or(args.serving.cache);
     let warm = warm::wanted(args.serving.warm(), source.is_some(), &asked, cache)?;
-    let tree::Built { fs, loaded } =
-        tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
+    let tree::Built {
+        fs,
+        loaded,
+        followed,
+    } = tree::build(source.as_deref(), kept.as_ref(), &args.load, &asked)?;
     for option in mount::narrow(&mut asked, loaded.as_ref()) {
         say(mount::nothing_comes_of(option));
     }
@@ -58,12 +63,14 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let (_private, handle) = mount_privately(&fs, &options)?;
     let warmer = warm.then(|| warm::start(&handle, false)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
+    let follower = followed.and_then(|followed| followed.start(&handle));
     let server = serve::answer_questions(
         &handle,
         serve::Asked {
             options,
             fixed: asked.fixed,
             warm: progress,
+            followed: follower.as_ref().map(Follower::handle),
             shown: shown.as_deref(),
             metrics,
             keep: None,
@@ -75,6 +82,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let elapsed = started.elapsed();
     drop(server);
     drop(warmer);
+    drop(follower);
     end(&handle);
     if !args.no_report && well {
         let requests = handle.requests();

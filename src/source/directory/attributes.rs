@@ -53,6 +53,7 @@ fn encode_device(major: u32, minor: u32) -> u32 {
 }
 
 /// Which mount an inode was seen through.
+#[derive(Clone, Copy)]
 pub(super) struct Mount {
     id: Option<u64>,
     device: (u32, u32),

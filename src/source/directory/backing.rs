@@ -148,6 +148,11 @@ impl Backing for SourceFile {
         let length = self.contents.meter.measure(|| self.on_unchanged(read))?;
         match offset + (length as u64) < size {
             true => Err(self.contents.contradicts(self.place, size, true)),
+            // It was cut, and whoever follows is about to see that.
+            false if self.contents.root.is_followed() => {
+                buf[length..].fill(0);
+                Ok(buf.len())
+            }
             false => Ok(length),
         }
     }
@@ -183,6 +188,10 @@ impl Backing for SourceFile {
         }
     }
 
+    fn seed(&self) -> Option<Seed> {
+        Some(seed(self.place, self.identity))
+    }
+
     fn renew(&self, entry: &OriginEntry) -> Result<bool> {
         let root = &self.contents.root;
         let found = root.find_inside(None, &entry.path)?;
@@ -203,7 +212,7 @@ impl Backing for SourceFile {
         };
         let identity = root.identity(&stat, filesystem);
         if identity != self.identity() || *entry.path != *root.path_below(self.place) {
-            let path = entry.path.clone();
+            let path = Some(entry.path.clone());
             root.renewed.put(self.place, Renewal { path, identity });
             self.contents.renewed(self.place);
         }

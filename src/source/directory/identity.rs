@@ -132,6 +132,14 @@ impl Identities {
         ) == recorded
     }
 
+    /// Whether `stat` tells of the same inode, as far as that can be told, whatever was written to it.
+    pub(super) fn is_where_it_was(&self, recorded: Identity, stat: &Statx) -> bool {
+        let number = self.number_of(stat, recorded.0 & Identity::NUMBERED);
+        let birth = self.birth(stat);
+        recorded.number().is_none_or(|known| known == number)
+            && (recorded.birth() == 0 || birth == 0 || birth == recorded.birth())
+    }
+
     fn rest(&self, stat: &Statx, flag: u64) -> u64 {
         let number = (flag != 0).then_some(stat.stx_ino);
         let mtime = stamp(stat.stx_mtime);

@@ -1,8 +1,10 @@
 //! The names of a source: all are numbered, and kept with their directory.
 
 use super::identity::Directory;
+use ahash::RandomState;
 use rustix::io::{Errno, Result};
-use std::ffi::CStr;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,6 +59,8 @@ pub(super) struct Part {
 pub(super) struct Parts {
     pub(super) all: Vec<Part>,
     next: u32,
+    /// Names of directories that stand elsewhere since, or are others: where they stand, and what they are.
+    moved: HashMap<Place, (Place, CString), RandomState>,
 }
 
 impl Parts {
@@ -78,6 +82,22 @@ impl Parts {
             names,
         });
         Ok(first)
+    }
+
+    /// The directory whose name stands at `place` stands in the one at `directory` now, as `name`.
+    pub(super) fn moved(&mut self, place: Place, directory: Place, name: &CStr) {
+        self.moved.insert(place, (directory, name.to_owned()));
+    }
+
+    /// Where the directory's name stands that the name at `place` is in now, and the name.
+    pub(super) fn above(&self, place: Place) -> (Place, &CStr) {
+        match self.moved.get(&place) {
+            Some((directory, name)) => (*directory, name),
+            None => {
+                let (part, name) = self.find(place);
+                (part.directory, name)
+            }
+        }
     }
 
     /// The numbers of the names in the part with a place that was given out.

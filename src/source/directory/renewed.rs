@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Where a file is, from the root on, and what it is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Renewal {
-    pub(super) path: Box<[u8]>,
+    /// `None`: where its name stands now.
+    pub(super) path: Option<Box<[u8]>>,
     pub(super) identity: Identity,
 }
 
@@ -38,6 +39,15 @@ impl Renewed {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// The file with the name at `place` is where that stands now.
+    pub(super) fn stands(&self, place: Place) {
+        if self.any.load(Ordering::Relaxed)
+            && let Some(file) = self.files.write().get_mut(&place)
+        {
+            file.path = None;
+        }
+    }
+
     /// Directories that were at the first paths are at the second ones. A file went with the lowest that it was below.
     pub(super) fn moved(&self, directories: &[(&[u8], &[u8])]) {
         let to: HashMap<&[u8], &[u8], RandomState> = directories.iter().copied().collect();
@@ -45,11 +55,14 @@ impl Renewed {
             return;
         }
         for file in self.files.write().values_mut() {
-            let slashes = |at: &usize| file.path[*at] == b'/';
-            let mut above = (0..file.path.len()).rev().filter(slashes);
-            let found = above.find_map(|at| Some((at, *to.get(&file.path[..at])?)));
+            let Some(path) = &mut file.path else {
+                continue;
+            };
+            let slashes = |at: &usize| path[*at] == b'/';
+            let mut above = (0..path.len()).rev().filter(slashes);
+            let found = above.find_map(|at| Some((at, *to.get(&path[..at])?)));
             if let Some((at, to)) = found {
-                file.path = [to, &file.path[at..]].concat().into();
+                *path = [to, &path[at..]].concat().into();
             }
         }
     }
@@ -66,13 +79,13 @@ mod tests {
         assert_eq!(renewed.get(Place(0)), None);
         for (number, path) in paths.into_iter().enumerate() {
             let renewal = Renewal {
-                path: path.into(),
+                path: Some(path.into()),
                 identity: Identity(number as u64),
             };
             renewed.put(Place(number as u32), renewal);
         }
         renewed.moved(&[(b"a", b"ab"), (b"a/b", b"x/y"), (b"ab", b"a"), (b"f", b"g")]);
-        let path = |number| renewed.get(Place(number)).unwrap().path;
+        let path = |number| renewed.get(Place(number)).unwrap().path.unwrap();
         let expected: [&[u8]; 4] = [b"x/y/f", b"ab/f", b"a/f", b"f"];
         assert_eq!(
             [0, 1, 2, 3].map(path).each_ref().map(|path| &**path),

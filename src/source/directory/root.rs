@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -35,6 +36,7 @@ pub(super) struct SourceRoot {
     further_names: RwLock<Vec<(Place, Place)>>,
     /// Files that are not what, or where, they were when they were loaded, and are the source's still.
     pub(super) renewed: Renewed,
+    following: AtomicBool,
     /// Whether the root's filesystem answers at once.
     pub(super) answers_at_once: bool,
 }
@@ -68,6 +70,7 @@ impl SourceRoot {
             identities: Identities::new(),
             filesystems: RwLock::default(),
             crosses_mounts,
+            following: AtomicBool::new(false),
             further_names: RwLock::default(),
             renewed: Renewed::default(),
         })
@@ -160,15 +163,15 @@ impl SourceRoot {
 
     /// Where a name stands below the root; of a file that was renewed where it is since.
     pub(super) fn path_below(&self, mut place: Place) -> Vec<u8> {
-        if let Some(renewed) = self.renewed.get(place) {
-            return renewed.path.into();
+        if let Some(path) = self.renewed.get(place).and_then(|renewed| renewed.path) {
+            return path.into();
         }
         let parts = self.parts.read();
         let mut names = Vec::new();
         while place != Place::ROOT {
-            let (part, name) = parts.find(place);
+            let (directory, name) = parts.above(place);
             names.push(name.to_bytes());
-            place = part.directory;
+            place = directory;
         }
         names.reverse();
         names.join(&b'/')
@@ -177,8 +180,29 @@ impl SourceRoot {
     /// The place of the directory a name stands in, and the name.
     pub(super) fn find(&self, place: Place) -> (Place, CString) {
         let parts = self.parts.read();
-        let (part, name) = parts.find(place);
-        (part.directory, name.to_owned())
+        let (directory, name) = parts.above(place);
+        (directory, name.to_owned())
+    }
+
+    /// The directory whose name stands at `place` stands in the one at `directory` now, as `name`.
+    pub(super) fn moved(&self, place: Place, directory: Place, name: &CStr) {
+        self.parts.write().moved(place, directory, name);
+    }
+
+    /// From now on a file that is changed where it lies is the same still.
+    pub(super) fn follow(&self) {
+        self.following.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the source is followed: what is read is what it has.
+    pub(super) fn is_followed(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
+    }
+
+    /// Whether `stat` tells of the file that was recorded.
+    fn is(&self, recorded: Identity, stat: &Statx) -> bool {
+        self.identities.is(recorded, stat)
+            || self.is_followed() && self.identities.is_where_it_was(recorded, stat)
     }
 
     /// The numbers of names that stand in the same directory as the one at `place`, in the order in which it lists them.
@@ -324,7 +348,7 @@ impl SourceRoot {
     /// What an open file is now, that was the recorded one.
     pub(super) fn look(&self, file: &OpenFile, recorded: Identity) -> Result<Look> {
         let stat = stat_content(&file.fd)?;
-        Ok(match self.identities.is(recorded, &stat) {
+        Ok(match self.is(recorded, &stat) {
             true if Changed::of(&stat) == file.changed => Look::Same,
             true => Look::Touched,
             false => Look::Other,
@@ -334,7 +358,7 @@ impl SourceRoot {
     /// Whether `stat` tells of the regular file that was recorded.
     pub(super) fn is_recorded(&self, stat: &Statx, recorded: Identity) -> bool {
         let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-        regular && self.identities.is(recorded, stat)
+        regular && self.is(recorded, stat)
     }
 
     /// Whether an open file on `device` has more than `size` bytes, where that may be without showing.

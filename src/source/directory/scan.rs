@@ -5,8 +5,8 @@ use super::attributes::{self, Mount, XattrList, XattrReader};
 use super::backing;
 use super::identity::device;
 use super::links::{Key, Links};
+use super::live::{Watch, watched};
 use super::names::{NameList, Place};
-use super::numbers::Numbers;
 use super::pace::Meter;
 use super::probe;
 use super::queue::{Chunk, Job, ListedDir, Seat, Waiting};
@@ -35,7 +35,7 @@ pub(super) struct Load<'a> {
     progress: &'a dyn Progress,
     total: AtomicU64,
     links: Links,
-    numbers: &'a Numbers,
+    watch: &'a dyn Watch,
 }
 
 impl<'a> Load<'a> {
@@ -44,9 +44,7 @@ impl<'a> Load<'a> {
         fs: &'a Fs,
         root: Arc<SourceRoot>,
         stat: &Statx,
-        numbers: &'a Numbers,
-        options: &LoadOptions,
-        progress: &'a dyn Progress,
+        (options, progress, watch): (&LoadOptions, &'a dyn Progress, &'a dyn Watch),
     ) -> Load<'a> {
         Load {
             fs,
@@ -56,7 +54,7 @@ impl<'a> Load<'a> {
             progress,
             total: AtomicU64::new(0),
             links: Links::new(),
-            numbers,
+            watch,
         }
     }
 
@@ -234,6 +232,7 @@ impl<'l, 'a> Loader<'l, 'a> {
         if self.load.is_elsewhere(&stat) {
             return Ok(None);
         }
+        watched(self.load.watch, fd.as_fd(), waiting.id, waiting.place);
         Ok(Some(ListedDir {
             id: waiting.id,
             place: waiting.place,
@@ -409,7 +408,7 @@ impl<'l, 'a> Loader<'l, 'a> {
         let entry = Scanned {
             name: name.to_bytes(),
             place,
-            ino: self.load.numbers.of(&stat),
+            ino: self.load.root.numbers.of(&stat),
             attr,
             xattrs: found.xattrs,
             target,

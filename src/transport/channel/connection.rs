@@ -29,6 +29,8 @@ const BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
 /// `FUSE_NOTIFY_INVAL_INODE`.
 const INVAL_INODE: i32 = 2;
+/// `FUSE_NOTIFY_INVAL_ENTRY`.
+const INVAL_ENTRY: i32 = 3;
 /// `FUSE_NOTIFY_RETRIEVE`.
 const RETRIEVE: i32 = 5;
 /// The kernel numbers its own requests from 0 on, in steps of two (`fuse_get_unique`).
@@ -44,6 +46,15 @@ struct InvalInode {
     ino: u64,
     off: i64,
     len: i64,
+}
+
+/// `struct fuse_notify_inval_entry_out`, behind which the name comes with a NUL.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct InvalEntry {
+    parent: u64,
+    namelen: u32,
+    flags: u32,
 }
 
 /// `struct fuse_notify_retrieve_out`.
@@ -211,6 +222,17 @@ impl Channel {
             len: 0,
         };
         self.write(0, INVAL_INODE, out.as_bytes())
+    }
+
+    /// Makes the kernel forget where `name` in `directory` leads, or that it leads nowhere. Returns when that is done: calls that
+    /// look up, or change, names in the directory are waited for.
+    pub(crate) fn forget_name(&self, directory: NodeId, name: &[u8]) -> io::Result<()> {
+        let out = InvalEntry {
+            parent: directory.raw(),
+            namelen: u32::try_from(name.len()).map_err(io::Error::other)?,
+            flags: 0,
+        };
+        self.write(0, INVAL_ENTRY, &[out.as_bytes(), name, &[0]].concat())
     }
 
     /// Makes the kernel write back and drop the pages of `id` that hold any of `range`, and its attributes. Returns when

@@ -20,4 +20,4 @@ pub mod utab;
 pub use error::MountError;
 #[cfg(feature = "failpoints")]
 pub(crate) use mount::connect;
-pub use mount::{MountCounters, MountHandle, mount, mount_at, prepare};
+pub use mount::{MountCounters, MountHandle, Teller, mount, mount_at, prepare};

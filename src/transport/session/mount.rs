@@ -1,6 +1,6 @@
 //! A mount and its serving threads, from the beginning to the end.
 
-use crate::fs::Fs;
+use crate::fs::{Fs, Stale};
 use crate::host::is_memory_left;
 use crate::transport::channel::Channel;
 use crate::transport::channel::device;
@@ -20,6 +20,7 @@ use crate::transport::{Cache, Carriage, Options, Permissions, Requests, passthro
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -306,6 +307,11 @@ impl MountHandle {
         self.shared.invalidator.sent()
     }
 
+    /// What tells the kernel of changes that no request asked for.
+    pub fn teller(&self) -> Teller {
+        Teller(self.shared.clone())
+    }
+
     /// A view of the counters that does not keep the mount alive.
     pub fn counters(&self) -> MountCounters {
         MountCounters {
@@ -429,6 +435,24 @@ impl Drop for MountHandle {
         }
     }
 }
+
+/// Tells the kernel that something changed which no request asked for. It does not keep the mount.
+#[derive(Clone)]
+pub struct Teller(Arc<Shared>);
+
+impl Teller {
+    /// Makes the kernel drop what it holds. This may wait for requests to be answered: for a thread that holds nothing that they need.
+    pub fn tell(&self, stale: &Stale) {
+        match stale {
+            Stale::Name(directory, name) => self.0.invalidator.name(*directory, name),
+            Stale::Attributes(node) => self.0.invalidator.attributes(*node),
+            Stale::Content(node) => _ = self.0.invalidator.write_back(*node, &[ALL]),
+        }
+    }
+}
+
+/// All of a file.
+const ALL: Range<u64> = 0..i64::MAX as u64;
 
 /// The counters of a mount, and what may be said of it while it is served; see [`MountHandle::counters`].
 #[derive(Clone)]

@@ -93,6 +93,12 @@ impl Dentry {
         self.cookie.store(word | LOADED, Ordering::Relaxed);
     }
 
+    /// Takes the name for one that was made, in the same way.
+    pub(crate) fn set_made(&self) {
+        let word = self.cookie.load(Ordering::Relaxed);
+        self.cookie.store(word & !LOADED, Ordering::Relaxed);
+    }
+
     /// Whether a load brought the name.
     pub(crate) fn is_loaded(&self) -> bool {
         self.cookie.load(Ordering::Relaxed) & LOADED != 0

@@ -18,6 +18,7 @@ mod ext;
 #[cfg(any(test, feature = "failpoints"))]
 pub mod failpoint;
 mod fill;
+mod follow;
 mod inode_ref;
 mod listing;
 mod lookup;
@@ -42,6 +43,7 @@ pub use change::NewInode;
 pub use cred::{Credential, Mask};
 pub use ext::{Ext, Seed};
 pub use fill::Filling;
+pub use follow::Loose;
 pub use inode_ref::InodeRef;
 pub use listing::DirEntry;
 pub use name::NAME_MAX;

@@ -435,7 +435,7 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
 }
 
 impl<E: Send + Sync + 'static> Tree<E> {
-    fn set_up(&self, inode: &InodeRef<'_, E>, up: Up) {
+    pub(super) fn set_up(&self, inode: &InodeRef<'_, E>, up: Up) {
         if let Ok(directory) = self.directory(inode) {
             directory.up.set(up);
         }

@@ -136,15 +136,21 @@ impl<'t, E: Send + Sync + 'static> Writer<'t, E> {
 
     /// Takes a dead dentry out of table and listing. The caller retires it once nothing leads to it.
     pub(super) fn withdraw(&mut self, dentry: u32, name: &Name<'_>) {
+        let store = &self.tree.store;
+        if store.dentry(dentry).is_loaded() {
+            let inode = store.dentry(dentry).inode();
+            store.tell_gone(self.slot, name.as_bytes(), inode);
+        }
+        self.withdraw_untold(dentry, name);
+    }
+
+    /// The same, and nobody is told that a name of the source is gone: it is so there too.
+    pub(super) fn withdraw_untold(&mut self, dentry: u32, name: &Name<'_>) {
         let guard = crossbeam_epoch::pin();
         let table = &self.tree.store.inode(self.slot).table;
         let removed = table.remove(name.hash(), dentry, &guard);
         assert!(removed, "a dentry that stays in a table is not retired");
-        let store = &self.tree.store;
-        let (cookie, inode) = (store.dentry(dentry).cookie(), store.dentry(dentry).inode());
-        if store.dentry(dentry).is_loaded() {
-            store.tell_gone(self.slot, name.as_bytes(), inode);
-        }
+        let cookie = self.tree.store.dentry(dentry).cookie();
         let listing = self.names.bytes();
         self.names.remove(dentry, cookie);
         self.tree.store.count(listing, self.names.bytes());

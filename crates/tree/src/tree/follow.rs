@@ -1,0 +1,270 @@
+//! A source that lives on: names, and what they lead to, become what it has, and that is no difference to it.
+//!
+//! All of it happens under a [`Survey`]. A name is [taken](Survey::take), which leaves its inode [loose](Loose): counted as linked and
+//! under no name. A name is [put](Survey::put) for what is loose, also in place of another one, as one step for every reader. Nothing is
+//! told to a [`Record`](super::Record), and no time moves: the attributes are [described](InodeRef::refresh) as the source has them.
+
+use super::block::{self, Head};
+use super::name::Name;
+use super::writer::{Position, Writer};
+use super::{Attr, Errno, InodeRef, Kind, NewInode, NodeId, Result, Seed, Survey, Tree};
+use crate::sync::{Up, hand_over};
+
+/// How many slots are looked at before others may free something.
+const STRIDE: u32 = 1024;
+
+/// An inode with a link that is no name. Dropped, that link is gone.
+pub struct Loose<'t, E: Send + Sync + 'static> {
+    inode: InodeRef<'t, E>,
+    /// A name has the link.
+    named: bool,
+}
+
+impl<E: Send + Sync + 'static> std::fmt::Debug for Loose<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Loose").field(&self.inode.id()).finish()
+    }
+}
+
+impl<'t, E: Send + Sync + 'static> Loose<'t, E> {
+    fn new(inode: InodeRef<'t, E>) -> Loose<'t, E> {
+        let named = false;
+        Loose { inode, named }
+    }
+
+    /// What is loose.
+    pub fn inode(&self) -> &InodeRef<'t, E> {
+        &self.inode
+    }
+}
+
+impl<E: Send + Sync + 'static> Drop for Loose<'_, E> {
+    fn drop(&mut self) {
+        if self.named {
+            return;
+        }
+        let record = self.inode.inode();
+        let _lock = record.lock.lock();
+        if self.inode.tree.uncount_link(&self.inode) > 0 {
+            return;
+        }
+        // Nothing of the source leads there, and who has it open sees that.
+        let words = record.block.read_locked();
+        let attr = Attr {
+            nlink: 0,
+            ..block::decode(&words)
+        };
+        record
+            .block
+            .write(&block::as_made(block::encode(&attr, &words)));
+    }
+}
+
+impl<'t, E: Send + Sync + 'static> Survey<'t, E> {
+    /// A new inode as a load brings it.
+    ///
+    /// # Errors
+    /// ENOSPC; for a target those of [`Tree::create`].
+    pub fn bring(&self, new: NewInode<'_, E>, seed: Option<Seed>) -> Result<Loose<'t, E>> {
+        let (inode, _) = self.tree.begin_with(new, 1, seed, true)?;
+        Ok(Loose::new(inode))
+    }
+
+    /// One more link to the inode `id`.
+    ///
+    /// # Errors
+    /// ESTALE, EPERM for a directory, ENOENT if it lost its last name and was forgotten, EMLINK.
+    pub fn link_more(&self, id: NodeId) -> Result<Loose<'t, E>> {
+        let inode = self.tree.get(id)?;
+        self.tree.may_link(&inode)?;
+        self.tree.add_link(&inode, None)?;
+        Ok(Loose::new(inode))
+    }
+
+    /// Takes the name `name` in `directory` away, which leads to `inode`. A directory keeps what is in it.
+    ///
+    /// # Errors
+    /// ESTALE if there is no such directory, or the name leads elsewhere; those of a name that cannot be.
+    pub fn take(&self, directory: NodeId, name: &[u8], inode: NodeId) -> Result<Loose<'t, E>> {
+        let tree = self.tree;
+        let (name, directory) = (tree.fresh_name(name)?, tree.get(directory)?);
+        let mut names = Writer::lock(tree, &directory)?;
+        let dentry = names.find(&name).ok_or(Errno::STALE)?;
+        let child = self.led_to(dentry, inode)?;
+        tree.store.dentry(dentry).live.kill();
+        tree.set_up(&child, Up::Removed);
+        names.withdraw_untold(dentry, &name);
+        names.tidy();
+        tree.store.retire_dentry(dentry, &crossbeam_epoch::pin());
+        Ok(Loose::new(child))
+    }
+
+    /// Puts what is loose under the name `name` in `directory`, in place of the inode `over` if there is one, which is given back.
+    /// `loaded`: the source has the name.
+    ///
+    /// # Errors
+    /// EEXIST if something else has the name, ESTALE if nothing has the name of `over`, ENOENT, ENOTDIR, ENOSPC, those of a name that
+    /// cannot be. Then `loose` stays what it is.
+    pub fn put(
+        &self,
+        (directory, name): (NodeId, &[u8]),
+        loose: &mut Option<Loose<'t, E>>,
+        over: Option<NodeId>,
+        loaded: bool,
+    ) -> Result<Option<Loose<'t, E>>> {
+        let tree = self.tree;
+        let (name, directory) = (tree.fresh_name(name)?, tree.get(directory)?);
+        let inode = &loose.as_ref().ok_or(Errno::INVAL)?.inode;
+        let mut names = Writer::lock(tree, &directory)?;
+        let old = match (names.find(&name), over) {
+            (None, None) => None,
+            (Some(dentry), Some(over)) => Some((dentry, self.led_to(dentry, over)?)),
+            (Some(_), None) => return Err(Errno::EXIST),
+            (None, Some(_)) => return Err(Errno::STALE),
+        };
+        names.reserve(1)?;
+        let dentry = tree.new_dentry(&directory, inode.slot, &name)?;
+        tree.set_up(inode, Up::Name(dentry));
+        match &old {
+            None => names.publish(dentry, &name, Position::Loaded),
+            Some((old, replaced)) => self.replace(&mut names, &name, dentry, (*old, replaced)),
+        }
+        // Nobody can tell: whoever asks for the mark holds a survey.
+        match loaded {
+            true => tree.store.dentry(dentry).set_loaded(),
+            false => tree.store.dentry(dentry).set_made(),
+        }
+        if let Some(mut loose) = loose.take() {
+            loose.named = true;
+        }
+        Ok(old.map(|(_, inode)| Loose::new(inode)))
+    }
+
+    fn replace(
+        &self,
+        names: &mut Writer<'t, E>,
+        name: &Name<'_>,
+        dentry: u32,
+        (old, replaced): (u32, &InodeRef<'t, E>),
+    ) {
+        let store = &self.tree.store;
+        let renames = &names.directory.renames;
+        hand_over(&[renames], &[&store.dentry(old).live], || {
+            names.publish(dentry, name, Position::Of(old));
+            self.tree.set_up(replaced, Up::Removed);
+        });
+        names.withdraw_untold(old, name);
+        store.retire_dentry(old, &crossbeam_epoch::pin());
+    }
+
+    /// The inode of `dentry`, if that is `inode`; ESTALE.
+    fn led_to(&self, dentry: u32, inode: NodeId) -> Result<InodeRef<'t, E>> {
+        let store = &self.tree.store;
+        let child = InodeRef::take(self.tree, store.dentry(dentry).inode());
+        child
+            .filter(|child| child.id() == inode)
+            .ok_or(Errno::STALE)
+    }
+
+    /// Has a directory refuse new names for ever.
+    ///
+    /// # Errors
+    /// ENOTEMPTY if it has some; ENOTDIR.
+    pub fn close(&self, directory: &InodeRef<'t, E>) -> Result<()> {
+        self.tree.kill_empty(directory)
+    }
+
+    /// Takes the name `name` in `directory` for one that was made.
+    pub fn take_name_for_made(&self, directory: NodeId, name: &[u8]) {
+        let tree = self.tree;
+        let (Ok(name), Ok(directory)) = (tree.fresh_name(name), tree.get(directory)) else {
+            return;
+        };
+        if let Ok(names) = Writer::lock(tree, &directory)
+            && let Some(dentry) = names.find(&name)
+        {
+            tree.store.dentry(dentry).set_made();
+        }
+    }
+
+    /// Calls `visit` with each name in `directory`, the inode that it leads to, and whether a load brought it.
+    pub fn names_in(&self, directory: NodeId, mut visit: impl FnMut(&[u8], NodeId, bool)) {
+        let store = &self.tree.store;
+        let Ok(directory) = self.tree.get(directory) else {
+            return;
+        };
+        let Ok(directory) = self.tree.directory(&directory) else {
+            return;
+        };
+        for (_, index) in directory.names.read().after(0) {
+            let dentry = store.dentry(index);
+            let (name, id) = (dentry.name(&store.pieces), store.id(dentry.inode()));
+            visit(&name, id, dentry.is_loaded());
+        }
+    }
+
+    /// Calls `visit` for each inode that a load brought, with the number that it shows.
+    pub fn loaded_inodes(&self, mut visit: impl FnMut(NodeId, u64)) {
+        let store = &self.tree.store;
+        let mut from = 1;
+        while store.inodes.get(from).is_some() {
+            let _guard = crossbeam_epoch::pin();
+            for slot in from..from + STRIDE {
+                let Some(inode) = store.inodes.get(slot) else {
+                    break;
+                };
+                let words = inode.words();
+                let head = Head::of(&words);
+                if head.kind().is_some() && block::is_loaded(&words) {
+                    let id = NodeId::new(slot, head.generation());
+                    visit(id, store.ino(id));
+                }
+            }
+            from += STRIDE;
+        }
+    }
+
+    /// Calls `visit` for each name that a load brought: its directory, its bytes, and the inode that it leads to.
+    pub fn loaded_names(&self, mut visit: impl FnMut(NodeId, &[u8], NodeId)) {
+        let store = &self.tree.store;
+        let mut from = 1;
+        while store.dentries.get(from).is_some() {
+            let _guard = crossbeam_epoch::pin();
+            for index in from..from + STRIDE {
+                let Some(dentry) = store.dentries.get(index) else {
+                    break;
+                };
+                if dentry.published() == Some(true) {
+                    let (directory, id) = (store.id(dentry.parent()), store.id(dentry.inode()));
+                    visit(directory, &dentry.name(&store.pieces), id);
+                }
+            }
+            from += STRIDE;
+        }
+    }
+}
+
+impl<E: Send + Sync + 'static> InodeRef<'_, E> {
+    /// Changes what the inode shows to what the source has, as one step for every reader. `change` is told whether the inode was as a
+    /// load brought it; then it is so still. It runs under the inode's lock and must not call the tree.
+    pub fn refresh<T>(&self, change: impl FnOnce(&mut Attr, bool) -> T) -> T {
+        let record = self.inode();
+        let _lock = record.lock.lock();
+        let words = record.block.read_locked();
+        let as_loaded = block::is_as_loaded(&words);
+        let mut attr = block::decode(&words);
+        let kind = attr.kind;
+        let value = change(&mut attr, as_loaded);
+        attr.kind = kind;
+        record.block.write(&block::encode(&attr, &words));
+        value
+    }
+}
+
+impl<E: Send + Sync + 'static> Tree<E> {
+    /// Whether the inode `id` is a directory that lives.
+    pub fn is_directory(&self, id: NodeId) -> bool {
+        self.get(id)
+            .is_ok_and(|inode| inode.kind() == Kind::Directory)
+    }
+}

@@ -541,3 +541,6 @@ impl Tree for Kept {
             .map_or_else(Vec::new, |entry| entry.xattrs.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,7 +215,7 @@ impl Over<'_> {
                         self.remove_all(here, name, found)?;
                     }
                     let attr = Attr::new(Kind::Directory, 0o755, 0, 0, Time::default());
-                    self.load(here, name, Attr { nlink: 2, ..attr })?
+                    self.load(here, name, attr)?
                 }
             };
         }
@@ -224,6 +224,8 @@ impl Over<'_> {
 
     /// Something loaded without content.
     fn load(&self, directory: NodeId, name: &[u8], attr: Attr) -> Result<NodeId, Errno> {
+        let nlink = if attr.kind == Kind::Directory { 2 } else { 1 };
+        let attr = Attr { nlink, ..attr };
         let target: Option<&[u8]> = (attr.kind == Kind::Symlink).then_some(b"gone");
         let new = Loaded {
             attr,

@@ -7,14 +7,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-const SOURCE: &str = "mkdir d d/sub e r; for f in d/a d/b d/sub/c e/x e/y f g mode gone r/in t two; do echo $f > $f; done;
-    ln f f2; ln two e/two; ln -s f link; setfattr -n user.old -v 1 g; touch -d @1000000000.123456789 d/a d/b e/x r/in; chmod 750 e";
+const SOURCE: &str = "mkdir d d/sub e r same; for f in d/a d/b d/sub/c e/x e/y f g mode gone r/in t two; do echo $f > $f; done;
+    ln f f2; ln two e/two; ln -s f link; setfattr -n user.old -v 1 g; touch -d @1000000000.123456789 d/a d/b e/x r/in same; chmod 750 e";
 
 const CHANGES: &str = "mv d moved; echo more >> moved/sub/c; rm gone f2; ln f third; echo new > new; ln new e/new2; chmod 600 mode;
     setfattr -n user.x -v '0saAo9Cg==' g; setfattr -x user.old g; mkfifo e/pipe; ln -sfn elsewhere link; rm moved/a; touch moved;
     rm -r r; mkdir r; echo other > r/other; rm t; mkdir t; mv e/x x; mv e/y e/x; mv x e/y; echo two >> two; mknod e/null c 1 3;
     truncate -s 3M sparse; printf x >> sparse; touch -d @-5.000000001 new; touch -d @1234567890.123456789 moved/sub/c e;
-    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'; mkdir -p deep/er/est; chmod 0 deep/er/est";
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'; mkdir -p deep/er/est; chmod 0 deep/er/est;
+    echo in > same/in; touch -d @1000000000.123456789 same";
 
 /// A source, and a directory for what is kept.
 struct Ground {

@@ -114,7 +114,7 @@ pub fn name(entry: &MountEntry) -> String {
 }
 
 /// The directory that everything was loaded from, if it is where it was.
-fn source(delta: &Delta) -> Result<Root, Failure> {
+pub fn source(delta: &Delta) -> Result<Root, Failure> {
     let path = delta.source.path.as_path();
     let root = Root::open(path).with_context(|| delta.source.path.to_string())?;
     let found = root.itself()?;

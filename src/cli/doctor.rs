@@ -3,7 +3,6 @@
 use super::run::namespace;
 use super::{Outcome, out};
 use norefs::doctor::{self, Finding, Machine, Verdict};
-use norefs::transport::session::fusermount;
 use rustix::io::Errno;
 use serde_json::json;
 use std::path::PathBuf;
@@ -34,7 +33,6 @@ pub fn run(args: Args) -> Outcome {
     if args.try_namespaces {
         return Ok(ExitCode::from(namespaces_here()));
     }
-    fusermount::choose();
     let findings = doctor::examine(&Machine::here(), args.mountpoint.as_deref(), namespaces());
     let works = findings.iter().all(|found| found.verdict != Verdict::Fail);
     out::print(match args.json {

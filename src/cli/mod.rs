@@ -9,6 +9,7 @@ mod discard;
 mod doctor;
 mod entry;
 mod fail;
+mod fork;
 mod helper;
 mod kept;
 mod log;
@@ -79,6 +80,7 @@ enum Verb {
     Set(set::Args),
     Sync(sync::Args),
     Refresh(sync::RefreshArgs),
+    Fork(fork::Args),
     Diff(diff::Args),
     Discard(discard::Args),
     Checkpoint(checkpoint::Args),
@@ -115,6 +117,7 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Set(args) => set::run(args),
                 Verb::Sync(args) => sync::run(args),
                 Verb::Refresh(args) => sync::refresh(args),
+                Verb::Fork(args) => fork::run(args),
                 Verb::Diff(args) => diff::run(args),
                 Verb::Discard(args) => discard::run(args),
                 Verb::Checkpoint(args) => checkpoint::run(args),

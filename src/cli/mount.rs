@@ -10,8 +10,7 @@ use anyhow::{Context, bail};
 use norefs::follow::Follower;
 use norefs::layer::Kept;
 use norefs::source::LoadReport;
-use norefs::transport::session::fusermount;
-use norefs::transport::{self, MountHandle, Options, Permissions, session};
+use norefs::transport::{self, Options, Permissions, session};
 use norefs::warm::Warmer;
 use rustix::fs::Mode;
 use rustix::process::geteuid;
@@ -22,8 +21,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the serving process says when the mount answers.
@@ -158,7 +156,6 @@ pub fn run(args: Args) -> Outcome {
 pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     check_options(&asked, args.source().or(args.resume.as_deref()))?;
     check_follow(&asked, &args.load, args.source().or(args.resume.as_deref()))?;
-    fusermount::choose();
     let place = session::prepare(args.mountpoint()).map_err(not_mounted)?;
     let keep = args.keep.as_deref();
     let keep = keep.map(|at| Keep::new(at, args.checkpoint, place.path()));
@@ -188,7 +185,7 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let mounted = end_on_signal(signals).context(NO_THREAD)?;
+    let mounted = serve::end_on_signal(signals).context(NO_THREAD)?;
     let handle = Arc::new(transport::mount_at(fs, place, &options).map_err(not_mounted)?);
     let warmer = warm.then(|| warm::start(&handle, true)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
@@ -412,30 +409,4 @@ fn settle_in_background(log: Option<File>) -> io::Result<()> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(log.as_ref().unwrap_or(&null))?;
     told
-}
-
-/// What a signal ends: a mount, and what warms it.
-type Mounted = (Weak<MountHandle>, Option<Warmer>);
-
-/// The first signal unmounts, or detaches a mount in use; the second ends the process. The mount is to be told once it is there.
-fn end_on_signal(mut signals: Signals) -> io::Result<Sender<Mounted>> {
-    let (mounted, told) = mpsc::channel::<Mounted>();
-    let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
-    let started = thread.spawn(move || {
-        let mut signals = signals.forever();
-        signals.next();
-        // The warmer is dropped with the rest of what was told.
-        let handle = told.recv().ok().and_then(|(handle, _)| handle.upgrade());
-        if let Some(handle) = handle
-            && handle.unmount().is_err()
-        {
-            tracing::warn!("the mount is in use: detached, a second signal ends it");
-            if let Err(error) = handle.detach() {
-                tracing::error!(%error, "the mount cannot be detached");
-            }
-        }
-        signals.next();
-        std::process::exit(1);
-    });
-    started.map(|_| mounted)
 }

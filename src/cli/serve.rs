@@ -1,4 +1,6 @@
-//! What `run` and `mount` have in common while a mount is served.
+//! What `run`, `mount` and `fork` have in common while a mount is served.
+
+mod fork;
 
 use super::checkpoint::Keep;
 use super::fail::Failure;
@@ -6,17 +8,20 @@ use super::mount_options::MountOptions;
 use super::quantity;
 use super::tree::{beside, memory};
 use anyhow::Context;
-use norefs::control::{self, Change, FollowStats, Server, Stats};
+use norefs::control::{self, Asker, Change, FollowStats, Forking, Likeness, Server, Stats};
 use norefs::delta::{self, Applied, Delta, PathBytes};
 use norefs::follow;
-use norefs::fs::Config;
+use norefs::fs::{Config, Fs};
 use norefs::telemetry::{About, Address, Endpoint, Listener, Telemetry};
 use norefs::transport::session::utab::UserOptions;
 use norefs::transport::{Cache, MAX_IO, MountHandle, Options, QUEUE_DEPTH, Transport};
-use norefs::warm;
+use norefs::warm::{self, Warmer};
+use signal_hook::iterator::Signals;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 const PAGE: u32 = 4096;
@@ -141,6 +146,10 @@ struct Served {
     followed: Option<follow::Handle>,
     shown: Option<UserOptions>,
     keep: Option<Keep>,
+    /// With which it was made.
+    options: Options,
+    /// Mount options that a remount cannot change, as they were asked for.
+    fixed: Vec<String>,
 }
 
 impl Served {
@@ -157,6 +166,23 @@ impl Served {
             conflicts: followed.conflicts,
             refused: followed.refused,
         })
+    }
+
+    /// How the mount is made and served now.
+    fn likeness(&self) -> Likeness {
+        let counters = self.telemetry.counters();
+        Likeness {
+            options: Options {
+                cache: counters.cache(),
+                ..self.options.clone()
+            },
+            permissions: counters.fs().permissions(),
+        }
+    }
+
+    /// What is served.
+    fn share(&self) -> Arc<Fs> {
+        self.telemetry.counters().share()
     }
 
     /// Lets findmnt(8) and mount(8) know the limits that are in force. That they do not is no failure.
@@ -226,6 +252,14 @@ impl control::Asked for Served {
         Ok(())
     }
 
+    fn likeness(&self) -> Result<Likeness, String> {
+        Ok(Served::likeness(self))
+    }
+
+    fn fork(&self, device: OwnedFd, forking: Forking, asker: Asker) -> Result<(), (Asker, String)> {
+        fork::fork(self, device, forking, asker)
+    }
+
     fn delta(&self) -> Result<Delta, String> {
         delta::of(self.telemetry.counters().fs()).map_err(|unknown| unknown.to_string())
     }
@@ -286,20 +320,18 @@ pub struct Asked<'a> {
 pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
     let Asked {
         options,
-        mut fixed,
+        fixed,
         warm,
         followed,
         shown,
         metrics,
         keep,
     } = asked;
-    if options.allow_other {
-        fixed.push("allow_other".to_owned());
-    }
+    let others = options.allow_other.then(|| "allow_other".to_owned());
     let about = About {
         mountpoint: shown.unwrap_or(handle.mountpoint()).display().to_string(),
-        source: options.source_name,
-        options: fixed,
+        source: options.source_name.clone(),
+        options: fixed.iter().cloned().chain(others).collect(),
         metrics: metrics
             .as_ref()
             .map(|listener| listener.address().to_string()),
@@ -311,6 +343,8 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         followed,
         shown: UserOptions::of(handle.device()).unwrap_or_default(),
         keep,
+        options,
+        fixed,
     };
     served.show_limits();
     let metrics = metrics
@@ -321,4 +355,30 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         _server: server.inspect_err(not_for("`norefs stats`")).ok(),
         _metrics: metrics.and_then(|started| started.inspect_err(not_for("metrics")).ok()),
     }
+}
+
+/// What a signal ends: a mount, and what warms it.
+pub type Mounted = (Weak<MountHandle>, Option<Warmer>);
+
+/// The first signal unmounts, or detaches a mount in use; the second ends the process. The mount is to be told once it is there.
+pub fn end_on_signal(mut signals: Signals) -> io::Result<Sender<Mounted>> {
+    let (mounted, told) = mpsc::channel::<Mounted>();
+    let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
+    let started = thread.spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        // The warmer is dropped with the rest of what was told.
+        let handle = told.recv().ok().and_then(|(handle, _)| handle.upgrade());
+        if let Some(handle) = handle
+            && handle.unmount().is_err()
+        {
+            tracing::warn!("the mount is in use: detached, a second signal ends it");
+            if let Err(error) = handle.detach() {
+                tracing::error!(%error, "the mount cannot be detached");
+            }
+        }
+        signals.next();
+        std::process::exit(1);
+    });
+    started.map(|_| mounted)
 }

@@ -1,10 +1,11 @@
 //! The side that asks.
 
 use crate::control::line::{self, Lines, PATIENCE};
-use crate::control::{Change, Question, Reply, ServerProcess, Stats, Written};
+use crate::control::{Change, Forking, Likeness, Question, Reply, ServerProcess, Stats, Written};
 use crate::delta::{Applied, Delta, PathBytes};
-use crate::transport::session::runtime;
+use crate::host::descriptor;
 use crate::transport::session::table::{self, MountEntry};
+use crate::transport::session::{Unserved, runtime};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ const LOOKING: Duration = Duration::from_secs(120);
 
 /// How long it may take until all is seen in the mount that its source has.
 const SYNCING: Duration = Duration::from_secs(600);
+/// How long a fork may take until it answers. Mostly that is some milliseconds.
+const FORKING: Duration = Duration::from_secs(40);
 
 /// Why a mount did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +156,42 @@ pub fn rebase(
         // Why it hung up.
         Err(error @ ControlError::Refused(_)) => Err(error),
         Err(error) => Err(sent.map_or_else(failed, |()| error)),
+    }
+}
+
+/// A fork that is to be made of a mount, once there is a mount for it.
+pub struct Fork(UnixStream);
+
+/// Asks the server of a norefs mount for a fork, and how that is to be mounted.
+pub fn fork(mount: &MountEntry) -> Result<(Fork, Likeness), ControlError> {
+    let stream = ask_for(mount, &Question::Fork)?;
+    let answer = line::receive(&stream, ANSWER_LIMIT, PATIENCE);
+    match checked(answer.map_err(failed)?)? {
+        Reply::Like(like) => Ok((Fork(stream), *like)),
+        _ => Err(senseless()),
+    }
+}
+
+impl Fork {
+    /// Has `mount` served with the state of this instant, by a process of its own. When this returns it answers. `shown` is where it is
+    /// to be seen, if not where it was made.
+    pub fn serve(self, mount: &Unserved, shown: Option<&Path>) -> Result<(), ControlError> {
+        let Fork(stream) = self;
+        let (device, made) = mount.parts();
+        let forking = Forking {
+            made,
+            shown: shown.map(|path| path.to_owned().into()),
+        };
+        let sent = descriptor::send(&stream, device).and_then(|()| line::send(&stream, &forking));
+        // If it is not taken, why is told.
+        let answer = line::receive(&stream, ANSWER_LIMIT, FORKING);
+        match answer.map_err(|error| sent.err().unwrap_or(error)) {
+            Ok(answer) => match checked(answer)? {
+                Reply::Done => Ok(()),
+                _ => Err(senseless()),
+            },
+            Err(error) => Err(failed(error)),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lines of JSON over a socket, bounded in length and time.
 
+use crate::host::rest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufWriter, Read, Write};
@@ -71,7 +72,7 @@ impl<'s> Lines<'s> {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.stream.set_read_timeout(Some(left))?;
-            return match self.stream.read(&mut chunk) {
+            return match rest(|| self.stream.read(&mut chunk)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Err(io::ErrorKind::TimedOut.into())
@@ -88,6 +89,19 @@ impl<'s> Lines<'s> {
     }
 }
 
+/// A stream whose writers do nothing else meanwhile.
+struct Waiting<'s>(&'s UnixStream);
+
+impl Write for Waiting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        rest(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes one line.
 pub(crate) fn send<T: Serialize>(stream: &UnixStream, message: &T) -> io::Result<()> {
     send_all(stream, [message])
@@ -99,7 +113,7 @@ pub(crate) fn send_all<T: Serialize>(
     messages: impl IntoIterator<Item = T>,
 ) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut out = BufWriter::with_capacity(64 << 10, stream);
+    let mut out = BufWriter::with_capacity(64 << 10, Waiting(stream));
     for message in messages {
         serde_json::to_writer(&mut out, &message)?;
         out.write_all(b"\n")?;

@@ -3,6 +3,9 @@
 //! One line of JSON asks, one line of JSON answers, then the connection ends. What differs from a source takes many lines: where
 //! it is, each difference, and that this was all. So does the other way what of it was written there: once it is asked for, each
 //! difference, and that this was all; without that line nothing comes of it.
+//!
+//! A fork ([`fork`]) is told how to mount it, and is given a mount and the descriptor for it; the answer comes from the process that
+//! serves it.
 
 mod client;
 mod line;
@@ -10,17 +13,20 @@ mod process;
 mod server;
 
 pub use client::{
-    ControlError, conflicts, delta, elsewhere, rebase, server_of, set, stats, stats_within, sync,
+    ControlError, Fork, conflicts, delta, elsewhere, fork, rebase, server_of, set, stats,
+    stats_within, sync,
 };
 pub use process::ServerProcess;
-pub use server::{Asked, Server};
+pub use server::{Asked, Asker, Server};
 
 use crate::delta::{self, Applied, PathBytes, Source};
-use crate::transport::{Cache, Requests};
+use crate::transport::session::Made;
+use crate::transport::{Cache, Options, Permissions, Requests};
 use crate::tree::Outcomes;
 use crate::warm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What can be asked.
@@ -36,6 +42,25 @@ enum Question {
         look: Option<PathBytes>,
     },
     Conflicts,
+    Fork,
+}
+
+/// How a mount is made and served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Likeness {
+    /// Its options.
+    pub options: Options,
+    /// Who decides about permissions.
+    pub permissions: Permissions,
+}
+
+/// What comes with a mount that a fork is to serve, behind its descriptor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Forking {
+    /// The mount.
+    pub made: Made,
+    /// Where it is to be seen, if not where it was made.
+    pub shown: Option<OsString>,
 }
 
 /// What comes after [`Question::Rebase`] once that was answered.
@@ -75,6 +100,8 @@ enum Reply {
     Tell,
     /// So much of it holds.
     Rebased(usize),
+    /// A fork is to be mounted like this.
+    Like(Box<Likeness>),
     Done,
     Error(String),
 }

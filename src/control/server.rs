@@ -1,13 +1,15 @@
 //! The side that answers.
 
 use crate::control::line::{Lines, PATIENCE};
-use crate::control::{Change, Question, Reply, Stats, Written, line};
+use crate::control::{Change, Forking, Likeness, Question, Reply, Stats, Written, line};
 use crate::delta::{Applied, Delta, PathBytes};
-use crate::host::is_memory_left;
+use crate::host::descriptor;
+use crate::host::{is_memory_left, rest, take_part};
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,12 @@ const WRITING: Duration = Duration::from_secs(120);
 /// Memory is looked for before each so many of them, and so many bytes for each.
 const STRIDE: usize = 4096;
 const WRITTEN_BYTES: usize = 1024;
+
+/// How long a mount for a fork may take to be made.
+const MOUNTING: Duration = Duration::from_secs(30);
+
+/// The longest line about it, in bytes: two paths, in numbers.
+const FORKING_LIMIT: usize = 64 << 10;
 
 /// What can be asked of whoever serves a mount. The answers must not touch the mount.
 pub trait Asked: Send + Sync + 'static {
@@ -53,6 +61,33 @@ pub trait Asked: Send + Sync + 'static {
 
     /// What both the mount and its source have changed.
     fn conflicts(&self) -> Vec<PathBytes>;
+
+    /// How a fork is to be mounted, or why there can be none.
+    fn likeness(&self) -> Result<Likeness, String>;
+
+    /// Makes a copy of this process that serves the mount of `forking` through `device`, and tells `asker` once it does, or why not.
+    /// Returns here when the copy has ended, or with the reason why there is none, which is told then. Asked beside other questions.
+    fn fork(&self, device: OwnedFd, forking: Forking, asker: Asker) -> Result<(), (Asker, String)>;
+}
+
+/// Whoever asked for a fork, and waits.
+#[derive(Debug)]
+pub struct Asker(UnixStream);
+
+impl Asker {
+    /// Says how that came out. Whoever waits no more is not told.
+    pub fn tell(self, outcome: Result<(), String>) {
+        let answer = outcome.map_or_else(Reply::Error, |()| Reply::Done);
+        if let Err(error) = line::send(&self.0, &answer) {
+            tracing::debug!(%error, "nobody waits for the fork");
+        }
+    }
+}
+
+impl AsFd for Asker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Answers on a mount's socket until it is dropped, which removes the socket.
@@ -117,14 +152,14 @@ impl Drop for Server {
 
 fn accept(listener: &UnixListener, ending: &AtomicBool, asked: &Arc<impl Asked>) {
     while !ending.load(Ordering::SeqCst) {
-        match listener.accept() {
+        match rest(|| listener.accept()) {
             Ok((stream, _)) => {
                 if let Err(error) = answer(stream, asked) {
                     tracing::debug!(%error, "a control connection failed");
                 }
             }
             // Out of descriptors, or the listener was shut down.
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => rest(|| std::thread::sleep(Duration::from_millis(10))),
         }
     }
 }
@@ -164,6 +199,13 @@ fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
                 let asked = Arc::clone(asked);
                 return beside(move || rebase(&stream, &asked));
             }
+            Ok(Question::Fork) => match asked.likeness() {
+                Ok(like) => {
+                    let asked = Arc::clone(asked);
+                    return beside(move || fork(stream, like, &asked));
+                }
+                Err(reason) => Reply::Error(reason),
+            },
             Err(error) => Reply::Error(error.to_string()),
         }
     };
@@ -174,6 +216,7 @@ fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
 fn beside(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("norefs-delta".to_owned());
     let begun = thread.spawn(move || {
+        take_part();
         if let Err(error) = work() {
             tracing::debug!(%error, "a control connection failed");
         }
@@ -186,6 +229,16 @@ fn rebase(stream: &UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
     let rebased = written(stream).and_then(|applied| asked.rebase(applied));
     let answer = rebased.map_or_else(Reply::Error, Reply::Rebased);
     line::send(stream, &answer)
+}
+
+fn fork(stream: UnixStream, like: Likeness, asked: &Arc<impl Asked>) -> io::Result<()> {
+    line::send(&stream, &Reply::Like(Box::new(like)))?;
+    stream.set_read_timeout(Some(MOUNTING))?;
+    let device = rest(|| descriptor::receive(&stream))?;
+    let forking: Forking = line::receive(&stream, FORKING_LIMIT, PATIENCE)?;
+    let forked = asked.fork(device, forking, Asker(stream));
+    forked.unwrap_or_else(|(asker, reason)| asker.tell(Err(reason)));
+    Ok(())
 }
 
 /// All that was written, or why it is not taken.
@@ -214,6 +267,7 @@ fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::delta::{Base, Change, Metadata, Seen, Source, What};
+    use crate::transport::{Options, Permissions};
     use crate::tree::Attr;
     use std::io::Write;
     use std::sync::atomic::AtomicU32;
@@ -255,6 +309,25 @@ mod tests {
 
         fn conflicts(&self) -> Vec<PathBytes> {
             vec![PathBytes::ROOT.join(b"a\xff"), PathBytes::ROOT.join(b"b")]
+        }
+
+        fn likeness(&self) -> Result<Likeness, String> {
+            Ok(Likeness {
+                options: Options::default(),
+                permissions: Permissions::Kernel,
+            })
+        }
+
+        fn fork(&self, device: OwnedFd, _: Forking, asker: Asker) -> Result<(), (Asker, String)> {
+            match rustix::fs::fstat(&device) {
+                Ok(_) if self.0.load(Ordering::Relaxed) == 0 => {
+                    Err((asker, "it is busy".to_owned()))
+                }
+                _ => {
+                    asker.tell(Ok(()));
+                    Ok(())
+                }
+            }
         }
 
         fn rebase(&self, applied: Vec<Applied>) -> Result<usize, String> {

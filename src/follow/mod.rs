@@ -15,6 +15,7 @@ mod work;
 pub use watches::Watches;
 
 use crate::fs::Fs;
+use crate::host::{rest, take_part};
 use crate::source::Live;
 use crate::transport::Teller;
 use crate::tree::NodeId;
@@ -164,6 +165,7 @@ impl Follower {
         let thread = thread.spawn({
             let shared = shared.clone();
             move || {
+                take_part();
                 let worker = Worker::new(&fs, live.looker(), &shared.watches, &teller);
                 run(&shared, worker, every);
                 shared.over.store(true, Relaxed);
@@ -238,6 +240,6 @@ fn wait(shared: &Shared, timeout: Option<Duration>) {
         tv_nsec: timeout.subsec_nanos().into(),
     });
     // Interrupted, there is nothing to do and the next round waits.
-    poll(&mut both, timeout.as_ref()).unwrap_or_default();
+    rest(|| poll(&mut both, timeout.as_ref())).unwrap_or_default();
     rustix::io::read(&shared.wake, &mut [0; 8]).unwrap_or_default();
 }

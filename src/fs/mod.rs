@@ -43,6 +43,7 @@ mod create;
 mod data;
 mod flags;
 mod follow;
+mod fork;
 mod holes;
 mod io;
 mod kept;

@@ -21,6 +21,7 @@ use super::privilege::{GROUP_EXEC, SGID, SUID, is_member, supplementary_groups};
 use super::{Caller, Fs, Node, SetAttr};
 use crate::fs::Result;
 use crate::tree::{Attr, Errno, InodeRef, Kind, Mask, NodeId};
+use serde::{Deserialize, Serialize};
 
 const STICKY: u16 = libc::S_ISVTX as u16;
 
@@ -30,7 +31,8 @@ const FMODE_EXEC: i32 = 1 << 5;
 const PROTECTED_HARDLINKS: &str = "/proc/sys/fs/protected_hardlinks";
 
 /// Who decides whether a caller may do something. Fixed for the life of a filesystem.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Permissions {
     /// The kernel, from owner and mode (`default_permissions`): what arrives is permitted.
     #[default]

@@ -82,6 +82,11 @@ impl Quota {
         }
     }
 
+    /// See [`Remover::begin_as_copy`].
+    pub(super) fn begin_as_copy(&self) {
+        self.remover.begin_as_copy();
+    }
+
     fn give_back(&self) {
         if !self.remover.give_back() {
             // The next who frees tries again.

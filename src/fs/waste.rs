@@ -3,30 +3,50 @@
 //! Unmapping takes the system a while for each megabyte, and so does looking through all that the allocator keeps. Who
 //! serves callers has no such time, and may hold a lock that others wait for.
 
-use crate::host::{give_back_memory, is_memory_left_for_a_thread};
-use parking_lot::Mutex;
+use crate::host::{Pool, PoolShape, give_back_memory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
 
-enum Waste {
-    Content(Box<dyn Send>),
-    /// What the allocator keeps.
-    Kept,
+/// The thread, which is there as long as there is something for it to do.
+pub(super) struct Remover {
+    thread: Pool,
+    /// What it has to do yet. It orders nothing: who sees none finds what the allocator gives.
+    left: Arc<AtomicUsize>,
 }
 
-/// The thread, which is made when there is something for it to do, and ends with this.
-#[derive(Debug, Default)]
-pub(super) struct Remover {
-    thread: Mutex<Option<Sender<Waste>>>,
-    /// What the thread has to do yet. It orders nothing: who sees none finds what the allocator gives.
-    left: Arc<AtomicUsize>,
+impl std::fmt::Debug for Remover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Remover").field(&self.left).finish()
+    }
+}
+
+impl Default for Remover {
+    fn default() -> Remover {
+        Remover {
+            thread: Pool::new(PoolShape {
+                name: "norefs-free",
+                threads: 1,
+                queued: usize::MAX,
+                begin: Box::new(|| ()),
+            }),
+            left: Arc::default(),
+        }
+    }
+}
+
+/// Counts a piece of work as long as it is not done, whatever becomes of it.
+struct Left(Arc<AtomicUsize>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Remover {
     /// Drops `content`, in the thread if there can be one.
     pub(super) fn discard(&self, content: impl Send + 'static) {
-        drop(self.send(Waste::Content(Box::new(content))));
+        self.run(move || drop(content));
     }
 
     /// Whether memory that nobody uses any more is about to be free.
@@ -36,43 +56,25 @@ impl Remover {
 
     /// Has the system get back what is free. False if there is no thread for it, and memory stays where it is.
     pub(super) fn give_back(&self) -> bool {
-        self.send(Waste::Kept).is_ok()
+        self.run(give_back_memory)
     }
 
-    fn send(&self, waste: Waste) -> Result<(), Waste> {
-        let mut thread = self.thread.lock();
-        if thread.is_none() {
-            *thread = start(&self.left);
+    /// Goes on, in a copy of the process, with what was to be done in the other one.
+    pub(super) fn begin_as_copy(&self) {
+        if self.is_busy() {
+            self.run(|| ());
         }
-        let Some(thread) = &*thread else {
-            return Err(waste);
-        };
-        self.left.fetch_add(1, Ordering::Relaxed);
-        thread.send(waste).map_err(|unsent| {
-            self.left.fetch_sub(1, Ordering::Relaxed);
-            unsent.0
-        })
     }
-}
 
-fn start(left: &Arc<AtomicUsize>) -> Option<Sender<Waste>> {
-    if !is_memory_left_for_a_thread() {
-        return None;
-    }
-    let (sender, waste) = channel();
-    let left = Arc::clone(left);
-    let started = std::thread::Builder::new()
-        .name("norefs-free".to_owned())
-        .spawn(move || {
-            for waste in waste {
-                match waste {
-                    Waste::Content(content) => drop(content),
-                    Waste::Kept => give_back_memory(),
-                }
-                left.fetch_sub(1, Ordering::Relaxed);
-            }
+    fn run(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        self.left.fetch_add(1, Ordering::Relaxed);
+        let left = Left(self.left.clone());
+        let work = Box::new(move || {
+            work();
+            drop(left);
         });
-    started.ok().map(|_| sender)
+        self.thread.run(work).is_ok()
+    }
 }
 
 #[cfg(test)]

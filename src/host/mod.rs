@@ -1,7 +1,12 @@
-//! What the daemon asks of the machine it runs on: memory, and threads for what may take long. Nothing here knows of files.
+//! What the daemon asks of the machine it runs on: memory, threads for what may take long, an instant at which none does anything,
+//! and to hand a descriptor to another process.
+//! Nothing here knows of files.
 
+pub(crate) mod descriptor;
+mod gate;
 mod heap;
 mod pool;
 
+pub use gate::{Quiet, copies, rest, take_part};
 pub use heap::{give_back_memory, is_memory_left, is_memory_left_for_a_thread, spare_addresses};
 pub use pool::{Pool, Shape as PoolShape};

@@ -1,12 +1,13 @@
 //! Threads that stay: whoever has to wait is not waited for.
 
-use super::is_memory_left_for_a_thread;
-use parking_lot::{Condvar, Mutex};
+use super::{copies, is_memory_left_for_a_thread, rest, take_part};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// A thread that had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub struct Shape {
 /// all busy: one that gets stuck keeps no other from being done before.
 ///
 /// Threads without work end after a while, and soon after the last handle on the pool is dropped; what was
-/// handed in is done all the same.
+/// handed in is done all the same. In a copy of the process it has none, and what was not begun is done with the next piece.
 #[derive(Clone)]
 pub struct Pool(Arc<Handle>);
 
@@ -40,18 +41,30 @@ struct Handle(Arc<Shared>);
 struct Shared {
     shape: Shape,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Work>,
     threads: usize,
-    /// Of these, those that have not looked at the queue yet.
-    starting: usize,
-    /// Those that wait for work, also if some has come for them.
-    idle: usize,
+    /// Of these, those that were started or woken and have not looked at the queue yet.
+    coming: usize,
+    /// Those that wait for work.
+    idle: Vec<Thread>,
     closed: bool,
+    /// In which copy of the process the threads are.
+    copies: u32,
+}
+
+impl State {
+    /// The threads of another process are none of this one.
+    fn count_anew(&mut self) {
+        if self.copies != copies() {
+            (self.threads, self.coming) = (0, 0);
+            self.idle.clear();
+            self.copies = copies();
+        }
+    }
 }
 
 impl Pool {
@@ -59,8 +72,10 @@ impl Pool {
     pub fn new(shape: Shape) -> Pool {
         Pool(Arc::new(Handle(Arc::new(Shared {
             shape,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            state: Mutex::new(State {
+                copies: copies(),
+                ..State::default()
+            }),
         }))))
     }
 
@@ -71,24 +86,30 @@ impl Pool {
     pub fn run(&self, work: Work) -> Result<(), Work> {
         let shared = &self.0.0;
         let mut state = shared.state.lock();
+        state.count_anew();
         if state.queue.len() >= shared.shape.queued {
             return Err(work);
         }
         state.queue.push_back(work);
         // Each piece that is queued has a thread that will take it.
-        if state.queue.len() <= state.idle + state.starting {
-            shared.changed.notify_one();
+        if state.queue.len() <= state.coming {
+            return Ok(());
+        }
+        if let Some(thread) = state.idle.pop() {
+            state.coming += 1;
+            drop(state);
+            thread.unpark();
             return Ok(());
         }
         if state.threads < shared.shape.threads {
             state.threads += 1;
-            state.starting += 1;
+            state.coming += 1;
             drop(state);
             let started = shared.start();
             state = shared.state.lock();
             if let Err(error) = started {
                 state.threads -= 1;
-                state.starting -= 1;
+                state.coming -= 1;
                 tracing::debug!(%error, "no further thread");
             }
         }
@@ -107,8 +128,13 @@ impl Pool {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.state.lock().closed = true;
-        self.0.changed.notify_all();
+        let mut state = self.0.state.lock();
+        state.count_anew();
+        state.closed = true;
+        state.coming += state.idle.len();
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        idle.iter().for_each(Thread::unpark);
     }
 }
 
@@ -123,8 +149,9 @@ impl Shared {
     }
 
     fn serve(&self) {
+        take_part();
         (self.shape.begin)();
-        self.state.lock().starting -= 1;
+        self.state.lock().coming -= 1;
         while let Some(work) = self.next() {
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 tracing::error!("work of a pool panicked");
@@ -134,21 +161,28 @@ impl Shared {
 
     /// The next piece of work; `None` once this thread is to end, which is counted then.
     fn next(&self) -> Option<Work> {
+        let mut waiting = Instant::now();
         let mut state = self.state.lock();
         loop {
             if let Some(work) = state.queue.pop_front() {
                 return Some(work);
             }
-            if state.closed {
+            if state.closed || waiting.elapsed() >= IDLE {
                 state.threads -= 1;
                 return None;
             }
-            state.idle += 1;
-            let late = self.changed.wait_for(&mut state, IDLE).timed_out();
-            state.idle -= 1;
-            if late && state.queue.is_empty() {
-                state.threads -= 1;
-                return None;
+            state.idle.push(std::thread::current());
+            drop(state);
+            rest(|| std::thread::park_timeout(IDLE.saturating_sub(waiting.elapsed())));
+            let here = std::thread::current().id();
+            state = self.state.lock();
+            match state.idle.iter().position(|thread| thread.id() == here) {
+                Some(place) => _ = state.idle.swap_remove(place),
+                // It was woken.
+                None => {
+                    state.coming -= 1;
+                    waiting = Instant::now();
+                }
             }
         }
     }

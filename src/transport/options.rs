@@ -102,7 +102,8 @@ impl From<Cache> for String {
 }
 
 /// How requests travel between the kernel and the serving threads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// [`Transport::Ring`] where the kernel offers it and io_uring may be used,
     /// [`Transport::Device`] otherwise.
@@ -173,7 +174,7 @@ pub const QUEUE_DEPTH: u16 = 8;
 pub const MAX_IO: u32 = 1 << 20;
 
 /// Options of one mount.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// What `/proc/mounts` shows as the source.
     pub source_name: String,

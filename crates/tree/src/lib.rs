@@ -43,7 +43,7 @@
 //! # Modules
 //!
 //! * `tree` is the dentry tree with its walks. All of it that is public is public here.
-//! * `sync` has the concurrency primitives it is made of. Of these only [`Counters`] is public: what
+//! * `sync` has the concurrency primitives it is made of. Of these only [`Counters`] and [`Gate`] are public: what
 //!   keeps the other ones' arrays and slots sound is how the tree uses them.
 
 mod sync;
@@ -51,7 +51,7 @@ mod sync;
 mod tree;
 
 #[cfg(not(loom))]
-pub use sync::Counters;
+pub use sync::{Counters, Gate, Seat};
 #[cfg(not(loom))]
 pub use tree::*;
 

@@ -2,6 +2,7 @@
 
 mod builds;
 mod ends;
+mod fork;
 mod git;
 mod places;
 mod protect;

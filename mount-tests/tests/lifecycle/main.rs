@@ -1,6 +1,7 @@
 //! How mounts begin, where, for whom, and how they end.
 
 mod ends;
+mod fork;
 mod lifecycle;
 mod places;
 mod users;

@@ -25,6 +25,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The directory itself, opened before anything is mounted.
     pub directory: OwnedFd,
+    /// It is a mount, and what was copied is what it was loaded from and all that differs there.
+    pub forked: bool,
 }
 
 /// A copy that is being made.

@@ -36,9 +36,28 @@ const END: u8 = 0;
 /// What a serving process is told when the command has run and ended.
 const ENDED: &[u8] = b"ended";
 
+/// What a fork has of the mount that is forked.
+const OF_A_LOAD: [&str; 15] = [
+    "from",
+    "resume",
+    "also",
+    "options",
+    "strict",
+    "cross_mounts",
+    "cache",
+    "transport",
+    "threads",
+    "queue_depth",
+    "max_io",
+    "warm",
+    "no_warm",
+    "metrics",
+    "metrics_public",
+];
+
 /// Run a command in a tree that lives as long as the command
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("copied").args(["from", "resume"]).multiple(true)))]
+#[command(group(clap::ArgGroup::new("copied").args(["from", "resume", "fork"]).multiple(true)))]
 pub struct Args {
     /// The directory to load, which the command sees in place of the original (an empty tree without one)
     #[arg(long, value_name = "DIR")]
@@ -46,6 +65,9 @@ pub struct Args {
     /// Go on with what was kept: its source is loaded, and it is put over that
     #[arg(long, value_name = "NAME|FILE")]
     resume: Option<PathBuf>,
+    /// A mount of norefs, of which the command sees a fork in its place: all that is in it at this instant (see `norefs fork`)
+    #[arg(long, value_name = "MOUNT", conflicts_with_all = OF_A_LOAD)]
+    fork: Option<PathBuf>,
     /// Where the command sees the tree, if not at DIR: a directory, or the word private for one of its own
     #[arg(long, value_name = "PATH")]
     at: Option<PathBuf>,
@@ -98,7 +120,8 @@ pub struct Args {
 impl Args {
     /// The directories that are copied. Without any there is one empty tree.
     fn sources(&self) -> impl Iterator<Item = &Path> {
-        self.from.iter().chain(&self.also).map(PathBuf::as_path)
+        let first = self.from.iter().chain(&self.fork);
+        first.chain(&self.also).map(PathBuf::as_path)
     }
 
     /// What to do with the changes, if that was said.
@@ -110,7 +133,7 @@ impl Args {
     /// Whether a copy is to be seen in the place of a directory.
     fn is_shown(&self) -> bool {
         let elsewhere = self.at.as_deref().map(|at| at != Path::new(PRIVATE));
-        elsewhere.unwrap_or(self.from.is_some()) || !self.also.is_empty()
+        elsewhere.unwrap_or(self.sources().next().is_some()) || !self.also.is_empty()
     }
 
     /// Where the copy with this number, of `source`, is to be seen, if not where it is mounted.

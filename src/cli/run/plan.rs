@@ -41,10 +41,13 @@ impl Plan {
         let place = match &args.at {
             Some(at) if at.as_os_str() == PRIVATE => Place::Private,
             Some(at) => Place::Elsewhere(directory(at)?),
-            None if args.from.is_some() => Place::OfSource,
+            None if args.sources().next().is_some() => Place::OfSource,
             None => Place::Private,
         };
-        let sources = args.sources().map(|from| open(checked_source(from)?));
+        let forked = args.fork.is_some();
+        let sources = args
+            .sources()
+            .map(|from| open(checked_source(from)?, forked));
         let sources: Vec<Source> = sources.collect::<anyhow::Result<_>>()?;
         check_apart(&sources)?;
         let plan = Plan {
@@ -193,11 +196,15 @@ impl Plan {
     }
 }
 
-fn open(path: PathBuf) -> anyhow::Result<Source> {
+fn open(path: PathBuf, forked: bool) -> anyhow::Result<Source> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(&path, flags, Mode::empty());
     let directory = directory.with_context(|| format!("source {}", path.display()))?;
-    Ok(Source { path, directory })
+    Ok(Source {
+        path,
+        directory,
+        forked,
+    })
 }
 
 /// The directory that a copy is to be seen in the place of.
@@ -206,7 +213,11 @@ fn directory(at: &Path) -> anyhow::Result<Source> {
     let path = at.canonicalize().with_context(shown)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(&path, flags, Mode::empty()).with_context(shown)?;
-    Ok(Source { path, directory })
+    Ok(Source {
+        path,
+        directory,
+        forked: false,
+    })
 }
 
 /// Each copy is to be seen in a place of its own, and not in another one.

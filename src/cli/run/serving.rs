@@ -6,13 +6,14 @@ use crate::cli::fail::{Failure, not_mounted, say};
 use crate::cli::mount_options::MountOptions;
 use crate::cli::private::{self, Private};
 use crate::cli::tree::{self, checked_source};
-use crate::cli::{NO_THREAD, Outcome, kept, mount, report, serve, users, warm};
+use crate::cli::{NO_THREAD, Outcome, fork, kept, mount, report, serve, users, warm};
 use anyhow::Context;
 use norefs::control;
 use norefs::follow::Follower;
-use norefs::fs::Fs;
-use norefs::transport::session::fusermount;
-use norefs::transport::{self, MountError, MountHandle, Options};
+use norefs::fs::{Fs, Reading};
+use norefs::transport::session::table::MountEntry;
+use norefs::transport::session::unmount::unmount;
+use norefs::transport::{self, MountError, MountHandle, Options, session};
 use norefs::warm::Warmer;
 use parking_lot::Mutex;
 use rustix::process::{geteuid, getpid};
@@ -25,7 +26,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a fork may need to end that nobody uses.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// Serves the copy with this number, of those that the run has.
 pub fn serve(args: Args, number: usize) -> Outcome {
@@ -34,7 +38,6 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     if let Err(error) = namespace::enter_to_serve(!args.is_shown()) {
         tracing::debug!(%error, "the mount is not in a namespace of its own");
     }
-    fusermount::choose();
     let until = Until::watch().context(NO_THREAD)?;
     let source = args.sources().nth(number);
     let source = source.map(checked_source).transpose()?;
@@ -43,6 +46,9 @@ pub fn serve(args: Args, number: usize) -> Outcome {
         _ => None,
     };
     let shown = args.shown_at(number, source.as_deref());
+    if let (Some(_), Some(mount)) = (&args.fork, &source) {
+        return serve_fork(&args, mount, shown.as_deref(), &until);
+    }
     let mut asked = MountOptions::parse(&args.options, tree::memory())?;
     check(&asked, source.as_deref())?;
     let metrics = args.serving.listen()?;
@@ -101,6 +107,46 @@ pub fn serve(args: Args, number: usize) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has a fork of `mount` served by a process of its own, and stays with it to take it away.
+fn serve_fork(args: &Args, mount: &Path, shown: Option<&Path>, until: &Until) -> Outcome {
+    private::sweep();
+    until.keep_going().context(NO_THREAD)?;
+    let private = Private::new().context("cannot make a private directory")?;
+    let place = session::prepare(&private.mount_point())?;
+    let entry = fork::make(mount, place, shown)?;
+    std::env::set_current_dir("/")?;
+    let started = Instant::now();
+    let well = tell(&entry.mount_point).is_ok() && until.over();
+    let elapsed = started.elapsed();
+    let stats = control::stats(&entry);
+    end_fork(&entry);
+    if let (false, true, Ok(stats)) = (args.no_report, well, stats) {
+        let requests = stats.requests.values().map(|kind| kind.count).sum();
+        say(report::of_run(None, Reading::default(), requests, elapsed));
+        if args.report {
+            let text = report::text(&stats.requests, &stats.outcomes, &stats.lookups);
+            text.lines().for_each(say);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Unmounts, whereupon the process that serves it ends.
+fn end_fork(entry: &MountEntry) {
+    let server = control::server_of(entry);
+    let ended = unmount(entry, false).or_else(|_| {
+        tracing::warn!("the mount is still in use; it ends under its users");
+        unmount(entry, true)
+    });
+    if let Err(error) = ended {
+        tracing::error!(%error, "the mount did not end well");
+    }
+    let gone = server.is_none_or(|server| server.ends_within(ENDING).unwrap_or(true));
+    if !gone && users::are_there(entry.device) {
+        tracing::warn!("the mount is still in use, maybe in another mount namespace");
+    }
 }
 
 /// Mounts at a private directory. Where fusermount3 is denied to mount in the directory of temporary files, as AppArmor may, it is in

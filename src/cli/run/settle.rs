@@ -6,6 +6,7 @@ use crate::cli::fail::{Failure, say};
 use crate::cli::{apply, diff, kept, out, prompt};
 use anyhow::Context;
 use norefs::apply::{Job, OnConflict, Root};
+use norefs::control::ControlError;
 use norefs::delta::{Change, Delta, What};
 use std::io;
 use std::path::Path;
@@ -54,7 +55,7 @@ pub fn settle(
     }
     let changed = copies
         .iter()
-        .filter_map(|copy| changed(copy, at).transpose());
+        .filter_map(|copy| changed(copy, at, goes).transpose());
     let changed = match changed.collect::<Result<Vec<_>, Failure>>() {
         // Its server is gone, and what it had as well.
         Err(failure) if goes => {
@@ -88,8 +89,12 @@ pub fn settle(
     }
 }
 
-/// The changes of `copy`, if there are any, and it is to be seen still.
-fn changed<'a>(copy: &'a Copied<'a>, at: Option<&'a Path>) -> Result<Option<Changed<'a>>, Failure> {
+/// The changes of `copy`, if there are any, and it is to be seen still; `goes`: they are to be thrown away.
+fn changed<'a>(
+    copy: &'a Copied<'a>,
+    at: Option<&'a Path>,
+    goes: bool,
+) -> Result<Option<Changed<'a>>, Failure> {
     let Some(source) = copy.source else {
         return Ok(None);
     };
@@ -99,7 +104,11 @@ fn changed<'a>(copy: &'a Copied<'a>, at: Option<&'a Path>) -> Result<Option<Chan
     };
     let shown = || source.path.display().to_string();
     let tree = Root::at(root).with_context(shown)?;
-    let delta = diff::of_mount(&copy.mount, &tree).with_context(shown)?;
+    let delta = match diff::of_mount(&copy.mount, &tree) {
+        // Of a fork of what began empty nobody expects that it differs from anything.
+        Err(error) if goes && source.forked && is_refusal(&error) => return Ok(None),
+        delta => delta.with_context(shown)?,
+    };
     let differs = !delta.changes.iter().all(Change::is_bare_directory);
     Ok(differs.then_some(Changed {
         copy,
@@ -108,6 +117,10 @@ fn changed<'a>(copy: &'a Copied<'a>, at: Option<&'a Path>) -> Result<Option<Chan
         tree,
         delta,
     }))
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ControlError::Refused(_)))
 }
 
 /// Names everything that was removed, and counts the rest.
@@ -176,7 +189,10 @@ fn apply(changed: &Changed<'_>) -> Result<(), Failure> {
     let Some(source) = changed.copy.source else {
         return Ok(());
     };
-    let target = Root::at(&source.directory)?;
+    let target = match source.forked {
+        true => apply::source(&changed.delta)?,
+        false => Root::at(&source.directory)?,
+    };
     let job = Job {
         delta: &changed.delta,
         mount: &changed.tree,

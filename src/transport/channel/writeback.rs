@@ -4,7 +4,7 @@
 //! served by other threads, and find room in the channel, so they go on; hence no more than a part of the requests
 //! of a channel may wait like this, and never in threads that a READ or WRITE may need.
 
-use crate::host::is_memory_left_for_a_thread;
+use crate::host::{is_memory_left_for_a_thread, take_part};
 use crate::transport::channel::blocking;
 use crate::transport::channel::cpus::stay_on;
 use crate::transport::channel::exchange::MayBlock;
@@ -55,6 +55,7 @@ impl Writebacks {
         let started = std::thread::Builder::new()
             .name("norefs-back".to_owned())
             .spawn(move || {
+                take_part();
                 let _place = place;
                 stay_on(&cpus);
                 let work = for_thread.lock().take();

@@ -1,6 +1,7 @@
 //! What every request has in common: counting, the call, the answer, and surviving a panic.
 
 use super::{Shared, dispatch};
+use crate::host::rest;
 use crate::transport::channel::exchange::{Answer, Exchange, MayBlock, Serve};
 use crate::tree::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +67,7 @@ impl Serve for Shared {
             if may_block == MayBlock::Nobody {
                 break;
             }
-            std::thread::sleep(BETWEEN_TRIES);
+            rest(|| std::thread::sleep(BETWEEN_TRIES));
             answer = self.call(exchange, may_block);
         }
         if matches!(answer, Answer::Later | Answer::AfterWriteback) {

@@ -1,22 +1,25 @@
 //! Mounting at a place, so that it is this mount alone that is made there.
 
-use crate::transport::channel::open_device;
+use crate::transport::channel::{Channel, open_device};
 use crate::transport::session::error::MountError;
-use crate::transport::session::fusermount::one_line;
+use crate::transport::session::fusermount::{self, one_line};
 use crate::transport::session::mount_point::{Identity, MountPoint};
 use crate::transport::session::negotiate::Negotiator;
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::unmount::{remove_dead, unmount};
+use crate::transport::wire::Agreed;
 use crate::transport::{Options, Permissions};
-use fuser::{MountOption, Session, SessionACL};
+use fuser::{Session, SessionACL};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{getgid, getuid};
-use std::ffi::CString;
+use serde::{Deserialize, Serialize};
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long another mount may take that is being made at the same place. Who holds the lock for longer is no mount in the making.
@@ -55,11 +58,95 @@ pub(crate) struct Ground {
     _lock: Option<File>,
 }
 
-/// A mount that was made, and what was agreed on with the kernel.
-pub(crate) struct Attached {
-    pub(crate) session: Session<Negotiator>,
-    pub(crate) entry: MountEntry,
+/// A mount that was made, and that nobody serves yet. Whoever uses it waits.
+pub struct Unserved {
+    /// Through which it is to be served.
+    device: OwnedFd,
+    entry: MountEntry,
+    identity: Identity,
+}
+
+/// What has to be known of a mount to serve it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Made {
+    mount_point: OsString,
+    pub(crate) device: (u32, u32),
     pub(crate) identity: Identity,
+    flags: String,
+}
+
+impl Made {
+    /// Where it was made.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        PathBuf::from(&self.mount_point)
+    }
+
+    /// Whether the mount table shows `flag`.
+    pub(crate) fn has_flag(&self, flag: &str) -> bool {
+        self.flags.split(',').any(|one| one == flag)
+    }
+}
+
+impl Unserved {
+    /// The mount, as the table has it.
+    pub fn entry(&self) -> &MountEntry {
+        &self.entry
+    }
+
+    /// Takes it away.
+    pub fn take_back(self) {
+        take_back(&self.entry);
+    }
+
+    /// What another process has to be given to serve it.
+    pub fn parts(&self) -> (BorrowedFd<'_>, Made) {
+        let made = Made {
+            mount_point: self.entry.mount_point.clone().into(),
+            device: self.entry.device,
+            identity: self.identity,
+            flags: self.entry.flags.clone(),
+        };
+        (self.device.as_fd(), made)
+    }
+
+    pub(crate) fn into_parts(self) -> (OwnedFd, Made) {
+        let (_, made) = self.parts();
+        (self.device, made)
+    }
+}
+
+/// The first words with the kernel, which has mounted something for `device`. `mount_point` is for who is told of a failure.
+pub(crate) fn greet(
+    device: OwnedFd,
+    mount_point: &Path,
+    options: &Options,
+    permissions: Permissions,
+    ring: bool,
+) -> Result<(Channel, Agreed), MountError> {
+    let (negotiator, agreed) = Negotiator::new(options, permissions, ring);
+    let acl = match options.allow_other {
+        true => SessionACL::All,
+        false => SessionACL::Owner,
+    };
+    let session = Session::from_fd(negotiator, device, acl, fuser::Config::default());
+    let session = session.map_err(|error| refused(mount_point, &error))?;
+    let channel = Channel::take_over(session);
+    let unserved = || io::Error::other("nothing was negotiated");
+    let agreed = agreed.get().copied();
+    let agreed = agreed.ok_or_else(|| MountError::Serve(mount_point.to_owned(), unserved()))?;
+    Ok((channel, agreed))
+}
+
+/// Why the mount at `path` was not made, or not served.
+fn refused(path: &Path, error: &io::Error) -> MountError {
+    let path = path.to_owned();
+    match error.kind() {
+        // Of the first words, which follow the mount.
+        io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
+            MountError::TakenAway(path)
+        }
+        _ => MountError::Refused(path, one_line(&error.to_string())),
+    }
 }
 
 impl Ground {
@@ -87,59 +174,35 @@ impl Ground {
         &self.place
     }
 
-    /// Mounts and negotiates.
-    pub(crate) fn attach(
+    /// Mounts.
+    pub(crate) fn mount(
         &self,
-        negotiator: Negotiator,
         options: &Options,
         permissions: Permissions,
-    ) -> Result<Attached, MountError> {
-        let device = open_device().map_err(MountError::Device)?;
-        let made = match self.mount(&device, options, permissions) {
-            Ok(()) => {
-                let entry = self.made(device.as_fd())?;
-                let config = fuser::Config::default();
-                Session::from_fd(negotiator, device.into(), acl(options), config)
-                    .map(|session| (session, entry.clone()))
-                    .map_err(|error| {
-                        take_back(&entry);
-                        self.refused(&error)
-                    })
-            }
+    ) -> Result<Unserved, MountError> {
+        let refused = |error: io::Error| refused(self.place.path(), &error);
+        let device = OwnedFd::from(open_device().map_err(MountError::Device)?);
+        let device = match self.mount_device(&device, options, permissions) {
+            Ok(()) => device,
             // Ordinary users have fusermount3 for it.
             Err(Errno::PERM) => {
-                let config = config(options, permissions);
-                let session = Session::new(negotiator, self.place.path(), &config);
-                let session = session.map_err(|error| self.refused(&error))?;
-                let entry = self.made(session.as_fd())?;
-                Ok((session, entry))
+                let options = told(options, permissions);
+                fusermount::mount(self.place.path(), &options).map_err(refused)?
             }
-            Err(errno) => Err(self.refused(&errno.into())),
+            Err(errno) => return Err(refused(errno.into())),
         };
-        let (session, entry) = made?;
-        let identity = self.place.identity(&entry);
-        Ok(Attached {
-            session,
+        let entry = self.made(device.as_fd())?;
+        Ok(Unserved {
+            identity: self.place.identity(&entry),
+            device,
             entry,
-            identity,
         })
     }
 
-    fn refused(&self, error: &io::Error) -> MountError {
-        let path = self.place.path().to_owned();
-        match error.kind() {
-            // Of the handshake, which follows the mount.
-            io::ErrorKind::NotConnected | io::ErrorKind::ConnectionAborted => {
-                MountError::TakenAway(path)
-            }
-            _ => MountError::Refused(path, one_line(&error.to_string())),
-        }
-    }
-
     /// Mounts on the very directory that is held.
-    fn mount(
+    fn mount_device(
         &self,
-        device: &File,
+        device: &OwnedFd,
         options: &Options,
         permissions: Permissions,
     ) -> Result<(), Errno> {
@@ -198,7 +261,7 @@ impl Ground {
 }
 
 /// Takes away what was mounted in vain.
-fn take_back(entry: &MountEntry) {
+pub(crate) fn take_back(entry: &MountEntry) {
     if let Err(error) = unmount(entry, true) {
         let path = entry.mount_point.display();
         tracing::warn!(%error, %path, "a mount that is not served stays");
@@ -238,40 +301,26 @@ fn subtype() -> &'static str {
     table::FS_TYPE.trim_start_matches("fuse.")
 }
 
-fn acl(options: &Options) -> SessionACL {
-    match options.allow_other {
-        true => SessionACL::All,
-        false => SessionACL::Owner,
-    }
-}
-
 /// What fusermount3 is told.
-fn config(options: &Options, permissions: Permissions) -> fuser::Config {
+fn told(options: &Options, permissions: Permissions) -> String {
     // It reads one comma list.
     let source = options
         .source_name
         .replace('\\', "\\\\")
         .replace(',', "\\,");
     let flags = [
-        (
-            permissions == Permissions::Kernel,
-            MountOption::DefaultPermissions,
-        ),
-        (options.read_only, MountOption::RO),
-        (options.noexec, MountOption::NoExec),
-        (options.suid, MountOption::Suid),
-        (options.dev, MountOption::Dev),
+        (permissions == Permissions::Kernel, "default_permissions"),
+        (options.allow_other, "allow_other"),
+        (options.read_only, "ro"),
+        (options.noexec, "noexec"),
+        (options.suid, "suid"),
+        (options.dev, "dev"),
     ];
-    let mut config = fuser::Config::default();
-    config.mount_options = vec![
-        MountOption::FSName(source),
-        MountOption::CUSTOM(format!("subtype={}", subtype())),
-    ];
-    config.mount_options.extend(
-        flags
-            .into_iter()
-            .filter_map(|(on, flag)| on.then_some(flag)),
-    );
-    config.acl = acl(options);
-    config
+    let flags = flags.iter().filter_map(|(on, flag)| on.then_some(*flag));
+    let mut told = format!("fsname={source},subtype={}", subtype());
+    flags.for_each(|flag| {
+        told.push(',');
+        told.push_str(flag);
+    });
+    told
 }

@@ -1,14 +1,17 @@
 //! fusermount3, which mounts and unmounts for ordinary users.
 
+use crate::host::descriptor;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const NAME: &str = "fusermount3";
-/// Where fuser is told which one to use.
+/// Says which one to use.
 const VARIABLE: &str = "FUSERMOUNT_PATH";
 /// Looked at after those that `PATH` names.
 const USUAL: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
@@ -67,22 +70,39 @@ pub fn works() -> bool {
     may_gain_rights() && chosen().is_some_and(|one| one.gets_rights)
 }
 
-/// Has fuser use the one that is [chosen]. Whoever names one in `FUSERMOUNT_PATH` has chosen. To be called before there are threads.
-pub fn choose() {
-    if std::env::var(VARIABLE).is_ok() {
-        return;
-    }
-    let path = chosen().map_or(PathBuf::from(NAME), |one| one.path);
-    if path.to_str().is_some() {
-        // SAFETY: no other thread reads the environment, since there is none yet.
-        unsafe { std::env::set_var(VARIABLE, path) };
+/// The one that is used, or what it is called. Whoever names one in `FUSERMOUNT_PATH` has chosen.
+fn program() -> PathBuf {
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let found = || chosen().map_or(PathBuf::from(NAME), |one| one.path);
+    named.unwrap_or_else(found)
+}
+
+/// Mounts at `mount_point` with `options`, a comma list, and gives the descriptor through which the mount is to be served.
+pub(crate) fn mount(mount_point: &Path, options: &str) -> io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let child = Command::new(program())
+        .args(["-o", options, "--"])
+        .arg(mount_point)
+        .env("LC_ALL", "C")
+        // The socket is its standard input.
+        .env("_FUSE_COMMFD", "0")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let device = descriptor::receive(&ours);
+    let output = child.wait_with_output()?;
+    match output.status.success() {
+        true => device,
+        false => Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )),
     }
 }
 
 /// Unmounts `mount_point`; `lazily` takes it out of the tree now. `EBUSY` if it is in use.
 pub(crate) fn fusermount(mount_point: &Path, lazily: bool) -> io::Result<()> {
-    let program = chosen().map_or(PathBuf::from(NAME), |one| one.path);
-    let output = Command::new(program)
+    let output = Command::new(program())
         .arg(if lazily { "-uz" } else { "-u" })
         .arg("--")
         .arg(mount_point)

@@ -17,7 +17,8 @@ pub mod table;
 pub mod unmount;
 pub mod utab;
 
+pub use attach::{Made, Unserved};
 pub use error::MountError;
 #[cfg(feature = "failpoints")]
 pub(crate) use mount::connect;
-pub use mount::{MountCounters, MountHandle, Teller, mount, mount_at, prepare};
+pub use mount::{MountCounters, MountHandle, Teller, make, mount, mount_at, mount_made, prepare};

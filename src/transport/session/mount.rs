@@ -1,18 +1,17 @@
 //! A mount and its serving threads, from the beginning to the end.
 
 use crate::fs::{Fs, Stale};
-use crate::host::is_memory_left;
+use crate::host::{is_memory_left, rest};
 use crate::transport::channel::Channel;
 use crate::transport::channel::device;
 use crate::transport::channel::exchange::Serve;
 use crate::transport::channel::lost::EndConnection;
 use crate::transport::dispatch::Shared;
-use crate::transport::session::attach::{self, Attached, Ground};
+use crate::transport::session::attach::{self, Ground, Made, Unserved, greet, take_back};
 use crate::transport::session::carry::{self, Carried, CarryError, Rings};
 use crate::transport::session::error::MountError;
 use crate::transport::session::lease::Lease;
 use crate::transport::session::mount_point::{Identity, MountPoint};
-use crate::transport::session::negotiate::Negotiator;
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::unmount::{abort, remove_remains, unmount};
 use crate::transport::wire::Agreed;
@@ -21,6 +20,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -63,6 +63,38 @@ pub fn mount_at(
     place: MountPoint,
     options: &Options,
 ) -> Result<MountHandle, MountError> {
+    check(&fs, options)?;
+    let connection = connect(place, options, fs.permissions())?;
+    serve(fs, connection, options)
+}
+
+/// Mounts at `place`, for another process to serve it. The options have to be those with which it does.
+pub fn make(
+    place: MountPoint,
+    options: &Options,
+    permissions: Permissions,
+) -> Result<Unserved, MountError> {
+    Ground::take(place)?.mount(options, permissions)
+}
+
+/// As [`mount_at`], where another process has [made](make) the mount, which is to be served through `device`. That process takes
+/// it away if this fails.
+pub fn mount_made(
+    fs: Arc<Fs>,
+    device: OwnedFd,
+    made: Made,
+    options: &Options,
+) -> Result<MountHandle, MountError> {
+    check(&fs, options)?;
+    let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
+    check_memory(options)?;
+    let place = made.mount_point();
+    let greeted = greet(device, &place, options, fs.permissions(), rings.is_some())?;
+    serve(fs, connected(greeted, made, options, rings)?, options)
+}
+
+/// Whether `options` go with `fs`.
+fn check(fs: &Fs, options: &Options) -> Result<(), MountError> {
     if options.passthrough && !options.read_only {
         let reason = "the mount is not read-only";
         return Err(MountError::Passthrough(reason));
@@ -70,9 +102,16 @@ pub fn mount_at(
     if options.dev && fs.permissions() == Permissions::Daemon {
         return Err(MountError::Devices);
     }
-    check_acl(&fs, options).map_err(MountError::Acl)?;
-    let mount_point = place.path().to_owned();
-    let connection = connect(place, options, fs.permissions())?;
+    check_acl(fs, options).map_err(MountError::Acl)
+}
+
+/// Serves `fs` through `connection`.
+fn serve(
+    fs: Arc<Fs>,
+    connection: Connection,
+    options: &Options,
+) -> Result<MountHandle, MountError> {
+    let mount_point = connection.mount_point.clone();
     let mounted = connection.mounted.clone();
     let shared = Arc::new(Shared::new(fs, options, connection.agreed));
     shared.invalidator.connect(&connection.channel);
@@ -165,24 +204,32 @@ pub(crate) fn connect(
     let rings = carry::prepare(options).map_err(|error| MountError::Ring(error.into()))?;
     check_memory(options)?;
     let ground = Ground::take(place)?;
-    let mount_point = ground.place().path().to_owned();
-    let (negotiator, agreed) = Negotiator::new(options, permissions, rings.is_some());
-    let attached = ground.attach(negotiator, options, permissions)?;
-    let Attached {
-        session,
-        entry,
-        identity,
-    } = attached;
-    let lease = Lease::take(entry.device, identity);
+    let unserved = ground.mount(options, permissions)?;
+    let entry = unserved.entry().clone();
+    let (device, made) = unserved.into_parts();
+    let place = ground.place().path();
+    let greeted = greet(device, place, options, permissions, rings.is_some());
+    let greeted = greeted.inspect_err(|_| take_back(&entry))?;
+    connected(greeted, made, options, rings)
+}
+
+/// A connection that is agreed on, if that is what `options` need. Otherwise the mount is taken away.
+fn connected(
+    (channel, agreed): (Channel, Agreed),
+    made: Made,
+    options: &Options,
+    rings: Rings,
+) -> Result<Connection, MountError> {
+    let mount_point = made.mount_point();
+    let identity = made.identity;
+    let lease = Lease::take(made.device, identity);
     let mounted = Mounted {
-        device: entry.device,
+        device: made.device,
         identity,
         lease: lease.inspect_err(untold).ok().map(Arc::new),
     };
     let unserved = |error| MountError::Serve(mount_point.clone(), error);
-    let agreed = agreed.get().copied();
-    let agreed = agreed.ok_or_else(|| unserved(io::Error::other("nothing was negotiated")))?;
-    let channel = Arc::new(Channel::take_over(session));
+    let channel = Arc::new(channel);
     let refused = if options.passthrough
         && let Err(reason) = passthrough::check(&channel, agreed)
     {
@@ -190,7 +237,7 @@ pub(crate) fn connect(
     } else if options.acl && !agreed.acl {
         let reason = "the kernel does not check by them, which takes Linux 5.13";
         Some(MountError::Acl(reason))
-    } else if options.nosymfollow && !entry.has_flag(NOSYMFOLLOW) {
+    } else if options.nosymfollow && !made.has_flag(NOSYMFOLLOW) {
         // Older kernels take the flag and do nothing about it, and fusermount3 does not know it.
         let reason = "nosymfollow takes Linux 5.10 and root".to_owned();
         Some(MountError::Refused(mount_point.clone(), reason))
@@ -412,7 +459,7 @@ impl MountHandle {
         let mut session = self.session.lock();
         let ended = session
             .take()
-            .map_or(Ok(()), |serving| match serving.join() {
+            .map_or(Ok(()), |serving| match rest(|| serving.join()) {
                 Ok(ended) => ended,
                 Err(_) => Err(io::Error::other("a serving thread panicked")),
             });
@@ -497,6 +544,11 @@ impl MountCounters {
     /// How many times the kernel was told that attributes are stale.
     pub fn notifications(&self) -> u64 {
         self.shared.invalidator.sent()
+    }
+
+    /// What is served, for as long as somebody has it.
+    pub fn share(&self) -> Arc<Fs> {
+        self.shared.fs.clone()
     }
 
     /// What is served.

@@ -15,9 +15,10 @@
 //! * The slot is type-stable, so somebody who lowered a count may look at a slot that another
 //!   caller has ended and reused meanwhile. The caller therefore compares the generation under the
 //!   lock before it calls [`Lifetime::try_end`].
+//! * `nlookup` is counted by [`Era`]: what another kernel was told holds nothing here.
 
 use super::primitive::{AtomicU32, LoadOwned, Ordering, fence};
-use super::refword::{Put, RefWord};
+use super::refword::{Era, Put, RefWord};
 
 /// What [`Lifetime::try_end`] decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,8 @@ impl Lifetime {
     /// Takes `n` off `nlookup`. `None` if that is more than the client was told (nothing changes);
     /// otherwise as [`Lifetime::put_ref`].
     #[inline]
-    pub fn forget(&self, n: u64, links: &AtomicU32) -> Option<bool> {
-        match self.nlookup.put(n) {
+    pub fn forget(&self, era: Era, n: u64, links: &AtomicU32) -> Option<bool> {
+        match self.nlookup.put_in(era, n) {
             Put::Refused => None,
             put => Some(may_end(put, links)),
         }
@@ -69,11 +70,11 @@ impl Lifetime {
 
     /// Ends the object if nothing holds it. Called under the object's lock, with the generation
     /// checked.
-    pub fn try_end(&self, links: &AtomicU32) -> Verdict {
+    pub fn try_end(&self, era: Era, links: &AtomicU32) -> Verdict {
         if links.load_owned() != 0 {
             return Verdict::Lives;
         }
-        let forgotten = self.nlookup.is_dead() || self.nlookup.kill();
+        let forgotten = self.nlookup.is_dead() || self.nlookup.kill_in(era);
         if forgotten && self.refs.kill() {
             Verdict::Ended
         } else {
@@ -106,18 +107,30 @@ mod tests {
     fn the_last_holder_ends_it() {
         let (life, links) = (Lifetime::default(), AtomicU32::new(1));
         assert!(life.refs.get() && life.nlookup.get());
-        assert_eq!(life.try_end(&links), Verdict::Lives);
+        assert_eq!(life.try_end(Era::FIRST, &links), Verdict::Lives);
         assert_eq!(Lifetime::drop_link(&links), 0);
-        assert_eq!(life.try_end(&links), Verdict::Lives);
-        assert_eq!(life.forget(2, &links), None, "more than it was told");
-        assert_eq!(life.forget(1, &links), Some(true));
-        assert_eq!(life.try_end(&links), Verdict::Lives, "work is under way");
+        assert_eq!(life.try_end(Era::FIRST, &links), Verdict::Lives);
+        assert_eq!(
+            life.forget(Era::FIRST, 2, &links),
+            None,
+            "more than it was told"
+        );
+        assert_eq!(life.forget(Era::FIRST, 1, &links), Some(true));
+        assert_eq!(
+            life.try_end(Era::FIRST, &links),
+            Verdict::Lives,
+            "work is under way"
+        );
         assert!(
             !life.nlookup.get(),
             "and the client cannot learn of it again"
         );
         assert!(life.put_ref(&links));
-        assert_eq!(life.try_end(&links), Verdict::Ended);
-        assert_eq!(life.try_end(&links), Verdict::Lives, "only once");
+        assert_eq!(life.try_end(Era::FIRST, &links), Verdict::Ended);
+        assert_eq!(
+            life.try_end(Era::FIRST, &links),
+            Verdict::Lives,
+            "only once"
+        );
     }
 }

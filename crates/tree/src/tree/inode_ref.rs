@@ -218,7 +218,7 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// # Errors
     /// `ESTALE` if the inode lost its last name and was forgotten meanwhile.
     pub fn raise_lookup(&self) -> Result<()> {
-        let raised = self.life().nlookup.get();
+        let raised = self.tree.store.tell(self.slot);
         raised.then_some(()).ok_or(Errno::STALE)
     }
 }

@@ -65,7 +65,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
                 kind: head.kind().unwrap_or(Kind::Regular),
                 cookie: cookie.into(),
                 attr: block::decode(&words),
-                raise: &|| self.store.life(slot).nlookup.get(),
+                raise: &|| self.store.tell(slot),
             };
             if visit(&entry).is_break() {
                 break;

@@ -63,8 +63,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         };
         let dentry = self.store.dentry(index);
         let slot = dentry.inode();
-        let life = self.store.life(slot);
-        if !life.nlookup.get() {
+        if !self.store.tell(slot) {
             return Err(Retry::RetryEdge);
         }
         failpoint!(BeforeEdgeValidate);
@@ -82,7 +81,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
             Some(_) => Retry::RetryEdge,
             None => Retry::RetryAttr,
         };
-        if life.forget(1, &self.store.inode(slot).links) == Some(true) {
+        if self.store.forget(slot, 1) == Some(true) {
             self.store.reap_pinned(slot, guard);
         }
         Err(retry)
@@ -118,8 +117,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let Ok((guard, slot, _)) = self.pin_inode(id) else {
             return false;
         };
-        let (life, inode) = (self.store.life(slot), self.store.inode(slot));
-        let forgotten = life.forget(n, &inode.links);
+        let forgotten = self.store.forget(slot, n);
         drop(guard);
         if forgotten == Some(true) {
             self.store.reap(slot, id.generation());

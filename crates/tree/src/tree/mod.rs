@@ -19,6 +19,7 @@ mod ext;
 pub mod failpoint;
 mod fill;
 mod follow;
+mod fork;
 mod inode_ref;
 mod listing;
 mod lookup;
@@ -346,6 +347,6 @@ impl<E: Send + Sync + 'static> Tree<E> {
     pub fn counts(&self, id: NodeId) -> Result<(u64, u64)> {
         let (_guard, slot, _) = self.pin_inode(id)?;
         let life = self.store.life(slot);
-        Ok((life.refs.count(), life.nlookup.count()))
+        Ok((life.refs.count(), life.nlookup.count_in(self.store.era())))
     }
 }

@@ -7,7 +7,9 @@ use super::name::Piece;
 use super::numbers::Numbers;
 use super::record::{Record, differs};
 use super::{Attr, Kind, NodeId, Result};
-use crate::sync::{Lifetime, OnceCell, Retired, Segmented, Segments, Slab, Slot, Table, Verdict};
+use crate::sync::{
+    Era, Lifetime, OnceCell, Retired, Segmented, Segments, Slab, Slot, Table, Verdict,
+};
 use crossbeam_epoch::Guard;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -63,6 +65,11 @@ impl<E> Inode<E> {
     #[inline(always)]
     pub(crate) fn head(&self) -> Option<Head> {
         self.block.read().map(|(words, _)| Head::new(words))
+    }
+
+    /// How many dentries lead here; of an empty slot any number.
+    pub(crate) fn links(&self) -> u32 {
+        self.links.load(Ordering::Relaxed)
     }
 
     /// Whether the permissions (and the life) are still those of `stamp`. After an Acquire fence.
@@ -149,6 +156,8 @@ pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) inodes: Slab<Inode<E>>,
     /// The counts of each inode, under the inode's number.
     pub(crate) lives: CachePadded<Segments<Lifetime>>,
+    /// In which `nlookup` counts: it grows where this process begins as a copy of another one. See [`Store::era`].
+    era: AtomicU64,
     /// What inodes show as their numbers, unless that is the node id.
     pub(crate) numbers: OnceLock<Numbers>,
     /// Is told of what was loaded and goes or changes.
@@ -171,6 +180,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
         Store {
             inodes: Slab::default(),
             lives: CachePadded::default(),
+            era: AtomicU64::new(Era::FIRST.word()),
             numbers: OnceLock::new(),
             record: OnceLock::new(),
             dentries: Slab::default(),
@@ -198,6 +208,35 @@ impl<E: Send + Sync + 'static> Store<E> {
     #[inline(always)]
     pub(crate) fn life(&self, slot: u32) -> &Lifetime {
         self.lives.at(slot)
+    }
+
+    /// In which the client is told of inodes. It changes only where no other thread is.
+    #[inline(always)]
+    pub(crate) fn era(&self) -> Era {
+        Era::of_word(self.era.load(Ordering::Relaxed))
+    }
+
+    /// Begins to count anew what the client is told. Called where no other thread is.
+    ///
+    /// # Errors
+    /// `EOVERFLOW` after the last era.
+    pub(super) fn begin_era(&self) -> Result<()> {
+        let next = self.era().next().ok_or(Errno::OVERFLOW)?;
+        self.era.store(next.word(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts that the client is told of the inode `slot` once more. False if it ends.
+    #[inline]
+    pub(crate) fn tell(&self, slot: u32) -> bool {
+        self.life(slot).nlookup.get_in(self.era())
+    }
+
+    /// Takes back what [`Store::tell`] counted, `n` times. As [`Lifetime::forget`].
+    #[inline]
+    pub(crate) fn forget(&self, slot: u32, n: u64) -> Option<bool> {
+        let links = &self.inode(slot).links;
+        self.life(slot).forget(self.era(), n, links)
     }
 
     /// The number of `id`, to be looked at before its block is found unchanged.
@@ -339,7 +378,7 @@ impl<E: Send + Sync + 'static> Store<E> {
         let lock = inode.lock.lock();
         let words = inode.block.read_locked();
         let head = Head::of(&words);
-        if !same(&head) || life.try_end(&inode.links) == Verdict::Lives {
+        if !same(&head) || life.try_end(self.era(), &inode.links) == Verdict::Lives {
             return;
         }
         let generation = head.generation();

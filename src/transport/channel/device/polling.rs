@@ -9,6 +9,7 @@
 //! and the caller is on another one: the reader sleeps then, so that the scheduler may wake it where
 //! the caller is, and it is a while before it tries again.
 
+use crate::host::rest;
 use crate::transport::channel::{Channel, Received};
 use std::io;
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ impl AdaptivePolling {
             channel.set_waiting(!look)?;
             self.looking = look;
         }
-        let received = channel.receive(buffer)?;
+        let received = rest(|| channel.receive(buffer))?;
         match received {
             Received::Request(_) => self.came(),
             Received::Nothing if look => self.give_way(),

@@ -14,7 +14,7 @@
 
 use crate::transport::channel::exchange::{Answer, Exchange};
 use crate::transport::wire::{InHeader, Opcode, OutHeader};
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -44,7 +44,10 @@ pub(crate) struct Buffer(MmapMut);
 impl Buffer {
     /// Memory with room for `payload` bytes.
     pub(crate) fn new(payload: usize) -> io::Result<Buffer> {
-        MmapMut::map_anon(HEADER_ROOM + payload).map(Buffer)
+        let memory = MmapMut::map_anon(HEADER_ROOM + payload)?;
+        // The kernel writes to it, which is none of a copy's of this process.
+        memory.advise(Advice::DontFork)?;
+        Ok(Buffer(memory))
     }
 
     fn parts(&mut self) -> (&mut RingHeader, &mut [u8]) {

@@ -7,6 +7,7 @@
 
 use super::buffer::Buffer;
 use super::command;
+use crate::host::rest;
 use crate::transport::channel::Channel;
 use crate::transport::channel::blocking::{self, BlockingPool};
 use crate::transport::channel::cpus::{self, Assignment};
@@ -244,7 +245,7 @@ impl Registered {
             }
             completed.append(&mut self.early);
             if self.living > 0 && completed.is_empty() {
-                match self.ring.submit_and_wait(1) {
+                match rest(|| self.ring.submit_and_wait(1)) {
                     Err(error) if !is_passing(&error) => return Err(error),
                     _ => completed.extend(self.ring.completion()),
                 }

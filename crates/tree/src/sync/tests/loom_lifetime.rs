@@ -1,7 +1,7 @@
 //! Stories of the two counts and the links that decide together when an object ends.
 
 use super::super::primitive::{AtomicU32, Mutex};
-use super::super::{Lifetime, Verdict};
+use super::super::{Era, Lifetime, Verdict};
 use super::{Body, explore};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,7 @@ impl Inode {
     }
 
     fn end_if_unheld(&self, generation: &mut u32) {
-        if *generation == BORN && self.life.try_end(&self.links) == Verdict::Ended {
+        if *generation == BORN && self.life.try_end(Era::FIRST, &self.links) == Verdict::Ended {
             self.body.write(0);
             *generation += 1;
             self.ends.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,11 @@ impl Inode {
     }
 
     fn forget(&self) {
-        if self.life.forget(1, &self.links).expect("it was told") {
+        if self
+            .life
+            .forget(Era::FIRST, 1, &self.links)
+            .expect("it was told")
+        {
             self.end_if_unheld(&mut self.generation.lock());
         }
     }

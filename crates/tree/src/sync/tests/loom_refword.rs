@@ -1,6 +1,6 @@
 //! Stories of the count that can die.
 
-use super::super::refword::{Put, RefWord};
+use super::super::refword::{Era, Put, RefWord};
 use super::{Body, explore};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -84,5 +84,25 @@ fn too_much_is_refused_beside_an_honest_put() {
         assert_eq!(word.put(1), Put::Held);
         assert_eq!(liar.join().unwrap(), Put::Refused);
         assert_eq!(word.count(), 1);
+    });
+}
+
+/// A word that another kernel was told of: whoever is told of it now, or ends it, makes it one of this era in the same step.
+#[test]
+fn of_one_who_is_told_and_one_who_ends_a_word_of_before_one_is_first() {
+    explore("refword: told or ended in the next era", None, || {
+        let next = Era::FIRST.next().unwrap();
+        let word = Arc::new(RefWord::new());
+        assert!(word.get() && word.get());
+        let told = {
+            let word = Arc::clone(&word);
+            thread::spawn(move || {
+                let told = word.get_in(next);
+                told && word.put_in(next, 1) == Put::Zero && word.kill_in(next)
+            })
+        };
+        let ended = word.kill_in(next);
+        let ended_later = told.join().unwrap();
+        assert!(ended != ended_later && word.is_dead());
     });
 }

@@ -4,6 +4,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib` runs them all. A story that is too long to be
 //! run in every order says beside it how many preemptions it is run with.
 
+mod loom_gate;
 mod loom_lifetime;
 mod loom_refword;
 mod loom_rename;

@@ -268,3 +268,158 @@ impl<E: Send + Sync + 'static> Tree<E> {
             .is_ok_and(|inode| inode.kind() == Kind::Directory)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Record, Time};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Record for Told {
+        fn gone(&self, _: NodeId, name: &[u8], _: NodeId) {
+            self.0.lock().push(String::from_utf8_lossy(name).into());
+        }
+
+        fn changed(&self, inode: NodeId, _: u64, _: &Attr) {
+            self.0.lock().push(inode.raw().to_string());
+        }
+    }
+
+    const NOW: Time = Time { sec: 7, nsec: 8 };
+    const ROOT: NodeId = NodeId::ROOT;
+
+    fn plain(kind: Kind) -> NewInode<'static> {
+        let nlink = 1 + u32::from(kind == Kind::Directory);
+        NewInode::plain(Attr {
+            nlink,
+            ..Attr::new(kind, 0o755, 0, 0, NOW)
+        })
+    }
+
+    /// A tree with the loaded names `d/`, `d/f` and `g`.
+    fn loaded() -> (Tree, Arc<Told>, [NodeId; 3]) {
+        let tree = Tree::new(plain(Kind::Directory).attr);
+        let told = Arc::new(Told::default());
+        assert!(tree.set_record(told.clone()));
+        tree.root().describe(|_| Ok(())).unwrap();
+        let mut filling = tree.fill(tree.root(), 2).unwrap();
+        let d = filling.create(b"d", plain(Kind::Directory), None).unwrap();
+        let g = filling.create(b"g", plain(Kind::Regular), None).unwrap();
+        drop(filling);
+        let mut filling = tree.fill(tree.get(d).unwrap(), 1).unwrap();
+        let f = filling.create(b"f", plain(Kind::Regular), None).unwrap();
+        drop(filling);
+        (tree, told, [d, f, g])
+    }
+
+    fn names(tree: &Tree, directory: NodeId) -> Vec<(String, NodeId, bool)> {
+        let mut names = Vec::new();
+        tree.survey().names_in(directory, |name, id, loaded| {
+            names.push((String::from_utf8_lossy(name).into(), id, loaded));
+        });
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_directory_that_is_taken_and_put_keeps_what_is_in_it_and_nobody_is_told() {
+        let (tree, told, [d, f, g]) = loaded();
+        let survey = tree.survey();
+        let mut loose = Some(survey.take(ROOT, b"d", d).unwrap());
+        assert!(survey.name_of(d, |_| ()).is_none());
+        let put = survey.put((ROOT, b"e"), &mut loose, None, true);
+        assert!(put.unwrap().is_none() && loose.is_none());
+        assert_eq!(
+            survey.name_of(d, |name| name.name.to_vec()),
+            Some(b"e".to_vec())
+        );
+        drop(survey);
+        let expected = [("e".into(), d, true), ("g".into(), g, true)];
+        assert_eq!(names(&tree, ROOT), expected);
+        assert_eq!(names(&tree, d), [("f".into(), f, true)]);
+        assert!(told.0.lock().is_empty());
+        assert!(tree.root().is_as_loaded());
+    }
+
+    #[test]
+    fn a_name_is_put_in_place_of_another_which_ends_with_what_was_loose() {
+        let (tree, told, [_, f, g]) = loaded();
+        let survey = tree.survey();
+        let mut more = Some(survey.link_more(f).unwrap());
+        let replaced = survey.put((ROOT, b"g"), &mut more, Some(g), true).unwrap();
+        let held = tree.get(g).unwrap();
+        assert_eq!(replaced.as_ref().unwrap().inode().id(), g);
+        assert_eq!((held.attr().nlink, held.links()), (1, 1));
+        drop(replaced);
+        assert_eq!((held.attr().nlink, held.links()), (0, 0));
+        assert_eq!(survey.child(ROOT, b"g"), Some((f, true)));
+        assert_eq!(tree.get(f).unwrap().links(), 2);
+        drop(survey);
+        assert!(told.0.lock().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_put_stays_loose_and_what_is_put_for_the_mount_is_made() {
+        let (tree, _, [d, f, g]) = loaded();
+        let survey = tree.survey();
+        let mut loose = Some(survey.bring(plain(Kind::Regular), None).unwrap());
+        let id = loose.as_ref().unwrap().inode().id();
+        for (name, over, errno) in [
+            (b"g", None, Errno::EXIST),
+            (b"g", Some(f), Errno::STALE),
+            (b"x", Some(f), Errno::STALE),
+        ] {
+            let put = survey.put((ROOT, name), &mut loose, over, true);
+            assert_eq!(put.err(), Some(errno));
+        }
+        assert_eq!(survey.take(ROOT, b"g", f).err(), Some(Errno::STALE));
+        assert_eq!(survey.link_more(d).err(), Some(Errno::PERM));
+        survey.put((ROOT, b"x"), &mut loose, None, false).unwrap();
+        assert_eq!(survey.child(ROOT, b"x"), Some((id, false)));
+        survey.take_name_for_made(ROOT, b"g");
+        assert_eq!(survey.child(ROOT, b"g"), Some((g, false)));
+        let mut loaded = Vec::new();
+        survey.loaded_inodes(|id, ino| loaded.push((id, ino)));
+        assert!(loaded.contains(&(id, id.raw())) && loaded.len() == 5);
+        let mut names = Vec::new();
+        survey.loaded_names(|_, name, id| names.push((name.to_vec(), id)));
+        names.sort();
+        assert_eq!(names, [(b"d".to_vec(), d), (b"f".to_vec(), f)]);
+        let directory = tree.get(d).unwrap();
+        assert_eq!(survey.close(&directory), Err(Errno::NOTEMPTY));
+        drop(survey.take(d, b"f", f).unwrap());
+        assert_eq!(survey.close(&directory), Ok(()));
+        let mut late = Some(survey.bring(plain(Kind::Regular), None).unwrap());
+        let put = survey.put((d, b"late"), &mut late, None, true);
+        assert_eq!((put.err(), late.is_some()), (Some(Errno::NOENT), true));
+    }
+
+    #[test]
+    fn what_is_refreshed_is_as_loaded_still_or_changed_still() {
+        let (tree, told, [_, f, g]) = loaded();
+        let file = tree.get(f).unwrap();
+        let as_loaded = file.refresh(|attr, as_loaded| {
+            (attr.size, attr.kind) = (9, Kind::Symlink);
+            as_loaded
+        });
+        assert!(as_loaded && file.is_as_loaded() && told.0.lock().is_empty());
+        assert_eq!((file.attr().size, file.attr().kind), (9, Kind::Regular));
+        let other = tree.get(g).unwrap();
+        other
+            .update(|attr| {
+                attr.perm = 0;
+                Ok(())
+            })
+            .unwrap();
+        assert!(!other.refresh(|attr, as_loaded| {
+            attr.size = 3;
+            as_loaded
+        }));
+        assert!(!other.is_as_loaded());
+        assert_eq!(*told.0.lock(), [g.raw().to_string()]);
+    }
+}

@@ -174,6 +174,11 @@ impl Daemon {
         Daemon::spawn(command, transport, &[""; 0], Scratch::new())
     }
 
+    /// The same with `arguments` between `norefs mount -f` and the mount point.
+    pub fn by_with<S: AsRef<OsStr>>(command: Command, arguments: &[S]) -> Daemon {
+        Daemon::spawn(command, transport::asked(), arguments, Scratch::new())
+    }
+
     fn spawn<S: AsRef<OsStr>>(
         mut command: Command,
         transport: Transport,

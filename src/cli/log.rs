@@ -1,10 +1,15 @@
 //! What is logged: lines on stderr, chosen by `NOREFS_LOG`.
 
-use super::fail::Failure;
+use super::fail::{Failure, say};
+use super::journal::Lines;
 use super::near::did_you_mean;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 const VARIABLE: &str = "NOREFS_LOG";
@@ -23,6 +28,15 @@ const TARGETS: [&str; 9] = [
     "fuser",
 ];
 
+/// In front of a file that holds what would be in the variable.
+const FILE: &str = "@";
+/// Bytes of it that are read.
+const LONGEST: u64 = 4096;
+
+/// Reads the file again that says what is logged.
+type Reread = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+static REREAD: OnceLock<Reread> = OnceLock::new();
+
 /// Logs from here on. Fails if the variable says what cannot be meant.
 pub fn start() -> Result<(), Failure> {
     let asked = match std::env::var_os(VARIABLE) {
@@ -31,19 +45,55 @@ pub fn start() -> Result<(), Failure> {
             .into_string()
             .map_err(|_| Failure::usage(format!("{VARIABLE} is not UTF-8")))?,
     };
-    let targets =
-        targets(&asked).map_err(|reason| Failure::usage(format!("{VARIABLE}: {reason}")))?;
+    let file = asked.strip_prefix(FILE).map(PathBuf::from);
+    let wanted = match &file {
+        Some(file) => read(file),
+        None => targets(&asked),
+    };
+    let wanted = wanted.map_err(|reason| Failure::usage(format!("{VARIABLE}: {reason}")))?;
+    let (targets, handle) = reload::Layer::new(wanted);
+    if let Some(file) = file {
+        let again = move || {
+            handle
+                .reload(read(&file)?)
+                .map_err(|error| error.to_string())
+        };
+        REREAD.get_or_init(|| Box::new(again));
+    }
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         // Told on stderr, which panics where nobody reads it any more.
         .log_internal_errors(false)
-        .with_target(false);
+        .event_format(Lines::here());
     tracing_subscriber::registry()
-        .with(lines)
         .with(targets)
+        .with(lines)
         .init();
     Ok(())
+}
+
+/// What a file says is to be logged; one that is not there says nothing.
+fn read(file: &Path) -> Result<Targets, String> {
+    let text = File::open(file).and_then(|file| io::read_to_string(file.take(LONGEST)));
+    match text {
+        Ok(text) => targets(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => targets(""),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// Whether a file says what is logged, which can be read anew.
+pub fn rereads() -> bool {
+    REREAD.get().is_some()
+}
+
+/// Logs what the file says now. A file that makes no sense changes nothing.
+pub fn reread() {
+    match REREAD.get().map(|again| again()) {
+        Some(Err(reason)) => say(format_args!("{VARIABLE}: {reason}")),
+        _ => tracing::info!("what is logged was read anew"),
+    }
 }
 
 fn targets(asked: &str) -> Result<Targets, String> {

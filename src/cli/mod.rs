@@ -11,7 +11,9 @@ mod entry;
 mod fail;
 mod fork;
 mod helper;
+mod journal;
 mod kept;
+mod last_words;
 mod log;
 mod ls;
 mod man;
@@ -29,9 +31,11 @@ mod report;
 mod run;
 mod serve;
 mod set;
+mod signals;
 mod spawn;
 mod stats;
 mod sync;
+mod systemd;
 mod tree;
 mod umount;
 mod usage;
@@ -51,7 +55,8 @@ Examples:
   norefs SOURCE MOUNTPOINT -o LIST     what mount(8) calls for the type fuse.norefs
 
 Environment:
-  NOREFS_LOG  what is logged: error, warn (default), info, debug, trace, or a list of directives
+  NOREFS_LOG  what is logged: error, warn (default), info, debug, trace, a list of directives, or @FILE
+              that holds one, which a mount reads anew at SIGHUP
 
 Exit status: 0, 1 for a failure, 2 for a command line that makes no sense; of `run`, the command's.";
 
@@ -96,6 +101,7 @@ enum Verb {
 
 pub fn main() -> ExitCode {
     norefs::host::spare_addresses();
+    last_words::on_panic();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match helper::is_called(&arguments) {
         true => helper::run(&arguments),

@@ -4,18 +4,20 @@ use super::checkpoint::{Keep, Keeper};
 use super::fail::{Failure, not_mounted, say};
 use super::mount_options::MountOptions;
 use super::serve::ServeArgs;
+use super::signals::{self, Mounted};
 use super::tree::{self, Built, LoadArgs, checked_source};
-use super::{NO_THREAD, Outcome, entry, kept, remount, serve, spawn, warm, watch};
+use super::{
+    NO_THREAD, Outcome, entry, kept, last_words, remount, serve, spawn, systemd, warm, watch,
+};
 use anyhow::{Context, bail};
 use norefs::follow::Follower;
+use norefs::host;
 use norefs::layer::Kept;
 use norefs::source::LoadReport;
 use norefs::transport::{self, Options, Permissions, session};
 use norefs::warm::Warmer;
 use rustix::fs::Mode;
 use rustix::process::geteuid;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -169,6 +171,10 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     if !args.foreground && !args.serve {
         return serve_in_background();
     }
+    signals::begin()?;
+    if !args.serve {
+        systemd::begin();
+    }
     let metrics = args.serving.listen()?;
     let log = args.log_file.as_deref().map(open_log).transpose()?;
     let Built {
@@ -184,14 +190,12 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
     }
     let options = options(&args.serving, &asked, source.as_deref());
     // Until now a signal ends us; from here on it ends the mount first.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let mounted = serve::end_on_signal(signals).context(NO_THREAD)?;
+    let mounted = signals::handle().context(NO_THREAD)?;
+    last_words::on_signal()?;
+    host::serve_others();
     let handle = Arc::new(transport::mount_at(fs, place, &options).map_err(not_mounted)?);
     let warmer = warm.then(|| warm::start(&handle, true)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
-    mounted
-        .send((Arc::downgrade(&handle), warmer))
-        .unwrap_or_default();
     let follower = followed.and_then(|followed| followed.start(&handle));
     let server = serve::answer_questions(
         &handle,
@@ -205,15 +209,31 @@ pub fn start(args: Args, mut asked: MountOptions) -> Outcome {
             keep: keep.clone(),
         },
     );
-    if args.serve {
-        settle_in_background(log)?;
+    let about = format!(
+        "{} at {}",
+        server.telemetry.stats().source,
+        handle.mountpoint().display()
+    );
+    let mount = Mounted {
+        handle: Arc::downgrade(&handle),
+        telemetry: server.telemetry.clone(),
+        _warmer: warmer,
+    };
+    mounted.send(mount).unwrap_or_default();
+    match args.serve {
+        true => settle_in_background(log)?,
+        false => systemd::ready(&about),
     }
+    systemd::watch_over(&handle);
     let keeper = keep.as_ref().map(|keep| Keeper::start(&handle, keep));
     let keeper = keeper.transpose().context("the mount is not kept")?;
     let ended = handle.wait();
     drop(keeper);
     if let Some(keep) = &keep {
         keep.at_the_end(handle.fs());
+    }
+    if let Err(error) = &ended {
+        last_words::tell(&format!("norefs: {about} has ended: {error}\n"));
     }
     drop(server);
     drop(follower);
@@ -408,5 +428,8 @@ fn settle_in_background(log: Option<File>) -> io::Result<()> {
     let told = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(log.as_ref().unwrap_or(&null))?;
+    if log.is_none() {
+        last_words::to_system();
+    }
     told
 }

@@ -1,14 +1,21 @@
 //! How work is shown while it goes on.
 
+use super::systemd;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use norefs::source::Progress;
+use parking_lot::Mutex;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BETWEEN_TICKS: Duration = Duration::from_millis(100);
+const BETWEEN_STATUSES: Duration = Duration::from_secs(1);
 
 /// Entries and entries per second, on a terminal; nothing elsewhere.
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    /// When the service manager was told last, if one is.
+    told: Option<Mutex<Instant>>,
+}
 
 impl Bar {
     pub fn new(what: String) -> Bar {
@@ -20,7 +27,18 @@ impl Bar {
         }
         bar.set_message(what);
         keep_moving(&bar);
-        Bar(bar)
+        systemd::status(&format!("loading {}", bar.message()));
+        let told = systemd::is_asked().then(|| Mutex::new(Instant::now()));
+        Bar { bar, told }
+    }
+
+    fn tell_manager(&self, entries: u64) {
+        let last = self.told.as_ref().and_then(Mutex::try_lock);
+        if let Some(mut last) = last.filter(|last| last.elapsed() >= BETWEEN_STATUSES) {
+            *last = Instant::now();
+            let what = self.bar.message();
+            systemd::status(&format!("loading {what}: {} entries", HumanCount(entries)));
+        }
     }
 }
 
@@ -80,13 +98,14 @@ impl Drop for Spinner {
 
 impl Progress for Bar {
     fn entries(&self, total_so_far: u64) {
-        self.0.set_position(total_so_far);
+        self.bar.set_position(total_so_far);
+        self.tell_manager(total_so_far);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

@@ -42,6 +42,27 @@ pub fn text(
     out
 }
 
+/// All that `norefs stats` tells.
+pub fn whole(stats: &Stats) -> String {
+    format!(
+        "{} from {}, pid {}, up {}, {} invalidations sent, {} files of the source stale
+{}
+{}
+{}{}{}",
+        stats.mountpoint,
+        stats.source,
+        stats.pid,
+        age(stats),
+        stats.notifications,
+        stats.stale,
+        usage(stats),
+        carriage(stats),
+        follow(stats),
+        warm(stats),
+        text(&stats.requests, &stats.outcomes, &stats.lookups),
+    )
+}
+
 fn ended(outcomes: &Outcomes) -> String {
     format!(
         "{} fast, {} fast errors, {} again, {} retried (dentry {}, attributes {}, rename {}), {} slow",

@@ -296,6 +296,8 @@ impl control::Asked for Served {
 pub struct Answering {
     _server: Option<Server>,
     _metrics: Option<Endpoint>,
+    /// What they tell.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What questions about a mount are answered with, besides what its handle knows.
@@ -347,13 +349,15 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         fixed,
     };
     served.show_limits();
-    let metrics = metrics
-        .map(|listener| Endpoint::start(listener, Arc::new(move || telemetry.open_metrics())));
+    let tell = telemetry.clone();
+    let metrics =
+        metrics.map(|listener| Endpoint::start(listener, Arc::new(move || tell.open_metrics())));
     let not_for = |what: &'static str| move |error: &io::Error| tracing::warn!(%error, "{what} will not work for this mount");
     let server = Server::start(handle.device(), served);
     Answering {
         _server: server.inspect_err(not_for("`norefs stats`")).ok(),
         _metrics: metrics.and_then(|started| started.inspect_err(not_for("metrics")).ok()),
+        telemetry,
     }
 }
 

@@ -64,23 +64,7 @@ pub fn run(args: Args) -> Outcome {
     let text = if args.json {
         serde_json::to_string(&stats)? + "\n"
     } else {
-        format!(
-            "{} from {}, pid {}, up {}, {} invalidations sent, {} files of the source stale
-{}
-{}
-{}{}{}",
-            stats.mountpoint,
-            stats.source,
-            stats.pid,
-            report::age(&stats),
-            stats.notifications,
-            stats.stale,
-            report::usage(&stats),
-            report::carriage(&stats),
-            report::follow(&stats),
-            report::warm(&stats),
-            report::text(&stats.requests, &stats.outcomes, &stats.lookups),
-        )
+        report::whole(&stats)
     };
     out::print(text)?;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,9 @@ pub(crate) mod descriptor;
 mod gate;
 mod heap;
 mod pool;
+mod serving;
 
 pub use gate::{Quiet, copies, rest, take_part};
 pub use heap::{give_back_memory, is_memory_left, is_memory_left_for_a_thread, spare_addresses};
 pub use pool::{Pool, Shape as PoolShape};
+pub use serving::{serve_others, start_thread};

@@ -4,4 +4,5 @@ mod ends;
 mod fork;
 mod lifecycle;
 mod places;
+mod service;
 mod users;

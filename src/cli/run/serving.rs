@@ -11,6 +11,7 @@ use anyhow::Context;
 use norefs::control;
 use norefs::follow::Follower;
 use norefs::fs::{Fs, Reading};
+use norefs::host;
 use norefs::transport::session::table::MountEntry;
 use norefs::transport::session::unmount::unmount;
 use norefs::transport::{self, MountError, MountHandle, Options, session};
@@ -66,6 +67,7 @@ pub fn serve(args: Args, number: usize) -> Outcome {
     let options = mount::options(&args.serving, &asked, source.as_deref());
     private::sweep();
     until.keep_going().context(NO_THREAD)?;
+    host::serve_others();
     let (_private, handle) = mount_privately(&fs, &options)?;
     let warmer = warm.then(|| warm::start(&handle, false)).flatten();
     let progress = warmer.as_ref().map(Warmer::progress);
@@ -191,8 +193,7 @@ impl Until {
         let (tell, ended) = mpsc::channel();
         let keeps_going = Arc::new(Mutex::new(false));
         let (seen, end) = (keeps_going.clone(), tell.clone());
-        let thread = std::thread::Builder::new().name("norefs-until".to_owned());
-        thread.spawn(move || {
+        host::start_thread("norefs-until", move || {
             let mut said = Vec::new();
             let read = io::stdin().read_to_end(&mut said);
             match *seen.lock() {
@@ -211,8 +212,7 @@ impl Until {
     fn keep_going(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let end = self.tell.clone();
-        let thread = std::thread::Builder::new().name("norefs-signals".to_owned());
-        thread.spawn(move || {
+        host::start_thread("norefs-signals", move || {
             signals.forever().next();
             end.send(false).unwrap_or_default();
         })?;

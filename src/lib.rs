@@ -8,6 +8,7 @@
 //! * [`doctor`] says whether all of that works on this machine, and what to do where it does not.
 //! * [`apply`] writes what differs to the source.
 //! * [`layer`] writes what differs as one file, and reads it.
+//! * [`journal`] numbers the changes of a tree, and tells which paths changed.
 //! * [`delta`] finds out what differs between a tree and its source.
 //! * [`follow`] has the tree become what a source has become since.
 //! * [`source`] loads a tree from a directory on disk.
@@ -24,6 +25,7 @@ pub mod doctor;
 pub mod follow;
 pub mod fs;
 pub mod host;
+pub mod journal;
 pub mod layer;
 pub mod source;
 pub mod telemetry;

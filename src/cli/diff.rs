@@ -8,6 +8,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use norefs::apply::Root;
 use norefs::control;
 use norefs::delta::{self, Change, Contents, Delta, PathBytes, Tree, What};
+use norefs::host::write_back_maps;
 use norefs::layer::write_layer;
 use norefs::transport::session::table::MountEntry;
 use std::io::{self, BufWriter};
@@ -203,7 +204,7 @@ pub fn whole(at: &Path) -> Result<Told, Failure> {
 /// All that differs in the mount `entry`, whose root is `tree`.
 pub fn of_mount(entry: &MountEntry, tree: &Root) -> anyhow::Result<Delta> {
     // What the kernel holds of writes counts only once the mount's server has it.
-    tree.sync()?;
+    write_back_maps(tree)?;
     Ok(control::delta(entry)?)
 }
 

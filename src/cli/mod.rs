@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod changes;
 mod checkpoint;
 mod completions;
 mod diff;
@@ -10,6 +11,7 @@ mod doctor;
 mod entry;
 mod fail;
 mod fork;
+mod fsmonitor;
 mod helper;
 mod journal;
 mod kept;
@@ -92,6 +94,8 @@ enum Verb {
     Prune(prune::Args),
     Apply(apply::Args),
     Doctor(doctor::Args),
+    Changes(changes::Args),
+    Fsmonitor(fsmonitor::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -100,13 +104,15 @@ enum Verb {
 }
 
 pub fn main() -> ExitCode {
-    norefs::host::spare_addresses();
-    last_words::on_panic();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let outcome = match helper::is_called(&arguments) {
-        true => helper::run(&arguments),
-        false => run(&arguments),
-    };
+    let outcome = fsmonitor::quickly(&arguments).unwrap_or_else(|| {
+        norefs::host::spare_addresses();
+        last_words::on_panic();
+        match helper::is_called(&arguments) {
+            true => helper::run(&arguments),
+            false => run(&arguments),
+        }
+    });
     outcome.unwrap_or_else(|failure| failure.print())
 }
 
@@ -130,6 +136,8 @@ fn run(arguments: &[OsString]) -> Outcome {
                 Verb::Prune(args) => prune::run(args),
                 Verb::Apply(args) => apply::run(args),
                 Verb::Doctor(args) => doctor::run(args),
+                Verb::Changes(args) => changes::run(args),
+                Verb::Fsmonitor(args) => fsmonitor::run(args),
                 Verb::Bench(args) => bench::run(args),
                 Verb::Completions(args) => completions::run(args),
                 Verb::Warm(args) => warm::run(args),

@@ -7,7 +7,8 @@ use super::serve::ServeArgs;
 use super::signals::{self, Mounted};
 use super::tree::{self, Built, LoadArgs, checked_source};
 use super::{
-    NO_THREAD, Outcome, entry, kept, last_words, remount, serve, spawn, systemd, warm, watch,
+    NO_THREAD, Outcome, entry, fsmonitor, kept, last_words, out, remount, serve, spawn, systemd,
+    warm, watch,
 };
 use anyhow::{Context, bail};
 use norefs::follow::Follower;
@@ -82,6 +83,9 @@ pub struct Args {
     /// How often it is kept, if something has changed (default: 30s)
     #[arg(long, value_name = "DURATION", requires = "keep", value_parser = watch::interval)]
     checkpoint: Option<Duration>,
+    /// Print what has git ask the mount what changed: eval "$(norefs mount --fsmonitor …)"
+    #[arg(long, conflicts_with = "foreground")]
+    fsmonitor: bool,
     /// Stay in the foreground
     #[arg(short, long)]
     foreground: bool,
@@ -109,6 +113,7 @@ impl Args {
             resume: None,
             keep: None,
             checkpoint: None,
+            fsmonitor: false,
             foreground: false,
             log_file: None,
             serve,
@@ -151,7 +156,13 @@ pub fn run(args: Args) -> Outcome {
     if asked.remount {
         return remount::run(args.mountpoint(), &asked);
     }
-    start(args, asked)
+    let exports = match args.fsmonitor && !args.serve {
+        true => fsmonitor::exports()?,
+        false => String::new(),
+    };
+    let done = start(args, asked)?;
+    out::print(exports)?;
+    Ok(done)
 }
 
 /// Mounts as `asked`, whatever the options in `args` are.

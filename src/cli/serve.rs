@@ -12,6 +12,7 @@ use norefs::control::{self, Asker, Change, FollowStats, Forking, Likeness, Serve
 use norefs::delta::{self, Applied, Delta, PathBytes};
 use norefs::follow;
 use norefs::fs::{Config, Fs};
+use norefs::journal::{ChangedSince, Journal, Query};
 use norefs::telemetry::{About, Address, Endpoint, Listener, Telemetry};
 use norefs::transport::session::utab::UserOptions;
 use norefs::transport::{Cache, MAX_IO, MountHandle, Options, QUEUE_DEPTH, Transport};
@@ -150,6 +151,7 @@ struct Served {
     options: Options,
     /// Mount options that a remount cannot change, as they were asked for.
     fixed: Vec<String>,
+    journal: Arc<Journal>,
 }
 
 impl Served {
@@ -290,6 +292,13 @@ impl control::Asked for Served {
         let rebased = delta::rebase(self.telemetry.counters().fs(), applied);
         rebased.map_err(|unknown| unknown.to_string())
     }
+
+    fn changes(&self, query: &Query) -> Result<ChangedSince, String> {
+        let asked = self
+            .journal
+            .ask(self.telemetry.counters().fs().tree(), query);
+        asked.map_err(|errno| errno.to_string())
+    }
 }
 
 /// What answers questions about a mount: `norefs stats` and others, and whoever asks for metrics. Dropping it ends that.
@@ -347,6 +356,7 @@ pub fn answer_questions(handle: &MountHandle, asked: Asked<'_>) -> Answering {
         keep,
         options,
         fixed,
+        journal: Arc::default(),
     };
     served.show_limits();
     let tell = telemetry.clone();

@@ -4,6 +4,7 @@ use crate::control::line::{self, Lines, PATIENCE};
 use crate::control::{Change, Forking, Likeness, Question, Reply, ServerProcess, Stats, Written};
 use crate::delta::{Applied, Delta, PathBytes};
 use crate::host::descriptor;
+use crate::journal::{ChangedSince, Query};
 use crate::transport::session::table::{self, MountEntry};
 use crate::transport::session::{Unserved, runtime};
 use rustix::io::Errno;
@@ -106,6 +107,28 @@ pub fn delta(mount: &MountEntry) -> Result<Delta, ControlError> {
         match next()? {
             Reply::Change(change) => changes.push(*change),
             Reply::Done => return Ok(Delta { source, changes }),
+            _ => return Err(senseless()),
+        }
+    }
+}
+
+/// Asks the server of a norefs mount which paths changed. What the kernel has not written back yet does not count: see syncfs(2).
+pub fn changes(mount: &MountEntry, query: Query) -> Result<ChangedSince, ControlError> {
+    let waiting = PATIENCE + query.patience;
+    let stream = ask_for(mount, &Question::Changes(query))?;
+    let mut lines = Lines::new(&stream, ANSWER_LIMIT);
+    let mut next = || lines.receive(waiting).map_err(failed).and_then(checked);
+    let Reply::Token(token, told) = next()? else {
+        return Err(senseless());
+    };
+    let mut paths = Vec::new();
+    loop {
+        match next()? {
+            Reply::Path(path) if told => paths.push(path),
+            Reply::Done => {
+                let paths = told.then_some(paths);
+                return Ok(ChangedSince { token, paths });
+            }
             _ => return Err(senseless()),
         }
     }

@@ -2,24 +2,27 @@
 //!
 //! One line of JSON asks, one line of JSON answers, then the connection ends. What differs from a source takes many lines: where
 //! it is, each difference, and that this was all. So does the other way what of it was written there: once it is asked for, each
-//! difference, and that this was all; without that line nothing comes of it.
+//! difference, and that this was all; without that line nothing comes of it. Which paths changed takes a line for each, behind a token.
 //!
 //! A fork ([`fork`]) is told how to mount it, and is given a mount and the descriptor for it; the answer comes from the process that
 //! serves it.
 
 mod client;
 mod line;
+mod node;
 mod process;
 mod server;
 
 pub use client::{
-    ControlError, Fork, conflicts, delta, elsewhere, fork, rebase, server_of, set, stats,
+    ControlError, Fork, changes, conflicts, delta, elsewhere, fork, rebase, server_of, set, stats,
     stats_within, sync,
 };
+pub use node::node_of;
 pub use process::ServerProcess;
 pub use server::{Asked, Asker, Server};
 
 use crate::delta::{self, Applied, PathBytes, Source};
+use crate::journal::{ChangedPath, Query, Token};
 use crate::transport::session::Made;
 use crate::transport::{Cache, Options, Permissions, Requests};
 use crate::tree::Outcomes;
@@ -42,6 +45,7 @@ enum Question {
         look: Option<PathBytes>,
     },
     Conflicts,
+    Changes(Query),
     Fork,
 }
 
@@ -102,6 +106,9 @@ enum Reply {
     Rebased(usize),
     /// A fork is to be mounted like this.
     Like(Box<Likeness>),
+    /// What to ask with next, and whether paths follow: without them everything may have changed.
+    Token(Token, bool),
+    Path(ChangedPath),
     Done,
     Error(String),
 }

@@ -5,6 +5,7 @@ use crate::control::{Change, Forking, Likeness, Question, Reply, Stats, Written,
 use crate::delta::{Applied, Delta, PathBytes};
 use crate::host::descriptor;
 use crate::host::{is_memory_left, rest, take_part};
+use crate::journal::{ChangedSince, Query};
 use crate::transport::session::runtime::{self, ignore_missing};
 use rustix::net::Shutdown;
 use std::fs;
@@ -26,6 +27,9 @@ const WRITTEN_LIMIT: usize = 1 << 20;
 
 /// How long the next one may take.
 const WRITING: Duration = Duration::from_secs(120);
+
+/// How long one who asks for changes may wait for some at most.
+const WAITING: Duration = Duration::from_secs(10);
 
 /// Memory is looked for before each so many of them, and so many bytes for each.
 const STRIDE: usize = 4096;
@@ -61,6 +65,9 @@ pub trait Asked: Send + Sync + 'static {
 
     /// What both the mount and its source have changed.
     fn conflicts(&self) -> Vec<PathBytes>;
+
+    /// Which paths changed, or why that is not to be known. May wait as long as it is asked to, and is asked beside other questions.
+    fn changes(&self, query: &Query) -> Result<ChangedSince, String>;
 
     /// How a fork is to be mounted, or why there can be none.
     fn likeness(&self) -> Result<Likeness, String>;
@@ -206,6 +213,10 @@ fn answer(stream: UnixStream, asked: &Arc<impl Asked>) -> io::Result<()> {
                 }
                 Err(reason) => Reply::Error(reason),
             },
+            Ok(Question::Changes(query)) => {
+                let asked = Arc::clone(asked);
+                return beside(move || tell_changes(&stream, &asked, query));
+            }
             Err(error) => Reply::Error(error.to_string()),
         }
     };
@@ -261,6 +272,21 @@ fn tell(stream: &UnixStream, delta: Delta) -> io::Result<()> {
     let changes = changes.map(|change| Reply::Change(Box::new(change)));
     let first = std::iter::once(Reply::Source(delta.source));
     line::send_all(stream, first.chain(changes).chain([Reply::Done]))
+}
+
+fn tell_changes(stream: &UnixStream, asked: &Arc<impl Asked>, query: Query) -> io::Result<()> {
+    let patience = query.patience.min(WAITING);
+    match asked.changes(&Query { patience, ..query }) {
+        Err(reason) => line::send(stream, &Reply::Error(reason)),
+        Ok(changed) => {
+            let token = Reply::Token(changed.token, changed.paths.is_some());
+            let paths = changed.paths.into_iter().flatten().map(Reply::Path);
+            line::send_all(
+                stream,
+                [token].into_iter().chain(paths).chain([Reply::Done]),
+            )
+        }
+    }
 }
 
 #[cfg(test)]
@@ -336,6 +362,10 @@ mod tests {
             self.0.store(changes.len() as u32, Ordering::Relaxed);
             let same = many(changes.len() as u32).changes == changes;
             same.then_some(changes.len()).ok_or("other ones".to_owned())
+        }
+
+        fn changes(&self, _: &Query) -> Result<ChangedSince, String> {
+            Err("nothing changes here".to_owned())
         }
     }
 

@@ -105,7 +105,7 @@ impl Fs {
     /// Notes that the client may hold pages of holes: of a write that failed it still has them.
     pub fn unsettle(&self, id: NodeId) -> Committed<()> {
         let noted = self.get(id).and_then(|inode| {
-            inode.update(|attr| {
+            inode.note(|attr| {
                 attr.unsettled = true;
                 Ok(())
             })
@@ -127,7 +127,7 @@ impl Fs {
     pub fn settle(&self, id: NodeId) -> Result<Vec<Range<u64>>> {
         let inode = self.regular(id)?;
         // Before anything is written back: what is read meanwhile counts again.
-        let (_, attr) = inode.update(|attr| {
+        let (_, attr) = inode.note(|attr| {
             attr.unsettled = false;
             Ok(())
         })?;

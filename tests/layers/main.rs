@@ -23,7 +23,7 @@ const ORDERS: &[Order] = &[
         ranks: &[
             &["telemetry"],
             &["apply", "control", "doctor"],
-            &["layer"],
+            &["layer", "journal"],
             &["delta", "follow"],
             &["source", "warm"],
             &["transport"],

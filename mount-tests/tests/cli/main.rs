@@ -2,11 +2,13 @@
 
 mod apply;
 mod bench;
+mod changes;
 mod checkpoint;
 mod cli;
 mod diff;
 mod diff_random;
 mod doctor;
+mod fsmonitor;
 mod keep;
 mod kept;
 mod layer;

@@ -18,7 +18,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, getpid, kill_process, wait,
 };
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -52,14 +52,21 @@ const ENDING: [NixSignal; 4] = [
 /// `SI_KERNEL`: nobody sent it.
 const BY_KERNEL: i32 = 0x80;
 
-/// Starts `command` in `view`. If nothing is to be run that is the user's shell.
-pub fn start(command: &[OsString], view: &View, signals: &Signals) -> Result<Pid, NotStarted> {
+/// Starts `command` in `view`, with `environment` beside ours. If nothing is to be run that is the user's shell.
+pub fn start(
+    command: &[OsString],
+    environment: &[(String, String)],
+    view: &View,
+    signals: &Signals,
+) -> Result<Pid, NotStarted> {
     let shell = [shell()];
     let (name, arguments) = match command.split_first() {
         Some((name, arguments)) => (name, arguments),
         None => (&shell[0], [].as_slice()),
     };
     let mut more = vec![("NOREFS_MOUNT", view.mount.as_os_str())];
+    let given = environment.iter();
+    more.extend(given.map(|(name, value)| (name.as_str(), OsStr::new(value))));
     if !view.stays {
         more.push(("PWD", view.start.as_os_str()));
     }

@@ -18,7 +18,7 @@ mod view;
 use super::fail::{Failure, say};
 use super::serve::ServeArgs;
 use super::tree::LoadArgs;
-use super::{Outcome, kept};
+use super::{Outcome, fsmonitor, kept};
 use child::NotStarted;
 use command::{Signals, Watched};
 use copy::Copied;
@@ -99,6 +99,9 @@ pub struct Args {
     /// Mount options, separated by commas: those of `norefs mount`
     #[arg(short = 'o', value_name = "LIST")]
     options: Vec<String>,
+    /// Have git ask the mount what changed, in place of looking at every file
+    #[arg(long)]
+    fsmonitor: bool,
     /// Print all counters at the end, not one line
     #[arg(long)]
     report: bool,
@@ -183,7 +186,11 @@ pub fn run(mut args: Args) -> Outcome {
 /// Runs the command to its end. Gives its status, and the signals, which are caught still.
 fn watch(args: &Args, plan: &Plan, copies: &[Copied]) -> Result<(u8, Signals), Failure> {
     let signals = command::catch().map_err(anyhow::Error::from)?;
-    let start = |view: &View<'_>| command::start(&args.command, view, &signals);
+    let environment = match args.fsmonitor {
+        true => fsmonitor::environment()?,
+        false => Vec::new(),
+    };
+    let start = |view: &View<'_>| command::start(&args.command, &environment, view, &signals);
     let private = || View::private(&copies[0].mount_point);
     let started = match plan.view(copies)? {
         None => start(&private()),

@@ -87,6 +87,7 @@ impl Fs {
         if let (Some(node), Ok(xattrs)) = (node, xattrs) {
             change.attributes = replace_xattrs(node, &inode, xattrs);
         }
+        let other_xattrs = change.attributes;
         let merged = inode.refresh(|attr, as_loaded| match as_loaded {
             true => take(attr, &found_attr),
             false => self.merge(id, attr, &found_attr),
@@ -102,6 +103,10 @@ impl Fs {
         }
         if attr.kind == Kind::Directory {
             change.content = merged.attributes;
+        }
+        if other_xattrs || change.content && attr.kind == Kind::Regular {
+            // Which of the attributes tells nobody that asks what changed.
+            _ = inode.update(|_| Ok(()));
         }
         drop(content);
         if self.brought(id).is_some() {

@@ -180,9 +180,15 @@ impl<E: Send + Sync + 'static> Tree<E> {
         count: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let dentry = self.new_dentry(parent, inode.slot, name)?;
+        let _change = self.change();
         let attached = Writer::lock(self, parent).and_then(|mut names| {
             self.attach_locked(inode, &mut names, (name, dentry), now, count)
         });
+        if attached.is_ok() {
+            self.store
+                .tell_named(parent.slot, name.as_bytes(), inode.id(), false);
+            self.tell_other_names(inode);
+        }
         if attached.is_err() {
             self.store.free_dentry(dentry);
         }
@@ -250,6 +256,13 @@ impl<E: Send + Sync + 'static> Tree<E> {
             Ok(())
         });
         added.map(|_| ())
+    }
+
+    /// Tells that an inode changed which has more names than the one that was told of.
+    pub(super) fn tell_other_names(&self, inode: &InodeRef<'_, E>) {
+        if inode.kind() != Kind::Directory && inode.links() > 1 {
+            self.store.tell_edited(inode.id());
+        }
     }
 
     /// Uncounts a link that never became a name. The reference held ends the inode if need be.

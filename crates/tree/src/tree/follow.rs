@@ -94,6 +94,9 @@ impl<'t, E: Send + Sync + 'static> Survey<'t, E> {
         tree.store.dentry(dentry).live.kill();
         tree.set_up(&child, Up::Removed);
         names.withdraw_untold(dentry, &name);
+        let below = child.kind() == Kind::Directory;
+        tree.store
+            .tell_named(names.slot, name.as_bytes(), child.id(), below);
         names.tidy();
         tree.store.retire_dentry(dentry, &crossbeam_epoch::pin());
         Ok(Loose::new(child))
@@ -129,6 +132,13 @@ impl<'t, E: Send + Sync + 'static> Survey<'t, E> {
             None => names.publish(dentry, &name, Position::Loaded),
             Some((old, replaced)) => self.replace(&mut names, &name, dentry, (*old, replaced)),
         }
+        let kinds = [Some(inode), old.as_ref().map(|(_, old)| old)];
+        let below = kinds
+            .into_iter()
+            .flatten()
+            .any(|inode| inode.kind() == Kind::Directory);
+        tree.store
+            .tell_named(names.slot, name.as_bytes(), inode.id(), below);
         // Nobody can tell: whoever asks for the mark holds a survey.
         match loaded {
             true => tree.store.dentry(dentry).set_loaded(),
@@ -246,18 +256,36 @@ impl<'t, E: Send + Sync + 'static> Survey<'t, E> {
 
 impl<E: Send + Sync + 'static> InodeRef<'_, E> {
     /// Changes what the inode shows to what the source has, as one step for every reader. `change` is told whether the inode was as a
-    /// load brought it; then it is so still. It runs under the inode's lock and must not call the tree.
+    /// load brought it; then it is so still. It runs under the inode's lock and must not call the tree. Not under a [`Survey`].
+    ///
+    /// Of a directory a [`Witness`](super::Witness) is not told that its times, size and links moved.
     pub fn refresh<T>(&self, change: impl FnOnce(&mut Attr, bool) -> T) -> T {
+        let _change = self.tree.change();
+        let (value, differs) = self.refresh_still(change);
+        if differs {
+            self.tree.store.tell_edited(self.id());
+        }
+        value
+    }
+
+    fn refresh_still<T>(&self, change: impl FnOnce(&mut Attr, bool) -> T) -> (T, bool) {
         let record = self.inode();
         let _lock = record.lock.lock();
         let words = record.block.read_locked();
         let as_loaded = block::is_as_loaded(&words);
         let mut attr = block::decode(&words);
-        let kind = attr.kind;
+        let before = attr;
         let value = change(&mut attr, as_loaded);
-        attr.kind = kind;
+        attr.kind = before.kind;
         record.block.write(&block::encode(&attr, &words));
-        value
+        let differs = match attr.kind {
+            Kind::Directory => {
+                let what = |attr: &Attr| (attr.perm, attr.uid, attr.gid, attr.flags, attr.acl);
+                what(&attr) != what(&before)
+            }
+            _ => attr != before,
+        };
+        (value, differs)
     }
 }
 

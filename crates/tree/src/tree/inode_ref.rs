@@ -195,6 +195,17 @@ impl<'t, E: Send + Sync + 'static> InodeRef<'t, E> {
     /// Those of `change`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
         let _change = self.tree.change();
+        let edited = self.tree.store.edit(self.slot, change)?;
+        self.tree.store.tell_edited(self.id());
+        Ok(edited)
+    }
+
+    /// As [`InodeRef::update`], for what is no change of the inode to anybody but the caller: no [`Witness`](super::Witness) is told.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn note<T>(&self, change: impl FnOnce(&mut Attr) -> Result<T>) -> Result<(T, Attr)> {
+        let _change = self.tree.change();
         self.tree.store.edit(self.slot, change)
     }
 

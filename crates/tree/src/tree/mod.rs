@@ -37,6 +37,7 @@ mod sealed;
 mod store;
 mod survey;
 mod walk;
+mod witness;
 mod writer;
 
 pub use attr::{Attr, InodeFlags, KEPT_FLAGS, Kind, Time, Touched};
@@ -54,6 +55,7 @@ pub use record::Record;
 pub use rename::{RenameMode, Renamed};
 pub use rustix::io::Errno;
 pub use survey::{Survey, SurveyedInode, SurveyedName};
+pub use witness::Witness;
 pub use writer::DIRENT_SIZE;
 
 use crate::sync::Up;
@@ -80,7 +82,10 @@ pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 /// Names an inode for good: the slot it lies in, and the generation of that slot. The same 64 bits
 /// never name two inodes. They are the FUSE node id, and `st_ino` where nothing else was said ([`Tree::number`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct NodeId(u64);
 
 impl NodeId {
@@ -133,7 +138,7 @@ pub struct Tree<E: Send + Sync + 'static = ()> {
     /// Held by every rename between two directories: then the shape of the tree stands still, as far
     /// as directories are not made or removed. Taken before any directory's lock.
     rename_lock: CachePadded<Mutex<()>>,
-    /// Held shared by everything that takes a name away or has [`InodeRef::update`] change attributes; threads then mostly
+    /// Held shared by everything that gives or takes a name, but for a load, and by [`InodeRef::update`]; threads then mostly
     /// write to lines of their own. The fallback of path operations holds it alone: then nothing on a path
     /// changes under it. So does a [`Survey`], for which sizes and times have to stay as well. Taken before every other lock.
     still: ShardedLock<()>,
@@ -277,7 +282,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         }
     }
 
-    /// Announces a change that a path could notice, until the result is dropped.
+    /// Announces a change, until the result is dropped. Not to be called by who holds one.
     fn change(&self) -> ShardedLockReadGuard<'_, ()> {
         self.still.read().unwrap_or_else(PoisonError::into_inner)
     }

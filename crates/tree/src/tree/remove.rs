@@ -58,6 +58,7 @@ impl<E: Send + Sync + 'static> Tree<E> {
         let mut directories = vec![removed.clone()];
         while let Some(directory) = directories.pop() {
             for dentry in self.empty(&directory, &mut directories)? {
+                let _change = self.change();
                 if let Some(child) = InodeRef::take(self, self.store.dentry(dentry).inode()) {
                     self.lose_name(&child, now);
                 }
@@ -157,6 +158,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
         names.withdraw(dentry, name);
         names.touch(now, -1, directories);
         self.lose_name(child, now);
+        let below = child.kind() == Kind::Directory;
+        self.store
+            .tell_named(names.slot, name.as_bytes(), child.id(), below);
         names.tidy();
         self.store.retire_dentry(dentry, &crossbeam_epoch::pin());
     }
@@ -171,6 +175,9 @@ impl<E: Send + Sync + 'static> Tree<E> {
             };
             attr.ctime = now;
         });
+        if child.links() > 0 {
+            self.store.tell_edited(child.id());
+        }
     }
 }
 

@@ -349,6 +349,8 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
             tree.lose_name(&target.inode, self.now);
         }
         self.touch_moved(both);
+        self.tell(moved.is_directory());
+        tree.tell_other_names(&moved.inode);
         both.from.tidy();
         tree.retire([Some(moved), target]);
         Ok(Renamed {
@@ -376,6 +378,15 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
         let left = left.map(|left| tree.new_dentry(self.from, left, old_name));
         let left = left.transpose();
         Ok((new, left.inspect_err(|_| tree.store.free_dentry(new))?))
+    }
+
+    /// Tells that both names lead elsewhere now; with `below` so does what is below them.
+    fn tell(&self, below: bool) {
+        let (store, moved) = (&self.tree.store, &self.moved);
+        let old = (self.from.slot, moved.name.as_bytes());
+        for (directory, name) in [old, (self.to.slot, self.new_name.as_bytes())] {
+            store.tell_named(directory, name, moved.inode.id(), below);
+        }
     }
 
     fn touch_moved(&self, both: &Both<'t, E>) {
@@ -425,7 +436,9 @@ impl<'t, E: Send + Sync + 'static> Plan<'_, 't, E> {
         for side in [one, other] {
             let touch = |attr: &mut Attr| attr.ctime = self.now;
             tree.store.touch(side.inode.slot, touch);
+            tree.tell_other_names(&side.inode);
         }
+        self.tell(one.is_directory() || other.is_directory());
         tree.retire([Some(one), Some(other)]);
         Ok(Renamed {
             exchanged: Some(other.inode.id()),

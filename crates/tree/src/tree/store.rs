@@ -6,6 +6,7 @@ use super::directory::Directory;
 use super::name::Piece;
 use super::numbers::Numbers;
 use super::record::{Record, differs};
+use super::witness::Witness;
 use super::{Attr, Kind, NodeId, Result};
 use crate::sync::{
     Era, Lifetime, OnceCell, Retired, Segmented, Segments, Slab, Slot, Table, Verdict,
@@ -162,6 +163,8 @@ pub(crate) struct Store<E: Send + Sync + 'static> {
     pub(crate) numbers: OnceLock<Numbers>,
     /// Is told of what was loaded and goes or changes.
     pub(crate) record: OnceLock<Arc<dyn Record>>,
+    /// Is told of everything that changes.
+    pub(crate) witness: OnceLock<Arc<dyn Witness>>,
     pub(crate) dentries: Slab<Dentry>,
     pub(crate) pieces: Slab<Piece>,
     pub(crate) directories: Slab<Directory>,
@@ -183,6 +186,7 @@ impl<E: Send + Sync + 'static> Default for Store<E> {
             era: AtomicU64::new(Era::FIRST.word()),
             numbers: OnceLock::new(),
             record: OnceLock::new(),
+            witness: OnceLock::new(),
             dentries: Slab::default(),
             pieces: Slab::default(),
             directories: Slab::default(),
@@ -295,6 +299,20 @@ impl<E: Send + Sync + 'static> Store<E> {
         if let Some(record) = self.record.get() {
             let id = NodeId::new(slot, Head::of(words).generation());
             record.changed(id, self.ino(id), &block::decode(words));
+        }
+    }
+
+    /// Tells that the name `name` in the directory `directory`, which lives, came, went, or leads elsewhere. The stillness is held.
+    pub(super) fn tell_named(&self, directory: u32, name: &[u8], inode: NodeId, below: bool) {
+        if let Some(witness) = self.witness.get() {
+            witness.named(self.id(directory), name, inode, below);
+        }
+    }
+
+    /// Tells that `inode` changed. The stillness is held.
+    pub(super) fn tell_edited(&self, inode: NodeId) {
+        if let Some(witness) = self.witness.get() {
+            witness.changed(inode);
         }
     }
 

@@ -1,15 +1,19 @@
 //! All names that were not loaded, or lead to what changed since, at one instant.
 
 use super::block::{self, Head};
+use super::dentry::Dentry;
+use super::witness::Witness;
 use super::{Attr, NodeId, Tree};
 use crate::sync::Up;
 use crossbeam_utils::sync::ShardedLockWriteGuard;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How many names are looked at before others may free something.
 const STRIDE: u32 = 1024;
 
-/// The tree while no name goes and no attributes are changed. New names may appear, which moves the attributes of the directory they
-/// are in.
+/// The tree while nothing changes in it, but for what a load brings.
 pub struct Survey<'t, E: Send + Sync + 'static = ()> {
     pub(super) tree: &'t Tree<E>,
     _still: ShardedLockWriteGuard<'t, ()>,
@@ -40,7 +44,7 @@ pub struct SurveyedInode {
 }
 
 impl<E: Send + Sync + 'static> Tree<E> {
-    /// Keeps names from going and attributes from changing until the result is dropped: whoever wants either waits.
+    /// Keeps names and attributes from changing until the result is dropped: whoever wants either waits.
     pub fn survey(&self) -> Survey<'_, E> {
         Survey {
             tree: self,
@@ -56,38 +60,85 @@ impl<E: Send + Sync + 'static> std::fmt::Debug for Survey<'_, E> {
 }
 
 impl<E: Send + Sync + 'static> Survey<'_, E> {
+    /// Has `witness` told of every change from now on; false if there is one. Of what a load brings it is not told.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) -> bool {
+        self.tree.store.witness.set(witness).is_ok()
+    }
+
     /// Calls `visit` for each name that no load brought, or that leads to an inode that was loaded and changed since. In no
     /// order.
-    pub fn changed_names(&self, mut visit: impl FnMut(&SurveyedName<'_>)) {
+    pub fn changed_names(&self, visit: impl FnMut(&SurveyedName<'_>)) {
+        let store = &self.tree.store;
+        let differs = |loaded: bool, inode| !loaded || block::is_changed(&store.inode(inode).block);
+        self.names(differs, visit);
+    }
+
+    /// Calls `visit` for each name of what is among `inodes`. In no order.
+    pub fn names_of(&self, inodes: &HashSet<NodeId>, visit: impl FnMut(&SurveyedName<'_>)) {
+        let slots: ahash::HashSet<_> = inodes.iter().map(|id| id.slot()).collect();
+        self.names(|_, inode| slots.contains(&inode), visit);
+    }
+
+    /// The name of `inode` that was made together with it, if it has that still and nothing else was freed or made meanwhile.
+    pub fn first_name<T>(
+        &self,
+        inode: NodeId,
+        visit: impl FnOnce(&SurveyedName<'_>) -> T,
+    ) -> Option<T> {
+        let _guard = crossbeam_epoch::pin();
+        let dentry = self.tree.store.dentries.get(inode.slot().checked_sub(1)?)?;
+        let loaded = dentry.published()?;
+        self.show(dentry, loaded, |name| {
+            (name.id == inode).then(|| visit(name))
+        })
+    }
+
+    /// How many names lead to `inode`; `None` if it has ended.
+    pub fn links(&self, inode: NodeId) -> Option<u32> {
+        self.inode(inode)?;
+        Some(
+            self.tree
+                .store
+                .inode(inode.slot())
+                .links
+                .load(Ordering::Relaxed),
+        )
+    }
+
+    /// Calls `visit` for each name of which `wanted` says so, told whether it was loaded, and the slot it leads to.
+    fn names(&self, wanted: impl Fn(bool, u32) -> bool, mut visit: impl FnMut(&SurveyedName<'_>)) {
+        let store = &self.tree.store;
         let mut from = 1;
-        while self.tree.store.dentries.get(from).is_some() {
+        while store.dentries.get(from).is_some() {
+            // What is live now is not given another life.
             let _guard = crossbeam_epoch::pin();
             for index in from..from + STRIDE {
-                self.look_at(index, &mut visit);
+                let Some(dentry) = store.dentries.get(index) else {
+                    break;
+                };
+                let loaded = dentry.published();
+                if let Some(loaded) = loaded.filter(|loaded| wanted(*loaded, dentry.inode())) {
+                    self.show(dentry, loaded, &mut visit);
+                }
             }
             from += STRIDE;
         }
     }
 
-    /// The epoch is pinned: what is live now is not given another life.
-    fn look_at(&self, index: u32, visit: &mut impl FnMut(&SurveyedName<'_>)) {
+    /// Calls `visit` with a live name. The epoch is pinned.
+    fn show<T>(
+        &self,
+        dentry: &Dentry,
+        loaded: bool,
+        visit: impl FnOnce(&SurveyedName<'_>) -> T,
+    ) -> T {
         let store = &self.tree.store;
-        let Some(dentry) = store.dentries.get(index) else {
-            return;
-        };
-        let Some(loaded) = dentry.published() else {
-            return;
-        };
-        let inode = dentry.inode();
-        if loaded && !block::is_changed(&store.inode(inode).block) {
-            return;
-        }
         visit(&SurveyedName {
             directory: store.id(dentry.parent()),
             name: &dentry.name(&store.pieces),
-            id: store.id(inode),
+            id: store.id(dentry.inode()),
             loaded,
-        });
+        })
     }
 
     /// The inode `id`; `None` if it has ended.
@@ -120,13 +171,7 @@ impl<E: Send + Sync + 'static> Survey<'_, E> {
             return None;
         };
         let dentry = store.dentry(index);
-        let loaded = dentry.published()?;
-        Some(visit(&SurveyedName {
-            directory: store.id(dentry.parent()),
-            name: &dentry.name(&store.pieces),
-            id: directory,
-            loaded,
-        }))
+        Some(self.show(dentry, dentry.published()?, visit))
     }
 }
 

@@ -277,7 +277,10 @@ fn an_aborted_connection_ends_daemon_and_mount() {
         connection.abort();
         assert!(wait_until(|| load.is_over()), "{transport}: a client hangs");
         for fared in load.stop() {
-            broken(fared, transport);
+            // A client that had no CPU meanwhile looks where there is no mount any more.
+            if fared != Err(Errno::NOENT) {
+                broken(fared, transport);
+            }
         }
         ends_well(daemon, transport);
     }

@@ -202,8 +202,8 @@ fn run(command: &mut Command) -> Result<(), Errno> {
 }
 
 /// Whether `got` will do where tmpfs says `expected`. What tmpfs refuses for lack of permission the kernel may refuse for
-/// another reason before it asks: it looks at the kinds of what is removed (`may_delete`), and for the old name of a
-/// rename before it looks into the directory of the new.
+/// another reason before it asks: it looks at the kinds of what is removed (`may_delete`) and linked (`vfs_link`, where
+/// `protected_hardlinks` is off), and for the old name of a rename before it looks into the directory of the new.
 fn agrees(call: Call, expected: Result<(), Errno>, got: Result<(), Errno>) -> bool {
     let denied = matches!(expected, Err(Errno::ACCESS | Errno::PERM));
     let sooner = matches!(
@@ -212,6 +212,7 @@ fn agrees(call: Call, expected: Result<(), Errno>, got: Result<(), Errno>) -> bo
             Call::Unlink | Call::Rmdir | Call::Rename(..),
             Err(Errno::ISDIR | Errno::NOTDIR)
         ) | (Call::Rename(..), Err(Errno::NOENT))
+            | (Call::Link(..), Err(Errno::PERM))
     );
     expected == got || (denied && sooner)
 }

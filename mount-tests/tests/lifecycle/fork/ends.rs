@@ -10,13 +10,16 @@ fn server(mount: &Path) -> Pid {
     Pid::from_raw(stats(mount)["pid"].as_i64().unwrap() as i32).unwrap()
 }
 
-/// Waits until nothing is left of a process, not even its status, or the first process of this machine has it.
+/// Waits until nothing is left of a process, not even its status, or the first process of this machine has it. The first of its threads
+/// may have ended before others that hold its files still.
 fn is_gone(process: Pid) -> bool {
     wait_until(|| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
         stat.map_or(true, |stat| {
             let mut fields = stat.rsplit(") ").next().unwrap().split(' ');
-            fields.next() == Some("Z") && fields.next() == Some("1")
+            let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+            let alone = threads.map_or(true, |threads| threads.count() <= 1);
+            fields.next() == Some("Z") && fields.next() == Some("1") && alone
         })
     })
 }

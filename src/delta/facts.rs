@@ -4,7 +4,7 @@ use super::PathBytes;
 use crate::fs::{Before, Fs, Gone, Node};
 use crate::tree::{Errno, NodeId, Survey, SurveyedInode};
 use ahash::RandomState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -163,7 +163,7 @@ impl<'s, 't> Paths<'s, 't> {
 }
 
 /// The path of `directory`, with those of all above it entered in `known`, which has the root's. `above` gives the directory that
-/// one is in, and its name there.
+/// one is in, and its name there. `None` also if it comes around, as it may while a source is followed.
 fn climb(
     known: &mut Map<NodeId, PathBytes>,
     directory: NodeId,
@@ -171,9 +171,13 @@ fn climb(
 ) -> Option<PathBytes> {
     let mut here = directory;
     let mut below = Vec::new();
+    let mut met = HashSet::<_, RandomState>::default();
     let mut path = loop {
         if let Some(path) = known.get(&here) {
             break path.clone();
+        }
+        if !met.insert(here) {
+            return None;
         }
         let (parent, name) = above(here)?;
         below.push((here, name));

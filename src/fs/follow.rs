@@ -133,6 +133,8 @@ impl Fs {
             fresh: Map::default(),
             untaken: Vec::new(),
             linked: Vec::new(),
+            strayed: Vec::new(),
+            left: Set::default(),
         }
     }
 }
@@ -152,6 +154,10 @@ pub struct Following<'f> {
     untaken: Vec<Name>,
     /// Inodes that lost a name and have others.
     linked: Vec<NodeId>,
+    /// Inodes that lost a name of the source's that the mount did not have any more.
+    strayed: Vec<NodeId>,
+    /// Inodes that ended or are the mount's now: as directories they have no names of the source any more.
+    left: Set<NodeId>,
 }
 
 impl std::fmt::Debug for Following<'_> {

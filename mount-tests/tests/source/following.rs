@@ -3,7 +3,7 @@
 use crate::same::same;
 use mount_tests::programs::sh;
 use mount_tests::{Daemon, Scratch, norefs, text, wait_until};
-use rustix::fs::{RenameFlags, inotify, renameat_with};
+use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
 use rustix::io::Errno;
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
@@ -196,6 +196,52 @@ fn what_the_mount_changed_stays_and_both_sides_changes_are_conflicts() {
         lines.contains("A a\n") && lines.contains("A made\n"),
         "{lines}"
     );
+}
+
+#[test]
+fn a_directory_that_the_source_moves_to_a_name_of_the_mounts_stays_whole_where_it_was() {
+    let followed =
+        Followed::of("mkdir -p e/sub top/in; echo x > e/x; echo y > e/sub/y; echo z > top/in/z");
+    let mount = followed.mount.root();
+    sh(
+        mount,
+        "mkdir d t; echo mine > e/mine; echo mine > top/in/mine",
+    );
+    sh(&followed.source, "mkdir d; echo other > d/other");
+    followed.sync();
+    sh(&followed.source, "mv top/in t; rmdir top");
+    let (e, d) = (followed.source.join("e"), followed.source.join("d"));
+    renameat_with(CWD, &e, CWD, &d, RenameFlags::EXCHANGE).unwrap();
+    sh(&followed.source, "echo later > d/sub/later");
+    followed.sync();
+    let read = |name: &str| fs::read_to_string(mount.join(name)).ok();
+    let has = |text: &str| Some(format!("{text}\n"));
+    for (name, text) in [
+        ("e/other", "other"),
+        ("e~1/x", "x"),
+        ("e~1/sub/y", "y"),
+        ("e~1/sub/later", "later"),
+        ("e~1/mine", "mine"),
+        ("top/in/z", "z"),
+        ("top/in/mine", "mine"),
+    ] {
+        assert_eq!(read(name), has(text), "{name}");
+    }
+    let (lines, said) = followed.diff();
+    for conflict in ["d", "t"] {
+        let line = format!("conflict: the source has changed {conflict} too\n");
+        assert!(said.contains(&line), "{conflict}: {said}");
+    }
+    assert!(!lines.contains("/x") && !lines.contains("/z"), "{lines}");
+    // What the source has there is shown here, until it is gone.
+    sh(&followed.source, "echo new > d/x; rm d/sub/y; rm -r t");
+    followed.sync();
+    assert_eq!((read("e~1/x"), read("e~1/sub/y")), (has("new"), None));
+    assert_eq!((read("top/in/z"), read("top/in/mine")), (None, has("mine")));
+    sh(&followed.source, "rm -r d");
+    followed.sync();
+    assert!(!mount.join("e~1/sub").exists());
+    assert_eq!(read("e~1/mine"), has("mine"));
 }
 
 #[test]

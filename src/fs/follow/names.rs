@@ -1,6 +1,6 @@
 //! Names that the source has got, or has no more.
 
-use super::{Following, Found, Look, Map, Name, Set, Stale};
+use super::{Following, Look, Map, Name, Set, Stale};
 use crate::fs::Result;
 use crate::fs::record::{Before, Gone};
 use crate::fs::{Loaded, Node};
@@ -98,8 +98,19 @@ impl<'f> Following<'f> {
         }
         // What was hidden by something of the mount's is met for the first time.
         look.node = look.node.filter(|id| survey.inode(*id).is_some());
+        if let Some(stays) = look
+            .node
+            .and_then(|id| self.comes_around(survey, name.0, id))
+        {
+            if !stays {
+                return Err(Errno::LOOP);
+            }
+            self.absent.extend(base.map(|base| (name.clone(), base)));
+            self.keep_the_mounts(survey, look, None);
+            return Ok(false);
+        }
         let loose = match look.node {
-            Some(id) => self.loosen(survey, id, name.0)?,
+            Some(id) => self.loosen(survey, id)?,
             None => self.bring(survey, look)?,
         };
         let known = look.node.replace(loose.inode().id());
@@ -150,13 +161,28 @@ impl<'f> Following<'f> {
         Ok(())
     }
 
-    /// A link to an inode of the source that gets another name in `directory`.
-    fn loosen(
-        &mut self,
+    /// Whether `directory` is `id` or below it; then, whether the mount has it stay there: something between was moved by it, or is where
+    /// it is because the mount has something else where the source has it.
+    fn comes_around(
+        &self,
         survey: &Survey<'f, Node>,
-        id: NodeId,
         directory: NodeId,
-    ) -> Result<Loose<'f, Node>> {
+        id: NodeId,
+    ) -> Option<bool> {
+        let (mut here, mut stays) = (directory, false);
+        for _ in 0..DEEPEST {
+            if here == id {
+                return Some(stays);
+            }
+            let (above, loaded) = survey.name_of(here, |name| (name.directory, name.loaded))?;
+            stays |= !loaded || self.is_displaced(here);
+            here = above;
+        }
+        None
+    }
+
+    /// A link to an inode of the source that gets another name.
+    fn loosen(&mut self, survey: &Survey<'f, Node>, id: NodeId) -> Result<Loose<'f, Node>> {
         let in_limbo = self
             .limbo
             .iter()
@@ -166,16 +192,6 @@ impl<'f> Following<'f> {
         }
         if !self.fs.tree.is_directory(id) {
             return survey.link_more(id);
-        }
-        let mut here = directory;
-        for _ in 0..DEEPEST {
-            if here == id {
-                return Err(Errno::LOOP);
-            }
-            let Some(above) = survey.name_of(here, |name| name.directory) else {
-                break;
-            };
-            here = above;
         }
         let old = survey.name_of(id, |name| (name.directory, Box::from(name.name)));
         let old: Name = old.ok_or(Errno::STALE)?;
@@ -211,12 +227,15 @@ impl<'f> Following<'f> {
         if let Some(old) = base {
             match survey.child(name.0, &name.1) {
                 Some((_, true)) => self.keep(survey, name, old),
-                _ => changes.no_more_gone(&gone(name, old)),
+                _ => {
+                    changes.no_more_gone(&gone(name, old));
+                    self.strayed.push(old);
+                }
             }
         }
-        let inode = match (look.node, &look.found) {
-            (Some(id), Some(found)) => {
-                self.remember(survey, id, found);
+        let inode = match look.node {
+            Some(id) => {
+                self.remember(survey, id);
                 Some(id)
             }
             _ => self.bring(survey, look).ok().map(|loose| {
@@ -232,28 +251,29 @@ impl<'f> Following<'f> {
     }
 
     /// What the inode is in the source is to be known also when it has ended.
-    fn remember(&self, survey: &Survey<'f, Node>, id: NodeId, found: &Found) {
+    fn remember(&self, survey: &Survey<'f, Node>, id: NodeId) {
         let changes = &self.fs.changes;
         if changes.with_before(id, |_| ()).is_none()
             && let Some(inode) = survey.inode(id)
         {
-            changes.keep_before(Before::new(id, inode.ino, &found.attr));
+            changes.keep_before(Before::new(id, inode.ino, &inode.attr));
             survey.rebase_inode(id, |_| false);
         }
     }
 
     /// The name and what it leads to are the mount's from now on.
-    fn keep(&self, survey: &Survey<'f, Node>, name: &Name, inode: NodeId) {
+    fn keep(&mut self, survey: &Survey<'f, Node>, name: &Name, inode: NodeId) {
         survey.take_name_for_made(name.0, &name.1);
         self.leave_to_the_mount(survey, inode);
         self.conflict(survey, name);
     }
 
     /// The inode is the mount's from now on, unless the source has it under a name that is something else here.
-    fn leave_to_the_mount(&self, survey: &Survey<'f, Node>, inode: NodeId) {
+    fn leave_to_the_mount(&mut self, survey: &Survey<'f, Node>, inode: NodeId) {
         if !self.fs.changes.has_gone(inode) {
             survey.take_for_made(inode);
             self.fs.changes.no_more_before(inode);
+            self.left.insert(inode);
         }
     }
 
@@ -292,7 +312,10 @@ impl<'f> Following<'f> {
             match survey.child(name.0, &name.1) == Some((inode, true)) {
                 true => self.remove(&survey, &name, inode),
                 // Neither side has it.
-                false => fs.changes.no_more_gone(&gone(&name, inode)),
+                false => {
+                    fs.changes.no_more_gone(&gone(&name, inode));
+                    self.strayed.push(inode);
+                }
             }
         }
         if !self.absent.is_empty() {
@@ -300,18 +323,45 @@ impl<'f> Following<'f> {
         }
         for (loose, name) in std::mem::take(&mut self.limbo) {
             let id = loose.inode().id();
-            if loose.inode().kind() == Kind::Directory && !self.empty(&survey, &loose, id) {
+            let directory = loose.inode().kind() == Kind::Directory;
+            if directory && (fs.changes.has_gone(id) || !self.empty(&survey, &loose, id)) {
                 self.put_beside(&survey, loose, name);
                 continue;
             }
             self.end(loose);
         }
+        while !self.left.is_empty() || !self.strayed.is_empty() {
+            for (name, inode) in fs.changes.gone_in(&std::mem::take(&mut self.left)) {
+                fs.changes.no_more_gone(&gone(&name, inode));
+                self.strayed.push(inode);
+            }
+            for id in std::mem::take(&mut self.strayed) {
+                self.strip(&survey, id);
+            }
+        }
         true
+    }
+
+    /// A directory that only the mount has a name for, if the source has it no more: what is left of it is the mount's.
+    fn strip(&mut self, survey: &Survey<'f, Node>, id: NodeId) {
+        let place = survey.name_of(id, |name| {
+            (!name.loaded).then(|| (name.directory, Box::from(name.name)))
+        });
+        let loaded = survey.inode(id).is_some_and(|inode| inode.loaded);
+        if let Some(name) = place.flatten().filter(|_| loaded)
+            && !self.fs.changes.has_gone(id)
+        {
+            self.remove_below(survey, id);
+            self.keep(survey, &name, id);
+        }
     }
 
     /// A link goes.
     fn end(&mut self, loose: Loose<'f, Node>) {
         let id = loose.inode().id();
+        if loose.inode().kind() == Kind::Directory {
+            self.left.insert(id);
+        }
         if loose.inode().links() > 1 {
             self.linked.push(id);
         } else if !self.fs.changes.has_gone(id) {
@@ -322,9 +372,15 @@ impl<'f> Following<'f> {
         self.news.push(Stale::Attributes(id));
     }
 
+    /// Whether the inode is a directory that the source has where the mount has something of its own. It stays as it is: the mount has
+    /// it elsewhere.
+    fn is_displaced(&self, id: NodeId) -> bool {
+        self.fs.tree.is_directory(id) && self.fs.changes.has_gone(id)
+    }
+
     /// Takes a name away that the source has no more; what of the mount's is left there stays.
     fn remove(&mut self, survey: &Survey<'f, Node>, name: &Name, inode: NodeId) {
-        if self.is_touched(survey, inode) {
+        if self.is_touched(survey, inode) || self.is_displaced(inode) {
             return self.keep(survey, name, inode);
         }
         if let Ok(directory) = self.fs.tree.get(inode)
@@ -354,10 +410,15 @@ impl<'f> Following<'f> {
             });
             let below = names.iter().rev();
             let below = below.take_while(|((above, _), _)| *above == directory);
-            let below = below.filter(|(_, id)| self.fs.tree.is_directory(*id));
+            let below =
+                below.filter(|(_, id)| self.fs.tree.is_directory(*id) && !self.is_displaced(*id));
             directories.extend(below.map(|(_, id)| *id));
         }
         for (name, id) in names.into_iter().rev() {
+            if self.is_displaced(id) {
+                self.keep(survey, &name, id);
+                continue;
+            }
             if self.fs.tree.is_directory(id) {
                 let Ok(directory) = self.fs.tree.get(id) else {
                     continue;
@@ -388,16 +449,18 @@ impl<'f> Following<'f> {
         let id = loose.inode().id();
         self.leave_to_the_mount(survey, id);
         let mut loose = Some(loose);
+        // A directory that is gone, or lies in this one, has no room for it.
+        let above = match self.comes_around(survey, name.0, id) {
+            None if survey.name_of(name.0, |_| ()).is_some() => name.0,
+            _ => NodeId::ROOT,
+        };
         for number in 0..TAKEN {
             let mut bytes = name.1.to_vec();
             if number > 0 {
                 bytes.extend_from_slice(format!("~{number}").as_bytes());
             }
-            if survey
-                .put((name.0, &bytes), &mut loose, None, false)
-                .is_ok()
-            {
-                self.news.push(Stale::Name(name.0, bytes.into()));
+            if survey.put((above, &bytes), &mut loose, None, false).is_ok() {
+                self.news.push(Stale::Name(above, bytes.into()));
                 break;
             }
         }

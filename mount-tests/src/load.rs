@@ -21,13 +21,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts `clients` of them below `root`.
+    /// Starts `clients` of them below `root`. Each has its directory by then: none waits for others that make one.
     pub fn start(root: &Path, clients: usize) -> Load {
         let (rounds, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let client = |n| {
             let (dir, rounds, over) = (directory(root, n), rounds.clone(), over.clone());
+            let made = fs::create_dir(&dir).outcome();
             std::thread::spawn(move || {
-                fs::create_dir(&dir).outcome()?;
+                made?;
                 let mut round = 0;
                 while !over.load(Ordering::SeqCst) {
                     work(&dir, round).outcome()?;

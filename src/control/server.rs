@@ -117,10 +117,13 @@ impl Server {
     }
 
     fn bind(path: &Path, asked: impl Asked) -> io::Result<Server> {
+        // Somebody listens before it has its name: others take one that nobody listens on away.
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        fs::remove_file(&new).or_else(ignore_missing)?;
+        let listener = Arc::new(UnixListener::bind(&new)?);
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
         // The device number is ours, so a socket of that name was left behind.
-        fs::remove_file(path).or_else(ignore_missing)?;
-        let listener = Arc::new(UnixListener::bind(path)?);
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&new, path)?;
         let inode = fs::symlink_metadata(path)?.ino();
         let ending = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()

@@ -2,7 +2,7 @@
 //!
 //! *Watch first, then list, then look again.* Each directory is watched before it is listed ([`Watches`]), so a change between the two is
 //! looked at twice and never missed. An event says only where to look, never what is there: what lies under a name is asked for
-//! and compared with what the tree knows of it ([`work`]). What differs becomes a change of the tree ([`Fs::follow`]), and the kernel is told
+//! and compared with what the tree knows of it (`work`). What differs becomes a change of the tree ([`Fs::follow`]), and the kernel is told
 //! of it ([`Teller`]) by the one thread that does all this, which holds nothing that a request may wait for.
 //!
 //! Where no events come, directories are looked at again from time to time: all of them with an interval, without one those for which the

@@ -110,6 +110,13 @@ pub(crate) fn open_device() -> io::Result<File> {
     File::options().read(true).write(true).open(DEVICE)
 }
 
+/// As [`Channel::is_connected`], of a descriptor that a mount was made with.
+pub(crate) fn is_connected(device: impl AsFd) -> io::Result<bool> {
+    let mut device = [PollFd::from_borrowed_fd(device.as_fd(), PollFlags::empty())];
+    retry_on_intr(|| poll(&mut device, Some(&Timespec::default())))?;
+    Ok(!device[0].revents().contains(PollFlags::ERR))
+}
+
 /// What came of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -179,9 +186,7 @@ impl Channel {
     /// Whether the connection has not ended. Until then the mount's device number is its own: unmounting ends the connection
     /// (`fuse_conn_destroy`) before it gives the number back (`kill_anon_super`).
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        let mut device = [PollFd::new(self, PollFlags::empty())];
-        retry_on_intr(|| poll(&mut device, Some(&Timespec::default())))?;
-        Ok(!device[0].revents().contains(PollFlags::ERR))
+        is_connected(self)
     }
 
     /// Waits for a request and reads it into `buffer`.

@@ -12,4 +12,4 @@ pub(crate) mod lost;
 pub(crate) mod ring;
 pub(crate) mod writeback;
 
-pub(crate) use connection::{Channel, DEVICE, Received, open_device};
+pub(crate) use connection::{Channel, DEVICE, Received, is_connected, open_device};

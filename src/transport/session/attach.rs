@@ -1,6 +1,6 @@
 //! Mounting at a place, so that it is this mount alone that is made there.
 
-use crate::transport::channel::{Channel, open_device};
+use crate::transport::channel::{Channel, is_connected, open_device};
 use crate::transport::session::error::MountError;
 use crate::transport::session::fusermount::{self, one_line};
 use crate::transport::session::mount_point::{Identity, MountPoint};
@@ -249,6 +249,10 @@ impl Ground {
             .filter(|entry| entry.is_norefs())
             .rfind(is_made);
         let entry = made.ok_or_else(|| MountError::TakenAway(path()))?;
+        // Looked at after the table: if this one was taken away at once, the number in the table may be another mount's.
+        if !is_connected(device).map_err(unserved)? {
+            return Err(MountError::TakenAway(path()));
+        }
         let ground = self.place.mount_of(&self.directory).map_err(unserved)?;
         match ground {
             Some(ground) if ground != entry.parent => {

@@ -297,7 +297,7 @@ fn what_was_given_up_may_have_changed() {
     let mut bed = Bed::with_capacity(128 << 10);
     let token = bed.token();
     let mut later = token;
-    for round in 0..5000 {
+    for round in 0..8000 {
         let name = format!("{round:04}");
         let file = bed.file(&name);
         assert_eq!(bed.since(later), [name]);

@@ -401,7 +401,7 @@ impl<'a, 'd> Writer<'a, 'd> {
         }
         self.ledger
             .making(self.waiting.iter().map(|file| &file.now.path))?;
-        self.ledger.sync()?;
+        // The ledger lies on the same filesystem.
         self.target.sync()?;
         self.waiting_bytes = 0;
         for Waiting { staged, now, over } in std::mem::take(&mut self.waiting) {

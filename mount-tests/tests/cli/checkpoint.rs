@@ -1,11 +1,11 @@
 //! `norefs mount --keep` and `norefs checkpoint`: what outlives whoever serves the mount.
 
+use super::{shown, verb};
 use mount_tests::programs::sh;
-use mount_tests::{Daemon, Scratch, is_mounted, norefs, text, wait_until};
+use mount_tests::{Daemon, Scratch, is_mounted, text, wait_until};
 use rustix::process::{Signal, kill_process};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 /// A source, and a directory for what is kept.
 struct Ground {
@@ -49,14 +49,6 @@ const CHANGES: &str = "echo more >> d/a; rm gone; mv d moved; echo new > new; ln
 /// Longer than any test.
 const NEVER: &str = "1day";
 const SOON: &str = "100ms";
-
-fn verb(verb: &str, arguments: &[&str]) -> Output {
-    norefs().arg(verb).args(arguments).output().unwrap()
-}
-
-fn shown(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn all(root: &Path) -> String {
     sh(

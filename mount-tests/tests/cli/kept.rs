@@ -1,11 +1,11 @@
 //! What was kept is one file: an archive that tar(1) unpacks, and that norefs knows again or refuses.
 
+use super::{shown, verb};
 use mount_tests::posix::same_trees;
 use mount_tests::programs::sh;
 use mount_tests::{Daemon, Scratch, norefs, text};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 
 /// A source, a mount of it, and a directory for what is kept.
 struct Ground {
@@ -53,14 +53,6 @@ impl Ground {
         assert!(kept.status.success(), "{kept:?}");
         file
     }
-}
-
-fn verb(verb: &str, arguments: &[&str]) -> Output {
-    norefs().arg(verb).args(arguments).output().unwrap()
-}
-
-fn shown(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

@@ -19,3 +19,15 @@ mod prune;
 mod rebase;
 mod resume;
 mod size_options;
+
+use mount_tests::norefs;
+use std::path::Path;
+use std::process::Output;
+
+fn verb(verb: &str, arguments: &[&str]) -> Output {
+    norefs().arg(verb).args(arguments).output().unwrap()
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,11 +1,11 @@
 //! `norefs mount --resume` and `norefs run --resume`: going on with what was kept.
 
+use super::{shown, verb};
 use mount_tests::posix::same_trees;
 use mount_tests::programs::sh;
 use mount_tests::{Daemon, Scratch, norefs, text};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 const SOURCE: &str = "mkdir d d/sub e r same; for f in d/a d/b d/sub/c e/x e/y f g mode gone r/in t two; do echo $f > $f; done;
     ln f f2; ln two e/two; ln -s f link; setfattr -n user.old -v 1 g; touch -d @1000000000.123456789 d/a d/b e/x r/in same; chmod 750 e";
@@ -59,14 +59,6 @@ impl Ground {
         assert!(kept.status.success(), "{kept:?}");
         seen
     }
-}
-
-fn verb(verb: &str, arguments: &[&str]) -> Output {
-    norefs().arg(verb).args(arguments).output().unwrap()
-}
-
-fn shown(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn diff(of: &Path, how: &[&str]) -> String {
